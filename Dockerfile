@@ -1,0 +1,34 @@
+# Three stages: compile, the production dependencies, and the image that runs. No cache mounts: not every host builds them.
+FROM node:24.21.0-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci
+COPY tsconfig.json tsconfig.build.json ./
+COPY src ./src
+RUN npm run build
+
+FROM node:24.21.0-bookworm-slim AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev
+
+FROM node:24.21.0-bookworm-slim
+LABEL org.opencontainers.image.title="clerk-session-sync" \
+      org.opencontainers.image.description="Keeps a backend's own PostgreSQL users table in step with Clerk" \
+      org.opencontainers.image.licenses="MIT"
+ENV NODE_ENV=production
+WORKDIR /app
+# What changes least comes first. All of it belongs to root, and nothing here is written at run time.
+COPY --from=dependencies /app/node_modules ./node_modules
+COPY package.json LICENSE ./
+COPY migrations ./migrations
+COPY --from=build /app/dist ./dist
+# A number, so that Kubernetes' runAsNonRoot can check it; the image names it node.
+USER 1000:1000
+EXPOSE 3000
+# 503 while the database is unreachable. The start waits for the database and migrates it.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/api/auth/health`).then((reply) => process.exit(reply.ok ? 0 : 1), () => process.exit(1))"]
+STOPSIGNAL SIGTERM
+# Node itself is process 1: it closes on SIGTERM by itself and needs no init.
+CMD ["node", "dist/server.js"]

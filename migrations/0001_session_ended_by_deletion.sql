@@ -1,0 +1,1 @@
+ALTER TABLE "sessions" ADD COLUMN "ended_by_deletion" boolean DEFAULT false NOT NULL;

@@ -1,0 +1,88 @@
+/** Users from Clerk's Backend API: a better answer where it can be had in time, never a reason to fail. */
+import { createClerkClient } from '@clerk/backend'
+import { isClerkAPIResponseError } from '@clerk/backend/errors'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { snapshotFromApi } from '../domain/change.ts'
+import { parseJson } from '../domain/clean.ts'
+import { ClerkUser } from '../domain/clerk-event.ts'
+import type { UserSnapshot } from '../domain/user.ts'
+
+export interface BackendApiOptions {
+  secretKey: string
+  /** https://api.clerk.com unless told. */
+  apiUrl?: string
+  /** How long an answer may take. */
+  deadlineMs?: number
+  /** Calls under way at most, those that were given up included: a hanging API must not pile up sockets. */
+  maxConcurrent?: number
+}
+
+/** `absent`: Clerk answered 404. `unavailable`: no answer that says anything of the user. */
+export type ApiAnswer =
+  | { state: 'found'; user: UserSnapshot }
+  | { state: 'absent' }
+  | { state: 'unavailable'; reason: string }
+
+export interface BackendApi {
+  /** The user as Clerk knows it now. Never rejects. Callers that ask for one user at the same time share a call. */
+  findUser(id: string): Promise<ApiAnswer>
+}
+
+const DEFAULT_PAUSE_SECONDS = 1
+
+const userCheck = TypeCompiler.Compile(ClerkUser)
+
+/** The client of one Clerk instance. A 429 stops all calls until its `Retry-After` is over. */
+export function createBackendApi(options: BackendApiOptions): BackendApi {
+  const { secretKey, apiUrl, deadlineMs = 3_000, maxConcurrent = 50 } = options
+  const client = createClerkClient({ secretKey, apiUrl, telemetry: { disabled: true } })
+  const inFlight = new Map<string, Promise<ApiAnswer>>()
+  let concurrent = 0
+  let pausedUntil = 0
+
+  async function ask(id: string): Promise<ApiAnswer> {
+    concurrent += 1
+    try {
+      const answer: { raw?: unknown } | string = await client.users.getUser(id)
+      // The SDK leaves a body as text whose content type a proxy has made `application/json; charset=utf-8`.
+      const raw = typeof answer === 'string' ? parseJson(answer) : answer.raw
+      if (!userCheck.Check(raw) || raw.id !== id) return { state: 'unavailable', reason: 'an unexpected body' }
+      return { state: 'found', user: snapshotFromApi(raw) }
+    } catch (error) {
+      if (!isClerkAPIResponseError(error)) return { state: 'unavailable', reason: 'an unexpected error' }
+      if (error.status === 404) return { state: 'absent' }
+      if (error.status === 429 || error.retryAfter !== undefined) {
+        pausedUntil = performance.now() + (error.retryAfter ?? DEFAULT_PAUSE_SECONDS) * 1_000
+      }
+      return { state: 'unavailable', reason: error.status ? `status ${error.status}` : 'no connection' }
+    } finally {
+      concurrent -= 1
+    }
+  }
+
+  return {
+    findUser(id) {
+      const shared = inFlight.get(id)
+      if (shared) return shared
+      if (performance.now() < pausedUntil) {
+        return Promise.resolve({ state: 'unavailable', reason: 'paused by Retry-After' })
+      }
+      if (concurrent >= maxConcurrent)
+        return Promise.resolve({ state: 'unavailable', reason: 'too many calls under way' })
+      const answer = withDeadline(ask(id), deadlineMs).finally(() => inFlight.delete(id))
+      inFlight.set(id, answer)
+      return answer
+    },
+  }
+}
+
+// The SDK takes no AbortSignal: a call that is given up goes on until its socket ends, and counts until then.
+async function withDeadline(answer: Promise<ApiAnswer>, deadlineMs: number): Promise<ApiAnswer> {
+  const { promise, resolve } = Promise.withResolvers<ApiAnswer>()
+  const timer = setTimeout(resolve, deadlineMs, { state: 'unavailable', reason: `no answer in ${deadlineMs} ms` })
+  try {
+    return await Promise.race([answer, promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,108 @@
+/** `npm run dev`: embedded PostgreSQL, Clerk emulator and the service, which is started again when its code changes. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { extname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { Config } from '../config.ts'
+import { type Embedded, embedMissing } from '../embedded/index.ts'
+
+const SERVER = fileURLToPath(new URL(`../server${extname(import.meta.filename)}`, import.meta.url))
+const READY_WITHIN_MS = 30_000
+const TOKEN_TTL_SECONDS = 3_600
+
+/** Runs until Ctrl-C (or SIGTERM), and leaves no process behind. Rejects when something cannot start. */
+export async function dev(config: Config): Promise<void> {
+  const emulatorPort = config.PORT + 1
+  await assertFree(config.PORT, 'the service', 'PORT')
+  if (!config.CLERK_ISSUER) await assertFree(emulatorPort, 'the Clerk emulator, one above PORT', 'PORT')
+
+  const stopped = once(process, 'SIGINT').then(() => undefined)
+  const terminated = once(process, 'SIGTERM').then(() => undefined)
+  const embedded = await embedMissing(config, { port: emulatorPort, tokenTtlSeconds: TOKEN_TTL_SECONDS })
+  const service = startService(embedded.config)
+  try {
+    if (await isReady(config.PORT, service)) announce(embedded)
+    await Promise.race([stopped, terminated, once(service, 'exit')])
+  } finally {
+    await end(service)
+    await embedded.stop()
+  }
+}
+
+function startService(config: Config): ChildProcess {
+  return spawn(process.execPath, ['--watch', '--watch-preserve-output', SERVER], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: {
+      ...process.env,
+      NODE_ENV: config.NODE_ENV,
+      DATABASE_URL: config.DATABASE_URL,
+      CLERK_ISSUER: config.CLERK_ISSUER,
+      CLERK_API_URL: config.CLERK_API_URL,
+      CLERK_SECRET_KEY: config.CLERK_SECRET_KEY,
+      CLERK_WEBHOOK_SIGNING_SECRET: config.CLERK_WEBHOOK_SIGNING_SECRET.join(','),
+    },
+  })
+}
+
+async function end(service: ChildProcess): Promise<void> {
+  if (service.exitCode !== null || service.signalCode !== null) return
+  const exit = once(service, 'exit')
+  service.kill('SIGTERM')
+  await exit
+}
+
+async function isReady(port: number, service: ChildProcess): Promise<boolean> {
+  const giveUpAt = performance.now() + READY_WITHIN_MS
+  while (performance.now() < giveUpAt && service.exitCode === null) {
+    const reply = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined)
+    if (reply?.ok) return true
+    await sleep(100)
+  }
+  return false
+}
+
+async function assertFree(port: number, user: string, setting: string): Promise<void> {
+  const server = createServer()
+  try {
+    await new Promise<void>((done, fail) => server.once('error', fail).listen(port, '127.0.0.1', done))
+    await new Promise((done) => server.close(done))
+  } catch {
+    throw new Error(`port ${port} (for ${user}) is in use: stop what listens there, or set ${setting}`)
+  }
+}
+
+/** Says where everything is, with a token and the lines to try. */
+function announce({ config, emulator }: Embedded): void {
+  const url = `http://127.0.0.1:${config.PORT}`
+  const lines = [
+    '',
+    '  clerk-session-sync is running',
+    '',
+    `  service         ${url}`,
+    `  API docs        ${url}/docs`,
+    `  PostgreSQL      ${config.DATABASE_URL}`,
+  ]
+  if (emulator) {
+    // Ada signed in, and both of her webhooks were lost: the case that used to end in a login loop.
+    emulator.webhooks.dropNext(3)
+    const ada = emulator.createUser({ email: 'ada@example.com', firstName: 'Ada', lastName: 'Lovelace' })
+    const token = emulator.sessionToken(emulator.signIn(ada.id).id)
+    lines.push(
+      `  Clerk emulator  ${emulator.url}/emulator/state`,
+      '',
+      '  Ada has signed in at Clerk, and the webhooks about her were lost. Her token (valid for an hour):',
+      '',
+      `  TOKEN=${token}`,
+      '',
+      '  Try:',
+      '',
+      `  curl -H "Authorization: Bearer $TOKEN" ${url}/api/auth/profile`,
+      `  curl -X POST -H "Authorization: Bearer $TOKEN" ${url}/api/auth/sync-user`,
+      `  curl -X DELETE ${emulator.url}/emulator/users/${ada.id}`,
+    )
+  }
+  lines.push('', '  Ctrl-C ends all of it.', '')
+  console.log(lines.join('\n'))
+}

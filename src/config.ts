@@ -1,0 +1,278 @@
+/**
+ * The settings: environment → frozen `Config`, from one TypeBox schema. Only `server.ts` and `cli/index.ts` read this;
+ * everything else receives options.
+ */
+import { createPublicKey } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { parseEnv } from 'node:util'
+import { type Static, type TSchema, Type } from '@sinclair/typebox'
+import { envSchema } from 'env-schema'
+
+const Maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
+// `description` is the mend that an error message names; `title` the value's shape.
+const Text = (title: string, description: string, pattern?: string) => Type.String({ title, description, pattern })
+const Flag = (description: string, initial: boolean) =>
+  Type.Boolean({ title: 'true or false', description, default: initial })
+const Count = (description: string, minimum: number, maximum: number, initial?: number) =>
+  Type.Integer({
+    title: `a whole number from ${minimum} to ${maximum}`,
+    description,
+    minimum,
+    maximum,
+    default: initial,
+  })
+
+// Base64, complete to the last character: half a secret pasted must not pass.
+const SECRET = 'whsec_([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})'
+
+const Settings = Type.Object({
+  NODE_ENV: Type.Union([Type.Literal('development'), Type.Literal('test'), Type.Literal('production')], {
+    title: 'development, test or production',
+    description: 'unset means development',
+    default: 'development',
+  }),
+  DATABASE_URL: Maybe(
+    Text(
+      'postgres://user:password@host:5432/database',
+      'the PostgreSQL database to keep in step',
+      '^postgres(ql)?://.',
+    ),
+  ),
+  DATABASE_SCHEMA: Maybe(
+    Text('a plain name such as clerk', 'the schema of the tables, made when it is missing', '^[a-z_][a-z0-9_]{0,62}$'),
+  ),
+  DATABASE_POOL_MAX: Count('connections to PostgreSQL at most', 1, 1000, 10),
+  CLERK_ISSUER: Maybe(
+    Text(
+      'https://<your-instance>.clerk.accounts.dev',
+      'Clerk dashboard, API keys: the Frontend API URL',
+      '^https?://[^/\\s]',
+    ),
+  ),
+  CLERK_PUBLISHABLE_KEY: Maybe(
+    Text(
+      'pk_test_… or pk_live_…',
+      'Clerk dashboard, API keys: the publishable key',
+      '^pk_(test|live)_[A-Za-z0-9+/=_-]+$',
+    ),
+  ),
+  CLERK_JWT_KEY: Maybe(Text('-----BEGIN PUBLIC KEY-----…', 'Clerk dashboard, API keys: the JWKS public key (PEM)')),
+  CLERK_AUTHORIZED_PARTIES: Type.String({
+    title: 'https://app.example.com,https://…',
+    description: 'the origins of your front ends, comma-separated',
+    default: '',
+  }),
+  CLERK_AZP_OPTIONAL: Flag('lets bearer tokens without azp pass', false),
+  CLERK_JWT_TEMPLATES: Flag('lets tokens of JWT templates pass', false),
+  CLERK_SECRET_KEY: Maybe(
+    Text('sk_test_… or sk_live_…', 'Clerk dashboard, API keys: the secret key', '^sk_[\\x21-\\x7e]+$'),
+  ),
+  CLERK_API_URL: Type.String({
+    title: 'https://api.clerk.com',
+    description: "Clerk's Backend API",
+    pattern: '^https?://[^/\\s]',
+    default: 'https://api.clerk.com',
+  }),
+  CLERK_WEBHOOK_SIGNING_SECRET: Maybe(
+    Text(
+      'whsec_…, or several with commas',
+      'Clerk dashboard, Webhooks, your endpoint: the signing secret',
+      `^\\s*${SECRET}\\s*(,\\s*${SECRET}\\s*)*,?\\s*$`,
+    ),
+  ),
+  WEBHOOK_STORE_PAYLOADS: Flag('keeps the bodies of applied events, which hold personal data', false),
+  WEBHOOK_EVENTS_RETENTION_DAYS: Count('days after which the ledger forgets an event', 1, 3650, 30),
+  AUTO_SYNC: Flag('syncs a missing user on any authenticated call', true),
+  PORT: Count('the port to listen on; 0 for any', 0, 65_535, 3000),
+  HOST: Maybe(Text('0.0.0.0 or 127.0.0.1', 'the address to listen on', '^\\S+$')),
+  LOG_LEVEL: Type.Union(
+    (['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map((level) => Type.Literal(level)),
+    { title: 'fatal, error, warn, info, debug, trace or silent', description: 'how much to log', default: 'info' },
+  ),
+  CORS_ORIGINS: Type.String({
+    title: 'https://app.example.com,https://… or *',
+    description: 'the origins whose pages may call; empty is off',
+    default: '',
+  }),
+  TRUST_PROXY: Type.String({
+    title: 'true, a number of hops, or addresses with commas',
+    description: 'whose X-Forwarded-* headers to believe',
+    default: 'false',
+  }),
+  RATE_LIMIT_PER_MINUTE: Count('requests a minute a user or address; 0 is off', 0, 1_000_000, 0),
+})
+type Settings = Static<typeof Settings>
+
+/** The settings as the service uses them: lists split, the issuer derived, escapes resolved. */
+export interface Config
+  extends Readonly<
+    Omit<
+      Settings,
+      | 'HOST'
+      | 'CLERK_PUBLISHABLE_KEY'
+      | 'CLERK_AUTHORIZED_PARTIES'
+      | 'CLERK_WEBHOOK_SIGNING_SECRET'
+      | 'CORS_ORIGINS'
+      | 'TRUST_PROXY'
+    >
+  > {
+  readonly HOST: string
+  readonly CLERK_AUTHORIZED_PARTIES: readonly string[]
+  readonly CLERK_WEBHOOK_SIGNING_SECRET: readonly string[]
+  readonly CORS_ORIGINS: readonly string[]
+  readonly TRUST_PROXY: boolean | number | string[]
+  readonly isProduction: boolean
+}
+
+/** Every bad or missing setting in one message, with what is wrong and the mend, never a value that may be a secret. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+  readonly problems: readonly string[]
+
+  constructor(problems: string[]) {
+    const settings = problems.length === 1 ? 'a setting is' : `${problems.length} settings are`
+    super(`${settings} missing or wrong:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`)
+    this.problems = problems
+  }
+}
+
+type Environment = Record<string, string | undefined>
+
+/**
+ * Reads the settings. In development `.env` is read too; the environment goes before it. Empty counts as not set.
+ * @throws ConfigError that names every bad setting
+ */
+export function loadConfig(environment: Environment, dotenvPath = '.env'): Config {
+  const isDevelopment = (environment.NODE_ENV || 'development') === 'development'
+  const data = withoutEmpty({ ...(isDevelopment && readDotenv(dotenvPath)), ...withoutEmpty(environment) })
+  data.CLERK_WEBHOOK_SIGNING_SECRET ??= data.CLERK_WEBHOOK_SECRET
+  const known = Object.keys(Settings.properties) as (keyof Settings)[]
+  const picked = Object.fromEntries(known.filter((name) => data[name] !== undefined).map((name) => [name, data[name]]))
+
+  const problems = new Map<string, string>()
+  const settings = validate(picked, problems)
+  checkBeyondSchema(settings, problems)
+  if (settings.NODE_ENV === 'production') checkRequired(settings, problems)
+  if (problems.size > 0) throw new ConfigError([...problems.values()])
+
+  const { CLERK_PUBLISHABLE_KEY, ...rest } = settings
+  return Object.freeze({
+    ...rest,
+    HOST: settings.HOST ?? (settings.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1'),
+    CLERK_ISSUER: trimSlash(settings.CLERK_ISSUER) ?? issuerOf(CLERK_PUBLISHABLE_KEY),
+    CLERK_JWT_KEY: settings.CLERK_JWT_KEY && toPem(settings.CLERK_JWT_KEY),
+    CLERK_AUTHORIZED_PARTIES: Object.freeze(split(settings.CLERK_AUTHORIZED_PARTIES).map((party) => trimSlash(party))),
+    CLERK_WEBHOOK_SIGNING_SECRET: Object.freeze(split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '')),
+    CORS_ORIGINS: Object.freeze(split(settings.CORS_ORIGINS).map((origin) => trimSlash(origin))),
+    TRUST_PROXY: trustProxy(settings.TRUST_PROXY) ?? false,
+    isProduction: settings.NODE_ENV === 'production',
+  })
+}
+
+function withoutEmpty(environment: Environment): Environment {
+  return Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value.trim() !== ''),
+  )
+}
+
+function readDotenv(path: string): Environment {
+  try {
+    return parseEnv(readFileSync(path, 'utf8'))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    throw new ConfigError([`${path}: cannot be read (${(error as NodeJS.ErrnoException).code})`])
+  }
+}
+
+function validate(data: Environment, problems: Map<string, string>): Settings {
+  try {
+    return envSchema<Settings>({ schema: structuredClone(Settings), data: { ...data }, env: false })
+  } catch (error) {
+    for (const { instancePath } of (error as { errors: { instancePath: string }[] }).errors) {
+      const name = instancePath.slice(1) as keyof Settings
+      const { title, description } = Settings.properties[name] as TSchema
+      problems.set(name, `${name} is wrong (${shapeOf(data[name] as string)}): expected ${title} — ${description}`)
+    }
+    // With the bad ones left out, so that the further checks can name theirs too.
+    const good = Object.fromEntries(Object.entries(data).filter(([name]) => !problems.has(name)))
+    return envSchema<Settings>({ schema: structuredClone(Settings), data: good, env: false })
+  }
+}
+
+const shapeOf = (value: string) => `${value.length} characters`
+
+function checkBeyondSchema(settings: Settings, problems: Map<string, string>): void {
+  const wrong = (name: keyof Settings, what: string) => problems.set(name, `${name} is wrong: ${what}`)
+  for (const name of ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_API_URL'] as const) {
+    const value = settings[name]
+    if (value !== undefined && !URL.canParse(value)) wrong(name, `not a URL (${shapeOf(value)})`)
+  }
+  if (settings.CLERK_PUBLISHABLE_KEY && !issuerOf(settings.CLERK_PUBLISHABLE_KEY)) {
+    wrong('CLERK_PUBLISHABLE_KEY', 'it does not encode a host name — copy it again from the Clerk dashboard, API keys')
+  }
+  if (settings.CLERK_JWT_KEY && !isRsaPublicKey(settings.CLERK_JWT_KEY)) {
+    wrong('CLERK_JWT_KEY', 'not an RSA public key in PEM form; line breaks may be written as \\n')
+  }
+  if (trustProxy(settings.TRUST_PROXY) === undefined) {
+    wrong('TRUST_PROXY', 'expected true, false, a number of hops, or addresses with commas')
+  }
+  for (const name of ['CLERK_AUTHORIZED_PARTIES', 'CORS_ORIGINS'] as const) {
+    const bad = split(settings[name]).filter(
+      (origin) => origin !== '*' && !/^[a-z][a-z0-9+.-]*:\/\/[^/\s]+\/?$/i.test(origin),
+    )
+    if (bad.length > 0) wrong(name, `${bad.length} of its entries are no origins such as https://app.example.com`)
+  }
+}
+
+function checkRequired(settings: Settings, problems: Map<string, string>): void {
+  const missing = (name: keyof Settings, or = '') => {
+    if (problems.has(name)) return
+    const { title, description } = Settings.properties[name] as TSchema
+    problems.set(name, `${name} is missing${or}: expected ${title} — ${description}`)
+  }
+  if (!settings.DATABASE_URL) missing('DATABASE_URL')
+  if (!settings.CLERK_ISSUER && !settings.CLERK_PUBLISHABLE_KEY && !problems.has('CLERK_PUBLISHABLE_KEY')) {
+    missing('CLERK_ISSUER', ' (or CLERK_PUBLISHABLE_KEY, from which it is derived)')
+  }
+  if (!settings.CLERK_WEBHOOK_SIGNING_SECRET) missing('CLERK_WEBHOOK_SIGNING_SECRET')
+}
+
+const split = (text: string) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+
+function trimSlash(url: string): string
+function trimSlash(url: string | undefined): string | undefined
+function trimSlash(url: string | undefined) {
+  return url?.replace(/\/+$/, '')
+}
+
+/** The issuer that a publishable key stands for: its last part is `<Frontend API host>$` in base64. */
+function issuerOf(publishableKey: string | undefined): string | undefined {
+  if (publishableKey === undefined) return undefined
+  const host = Buffer.from(publishableKey.replace(/^pk_(test|live)_/, ''), 'base64').toString('utf8')
+  return /^[a-z0-9.-]+(:\d+)?\$$/i.test(host) ? `https://${host.slice(0, -1)}` : undefined
+}
+
+const toPem = (key: string) => key.replaceAll('\\n', '\n')
+
+function isRsaPublicKey(key: string): boolean {
+  try {
+    return createPublicKey(toPem(key)).asymmetricKeyType === 'rsa' && !key.includes('PRIVATE')
+  } catch {
+    return false
+  }
+}
+
+/** As Fastify's `trustProxy` takes it. Undefined where it cannot be read. */
+function trustProxy(text: string): boolean | number | string[] | undefined {
+  if (text === 'true' || text === 'false') return text === 'true'
+  if (/^\d+$/.test(text)) return Number(text)
+  const addresses = split(text)
+  const isAddress = (address: string) =>
+    isIP(address.replace(/\/\d{1,3}$/, '')) > 0 || ['loopback', 'linklocal', 'uniquelocal'].includes(address)
+  return addresses.every(isAddress) ? addresses : undefined
+}

@@ -1,0 +1,85 @@
+/**
+ * Group commit, for reads as well as writes: calls that wait at the same moment share a batch, and the next batch gathers
+ * while the present one is under way. Nothing is cached: an answer is never older than the call.
+ */
+
+export interface BatcherOptions<Item, Result> {
+  /** Handles a batch; one result an item, in their order. */
+  run: (items: Item[]) => Promise<Result[]>
+  /** Batches under way at once. */
+  maxConcurrent: number
+  /** Items in a batch at most. */
+  maxBatchSize: number
+  /** Items that wait at most; one more is refused. */
+  maxWaiting: number
+  /** Weight of an item, such as its bytes; none unless told. */
+  weightOf?: (item: Item) => number
+  /** Weight of a batch at most; an item that is heavier goes alone. */
+  maxBatchWeight?: number
+  /** What a call is refused with when too many wait. */
+  overloaded: () => Error
+}
+
+interface Call<Item, Result> {
+  item: Item
+  resolve: (result: Result) => void
+  reject: (error: unknown) => void
+}
+
+/**
+ * Makes a function that handles one item by way of batches. It rejects with what `run` rejects with; then the calls that
+ * wait are rejected too, since they would only wait for the same trouble one after the other.
+ */
+export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): (item: Item) => Promise<Result> {
+  const { run, maxConcurrent, maxBatchSize, maxWaiting, weightOf, maxBatchWeight = Infinity, overloaded } = options
+  let waiting: Call<Item, Result>[] = []
+  let underWay = 0
+  let isScheduled = false
+
+  function takeBatch(): Call<Item, Result>[] {
+    let size = Math.min(waiting.length, maxBatchSize)
+    if (weightOf) {
+      let weight = 0
+      const tooHeavy = waiting.findIndex(({ item }, index) => {
+        weight += weightOf(item)
+        return index > 0 && weight > maxBatchWeight
+      })
+      if (tooHeavy > 0) size = Math.min(size, tooHeavy)
+    }
+    const batch = waiting.slice(0, size)
+    waiting = waiting.slice(size)
+    return batch
+  }
+
+  async function flush(batch: Call<Item, Result>[]): Promise<void> {
+    underWay += 1
+    try {
+      const results = await run(batch.map(({ item }) => item))
+      for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result)
+    } catch (error) {
+      const others = waiting
+      waiting = []
+      for (const { reject } of [...batch, ...others]) reject(error)
+    } finally {
+      underWay -= 1
+      flushWaiting()
+    }
+  }
+
+  function flushWaiting(): void {
+    isScheduled = false
+    while (waiting.length > 0 && underWay < maxConcurrent) void flush(takeBatch())
+  }
+
+  return (item) => {
+    if (waiting.length >= maxWaiting) return Promise.reject(overloaded())
+    const { promise, resolve, reject } = Promise.withResolvers<Result>()
+    waiting.push({ item, resolve, reject })
+    // After the requests that have arrived by now, so that they share the batch; a lone one waits for nothing.
+    if (!isScheduled && underWay < maxConcurrent) {
+      isScheduled = true
+      setImmediate(flushWaiting)
+    }
+    return promise
+  }
+}

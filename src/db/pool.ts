@@ -1,0 +1,67 @@
+/** Connections with limits: nothing that PostgreSQL does, or fails to do, may keep a request waiting for ever. */
+import pg from 'pg'
+import { withSearchPath } from './search-path.ts'
+
+export interface PoolOptions {
+  /** A `postgres://` URL. */
+  connectionString: string
+  /** The schema of the tables (see `migrate`); the database's own first one unless told. */
+  schema?: string
+  /** Connections at most, 10 unless told. */
+  max?: number
+  applicationName?: string
+  /** How long to wait for a free or new connection. */
+  connectTimeoutMs?: number
+  /** When PostgreSQL itself gives a statement up. */
+  statementTimeoutMs?: number
+  /** When we give a statement up, because PostgreSQL does not even say that it did. */
+  queryTimeoutMs?: number
+  /** An idle connection broke; the pool has already dropped it. */
+  onError: (error: Error) => void
+}
+
+/** A pool with time limits. An idle connection that breaks is reported, and never ends the process. */
+export function createPool(options: PoolOptions): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: withSearchPath(options.connectionString, options.schema),
+    max: options.max ?? 10,
+    application_name: options.applicationName ?? 'clerk-session-sync',
+    connectionTimeoutMillis: options.connectTimeoutMs ?? 2_000,
+    statement_timeout: options.statementTimeoutMs ?? 3_000,
+    query_timeout: options.queryTimeoutMs ?? 3_500,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+  })
+  pool.on('error', options.onError)
+  // Between checkout and release pg reports a broken connection here as well as by the failed query.
+  pool.on('connect', (client) => client.on('error', options.onError))
+  return pool
+}
+
+// SQLSTATE classes that blame the data or the statement: cardinality, data, integrity, check option, syntax or access,
+// limits, raised by a trigger. https://www.postgresql.org/docs/current/errcodes-appendix.html
+const DATA_ERROR = /^(21|22|23|44|42|54|P0)/
+const PERMISSION_DENIED = '42501'
+
+/** Whether PostgreSQL refused this data, and would refuse it again. */
+export function isDataError(error: unknown): error is pg.DatabaseError {
+  return error instanceof pg.DatabaseError && DATA_ERROR.test(`${error.code}`) && error.code !== PERMISSION_DENIED
+}
+
+/** Whether two transactions got into each other's way: trying again helps. */
+export function isConflict(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && (error.code === '40001' || error.code === '40P01')
+}
+
+// What pg throws without a code: connections that ended, waits that were given up, a pool that is closing.
+const PG_TROUBLE = /connection terminated|timeout|not queryable|after calling end|connection error|client was closed/i
+
+/**
+ * Whether the database is in trouble of its own: unreachable, starting, read-only, out of connections, refusing the login,
+ * too slow, or in any other state that is not about the data.
+ */
+export function isDatabaseTrouble(error: unknown): boolean {
+  if (error instanceof pg.DatabaseError) return !isDataError(error)
+  if (error instanceof AggregateError) return error.errors.every(isDatabaseTrouble)
+  return error instanceof Error && ('syscall' in error || 'errno' in error || PG_TROUBLE.test(error.message))
+}

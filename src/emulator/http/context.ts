@@ -1,0 +1,22 @@
+import type { Faults } from '../faults.ts'
+import type { ClerkInstance } from '../instance.ts'
+import type { DeletedCursor } from '../list-users.ts'
+import type { SigningKeys } from '../signing-keys.ts'
+import type { Stats } from '../stats.ts'
+import type { Webhooks } from '../webhooks.ts'
+
+/** What the routes work on. */
+export interface EmulatorContext {
+  instance: ClerkInstance
+  keys: SigningKeys
+  webhooks: Webhooks
+  stats: Stats
+  faults: Faults
+  secretKey: string
+  deletedCursor: DeletedCursor
+  instanceId: string
+  publishableKey: () => string
+  issuer: () => string
+  /** Unix ms. */
+  now: () => number
+}

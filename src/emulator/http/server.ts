@@ -1,0 +1,52 @@
+import type { AddressInfo } from 'node:net'
+import fastify, { type FastifyError, type FastifyInstance } from 'fastify'
+import { ClerkError, internalError, parameterInvalid, requestMalformed, urlNotFound } from '../clerk-error.ts'
+import { backendApi } from './backend-api.ts'
+import type { EmulatorContext } from './context.ts'
+import { controlApi } from './control-api.ts'
+import { frontendApi } from './frontend-api.ts'
+
+/** The one listener of the emulator, on the loopback interface only. */
+export async function startServer(context: EmulatorContext, port: number): Promise<FastifyInstance> {
+  // Without forcing, a connection that hangs by a fault would keep close() waiting.
+  const app = fastify({ forceCloseConnections: true, ajv: { customOptions: { coerceTypes: false } } })
+
+  app.removeAllContentTypeParsers()
+  // The SDK announces JSON on every request, also on those without a body.
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
+    if (body === '') return done(null, undefined)
+    try {
+      done(null, JSON.parse(String(body)))
+    } catch {
+      done(requestMalformed())
+    }
+  })
+  app.setErrorHandler((error: FastifyError | ClerkError, _request, reply) => {
+    const clerkError = toClerkError(error)
+    if (clerkError.retryAfterSeconds !== undefined) reply.header('retry-after', clerkError.retryAfterSeconds)
+    return reply.code(clerkError.statusCode).send(clerkError.toBody())
+  })
+  app.setNotFoundHandler(() => {
+    throw urlNotFound()
+  })
+  // Exactly this: @clerk/backend takes a body for JSON only when no charset follows.
+  app.addHook('onSend', async (_request, reply, payload) => {
+    if (reply.getHeader('content-type') === 'application/json; charset=utf-8') reply.type('application/json')
+    return payload
+  })
+
+  await app.register(frontendApi, context)
+  await app.register(backendApi, { ...context, prefix: '/v1' })
+  await app.register(controlApi, { ...context, prefix: '/emulator' })
+  await app.listen({ host: '127.0.0.1', port })
+  return app
+}
+
+function toClerkError(error: FastifyError | ClerkError): ClerkError {
+  if (error instanceof ClerkError) return error
+  if (error.validation) return parameterInvalid('body', error.message)
+  // What Fastify refuses: too large, not JSON.
+  return error.statusCode ? requestMalformed(error.statusCode) : internalError()
+}
+
+export const portOf = (app: FastifyInstance) => (app.server.address() as AddressInfo).port

@@ -1,0 +1,267 @@
+import { setMaxListeners } from 'node:events'
+import { Agent } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Webhook } from 'svix'
+import { newId } from './ids.ts'
+import type { Delivery } from './schemas.ts'
+import { postWebhook } from './svix-attempt.ts'
+import { signBody } from './svix-signature.ts'
+
+const HISTORY_LIMIT = 1_000
+const CONCURRENT_ATTEMPTS = 64
+const RECORDED_BODY_LENGTH = 1_000
+
+export interface WebhooksOptions {
+  url: string | undefined
+  secret: string
+  instanceId: string
+  /** The waits before the second, third… attempt. */
+  retryScheduleMs: number[]
+  /** How long one attempt may take. */
+  timeoutMs: number
+  /** The clock of the envelopes' `timestamp`, Unix ms. Signatures use the real one, as Svix is not Clerk. */
+  now: () => number
+}
+
+export interface SendOptions {
+  /** The envelope's `timestamp`, Unix ms. */
+  timestamp?: number
+  /** The Svix message id; a message with an id that was sent before is what Svix calls a duplicate. */
+  id?: string
+  /** Signs with another secret. */
+  secret?: string
+  /** Posts to another endpoint. */
+  url?: string
+}
+
+/** A message on its way. The delivery is what the world sees of it. */
+interface Message {
+  delivery: Delivery
+  signer: Webhook
+  url: string | undefined
+}
+
+/**
+ * The webhook sender: Svix with one endpoint, and knobs for everything that can go wrong on the way.
+ *
+ * Messages go out at once and side by side, so that two of them may arrive in any order. An attempt succeeds with a 2xx;
+ * anything else is retried by the schedule, then given up.
+ *
+ * Source: https://docs.svix.com/retries.
+ */
+export class Webhooks {
+  /** Where messages go, `http:` only; undefined: nowhere, they are `skipped`. */
+  url: string | undefined
+  /** False as after five days of failures, when Svix disables an endpoint: nothing is sent, and nothing is retried. */
+  enabled = true
+
+  readonly #options: WebhooksOptions
+  readonly #signer: Webhook
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: CONCURRENT_ATTEMPTS })
+  readonly #closing = new AbortController()
+  readonly #history: Message[] = []
+  readonly #underway = new Set<Promise<void>>()
+  #held: Message[] | undefined
+  #drops = 0
+  #delays = { count: 0, ms: 0 }
+  #duplicates = 0
+
+  constructor(options: WebhooksOptions) {
+    this.#options = options
+    this.#signer = new Webhook(options.secret)
+    this.url = options.url
+    setMaxListeners(0, this.#closing.signal)
+  }
+
+  /** The last 1,000 deliveries, oldest first. */
+  get deliveries(): Delivery[] {
+    return this.#history.map(({ delivery }) => delivery)
+  }
+
+  /** The knobs as they stand, for display. */
+  get switches() {
+    return {
+      url: this.url ?? null,
+      enabled: this.enabled,
+      held: this.#held?.length ?? null,
+      dropNext: this.#drops,
+      delayNext: { ...this.#delays },
+      duplicateNext: this.#duplicates,
+    }
+  }
+
+  /** Loses the next `count` messages: Clerk thinks that they were sent, nobody gets them, no attempt is made. */
+  dropNext(count: number): void {
+    this.#drops = count
+  }
+
+  /** Makes the first attempt of the next `count` messages `ms` late. */
+  delayNext(count: number, ms: number): void {
+    this.#delays = { count, ms }
+  }
+
+  /** Sends the next `count` messages twice at the same time, under the same message id. */
+  duplicateNext(count: number): void {
+    this.#duplicates = count
+  }
+
+  /** Keeps all messages back from now on, until `release()`. */
+  hold(): void {
+    this.#held ??= []
+  }
+
+  /**
+   * Sends what was held, in the order asked for: each first attempt is answered before the next one is made.
+   *
+   * @returns when all the first attempts were answered
+   */
+  async release({ order = 'fifo' }: { order?: 'fifo' | 'reverse' | 'random' } = {}): Promise<void> {
+    const held = this.#held ?? []
+    this.#held = undefined
+    if (order === 'reverse') held.reverse()
+    if (order === 'random') shuffle(held)
+    for (const { delivery } of held) delivery.state = 'pending'
+    await this.#track(this.#sendInTurn(held))
+  }
+
+  /**
+   * Sends an event in Clerk's envelope.
+   *
+   * @returns the delivery, once it is settled (or held)
+   * @throws when `secret` is none
+   */
+  async send(type: string, data: object, options: SendOptions = {}): Promise<Delivery> {
+    const { timestamp = this.#options.now(), id = newId('msg', Date.now()), url, secret } = options
+    const body = JSON.stringify({
+      data,
+      event_attributes: {
+        http_request: {
+          client_ip: '127.0.0.1',
+          user_agent: 'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) Chrome/128.0.0.0 Safari/537.36',
+        },
+      },
+      instance_id: this.#options.instanceId,
+      object: 'event',
+      timestamp,
+      type,
+    })
+    const signer = secret === undefined ? this.#signer : new Webhook(secret)
+    const message: Message = { delivery: { id, type, state: 'pending', attempts: [], body }, signer, url }
+    this.#history.push(message)
+    if (this.#history.length > HISTORY_LIMIT) this.#history.shift()
+
+    if (this.#drops > 0) {
+      this.#drops--
+      message.delivery.state = 'dropped'
+    } else if (this.#held) {
+      message.delivery.state = 'held'
+      this.#held.push(message)
+    } else {
+      await this.#start(message)
+    }
+    return message.delivery
+  }
+
+  /**
+   * Sends a message again, byte for byte, under its id: what "Resend" does in Clerk's dashboard.
+   *
+   * @returns the same delivery, once it is settled again
+   * @throws when the id is none of the last 1,000
+   */
+  async replay(id: string): Promise<Delivery> {
+    const message = this.#history.findLast(({ delivery }) => delivery.id === id)
+    if (!message) throw new Error(`No delivery with the id ${id} among the last ${HISTORY_LIMIT}`)
+    message.delivery.state = 'pending'
+    await this.#start(message)
+    return message.delivery
+  }
+
+  /** Resolves when nothing is under way or waiting for a retry. What is held does not count. */
+  async idle(): Promise<void> {
+    while (this.#underway.size > 0) await Promise.all(this.#underway)
+  }
+
+  /** Ends every attempt, wait and connection. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.idle()
+    this.#agent.destroy()
+  }
+
+  async #sendInTurn(messages: Message[]): Promise<void> {
+    for (const message of messages) await new Promise<void>((resolve) => this.#start(message, resolve))
+  }
+
+  #start(message: Message, onFirstAnswer?: () => void): Promise<void> {
+    return this.#track(this.#deliver(message, onFirstAnswer).finally(onFirstAnswer))
+  }
+
+  async #track(work: Promise<void>): Promise<void> {
+    this.#underway.add(work)
+    await work
+    this.#underway.delete(work)
+  }
+
+  async #deliver(message: Message, onFirstAnswer?: () => void): Promise<void> {
+    const { delivery } = message
+    const waitsMs = [this.#takeDelay(), ...this.#options.retryScheduleMs]
+    let copies = this.#takeCopies()
+    for (const waitMs of waitsMs) {
+      if (waitMs > 0) await sleep(waitMs, undefined, { signal: this.#closing.signal }).catch(() => {})
+      const url = message.url ?? this.url
+      if (url === undefined || !this.enabled || this.#closing.signal.aborted) {
+        delivery.state = 'skipped'
+        return
+      }
+      const answers = await Promise.all(Array.from({ length: copies }, () => this.#attempt(message, url)))
+      onFirstAnswer?.()
+      if (answers.includes(true)) {
+        delivery.state = 'delivered'
+        return
+      }
+      copies = 1
+    }
+    delivery.state = 'failed'
+  }
+
+  /** Whether the attempt was answered with a 2xx. */
+  async #attempt({ delivery, signer }: Message, url: string): Promise<boolean> {
+    const at = Date.now()
+    const headers = {
+      accept: '*/*',
+      'content-type': 'application/json',
+      'content-length': String(Buffer.byteLength(delivery.body)),
+      'user-agent': 'Svix-Webhooks/1.84.0 (sender-9YMgn; +https://www.svix.com/http-sender/)',
+      ...signBody(signer, delivery.id, Math.floor(at / 1000), delivery.body),
+    }
+    const { timeoutMs } = this.#options
+    try {
+      const connection = { agent: this.#agent, signal: this.#closing.signal }
+      const answer = await postWebhook({ url, headers, body: delivery.body, timeoutMs, ...connection })
+      delivery.attempts.push({ at, status: answer.status, body: answer.body.slice(0, RECORDED_BODY_LENGTH) })
+      return answer.status >= 200 && answer.status < 300
+    } catch (error) {
+      delivery.attempts.push({ at, status: null, body: String(error) })
+      return false
+    }
+  }
+
+  #takeDelay(): number {
+    if (this.#delays.count === 0) return 0
+    this.#delays.count--
+    return this.#delays.ms
+  }
+
+  #takeCopies(): number {
+    if (this.#duplicates === 0) return 1
+    this.#duplicates--
+    return 2
+  }
+}
+
+function shuffle(items: unknown[]): void {
+  for (let last = items.length - 1; last > 0; last--) {
+    const other = Math.floor(Math.random() * (last + 1))
+    ;[items[last], items[other]] = [items[other], items[last]]
+  }
+}

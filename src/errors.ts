@@ -1,0 +1,127 @@
+/**
+ * Every error the service can answer with, declared once and thrown. The codes are the contract of the SPA:
+ * a 401 says "this token or session is no good", a 503 says "our trouble, try again".
+ */
+import { STATUS_CODES } from 'node:http'
+import createError from '@fastify/error'
+import { Type } from '@sinclair/typebox'
+
+export const MissingToken = createError(
+  'MISSING_TOKEN',
+  'No session token was sent (Authorization: Bearer <token>)',
+  401,
+)
+export const InvalidToken = createError('INVALID_TOKEN', 'The session token is not valid: %s', 401)
+export const TokenExpired = createError('TOKEN_EXPIRED', 'The session token has expired, get a fresh one', 401)
+export const SessionRevoked = createError('SESSION_REVOKED', 'The session is over, sign in again', 401)
+export const UserNotSynced = createError(
+  'USER_NOT_SYNCED',
+  'The user is not in the database yet, call POST /api/auth/sync-user',
+  401,
+)
+
+export const UserDeleted = createError('USER_DELETED', 'The user has been deleted', 403)
+export const UserBanned = createError('USER_BANNED', 'The user is banned', 403)
+export const SessionPending = createError(
+  'SESSION_PENDING',
+  'The session has a pending task and is not active yet',
+  403,
+)
+
+export const WebhookHeadersMissing = createError(
+  'WEBHOOK_HEADERS_MISSING',
+  'svix-id, svix-timestamp and svix-signature (or webhook-*) are required',
+  400,
+)
+export const WebhookSignatureInvalid = createError(
+  'WEBHOOK_SIGNATURE_INVALID',
+  'The signature or its timestamp is not valid',
+  400,
+)
+export const WebhookPayloadInvalid = createError('WEBHOOK_PAYLOAD_INVALID', 'The event cannot be used: %s', 422)
+
+export const RouteNotFound = createError('NOT_FOUND', 'No such route: %s %s', 404)
+
+export const RateLimited = createError('RATE_LIMITED', 'Too many requests, try again in %s', 429)
+
+export const JwksUnavailable = createError('JWKS_UNAVAILABLE', "Clerk's signing keys cannot be had at the moment", 503)
+export const DatabaseUnavailable = createError(
+  'DATABASE_UNAVAILABLE',
+  'The database cannot be reached at the moment',
+  503,
+)
+export const ShuttingDown = createError('SHUTTING_DOWN', 'The service is shutting down', 503)
+
+/** An error that knows after how many seconds its caller may try again (RFC 9110, section 10.2.3). */
+export interface Retryable {
+  retryAfterSeconds?: number
+}
+
+/** Marks an error with the time after which the caller may try again, in ms; at least one second is said. */
+export function retryAfter<E extends Error>(error: E, ms: number): E & Retryable {
+  return Object.assign(error, { retryAfterSeconds: Math.max(1, Math.ceil(ms / 1000)) })
+}
+
+const DEFAULT_RETRY_AFTER_SECONDS = 1
+
+/**
+ * The headers that belong to an error: the challenge of a 401 (RFC 6750, section 3: attributes only when a token was
+ * sent) and the `Retry-After` of a 503.
+ */
+export function errorHeaders(error: Partial<Error & Retryable> & { statusCode?: number; code?: string }) {
+  const headers: Record<string, string> = {}
+  if (error.statusCode === 401) {
+    headers['www-authenticate'] =
+      error.code === 'MISSING_TOKEN'
+        ? 'Bearer'
+        : `Bearer error="invalid_token", error_description="${quotable(error.message ?? '')}"`
+  }
+  if (error.statusCode === 503) headers['retry-after'] = String(error.retryAfterSeconds ?? DEFAULT_RETRY_AFTER_SECONDS)
+  return headers
+}
+
+// The characters that RFC 6750 allows in error_description; the rest could end the quoted string or the header.
+const quotable = (text: string) => text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
+
+/** The one shape of every error. `stack` and `details` only in development. */
+const errorReply = (statusCode: number, codes: string[]) =>
+  Type.Object(
+    {
+      statusCode: Type.Integer(),
+      code: Type.String({ description: codes.join(', ') }),
+      error: Type.String(),
+      message: Type.String(),
+      requestId: Type.String(),
+      stack: Type.Optional(Type.String()),
+      details: Type.Optional(Type.Unknown()),
+    },
+    {
+      description: `${STATUS_CODES[statusCode]}: ${codes.join(', ')}`,
+      examples: codes.map((code) => ({
+        statusCode,
+        code,
+        error: STATUS_CODES[statusCode],
+        message: '…',
+        requestId: '0b3d7a5e-4c9f-4f0e-9a51-5b1f8e6d2c7a',
+      })),
+    },
+  )
+
+const CODES = {
+  400: ['WEBHOOK_HEADERS_MISSING', 'WEBHOOK_SIGNATURE_INVALID'],
+  401: ['MISSING_TOKEN', 'INVALID_TOKEN', 'TOKEN_EXPIRED', 'SESSION_REVOKED', 'USER_NOT_SYNCED'],
+  403: ['USER_DELETED', 'USER_BANNED', 'SESSION_PENDING'],
+  413: ['FST_ERR_CTP_BODY_TOO_LARGE'],
+  415: ['FST_ERR_CTP_INVALID_MEDIA_TYPE'],
+  422: ['WEBHOOK_PAYLOAD_INVALID'],
+  429: ['RATE_LIMITED'],
+  500: ['INTERNAL_SERVER_ERROR'],
+  503: ['DATABASE_UNAVAILABLE', 'JWKS_UNAVAILABLE', 'SHUTTING_DOWN'],
+}
+
+/** The reply schemas of these errors, and of the 500 that any route may answer with. */
+export function errorReplySchemas(...statusCodes: (keyof typeof CODES)[]) {
+  return Object.fromEntries(
+    [...statusCodes, 500 as const].map((statusCode) => [statusCode, errorReply(statusCode, CODES[statusCode])]),
+  )
+}

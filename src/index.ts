@@ -1,0 +1,12 @@
+/** The public exports: the whole service as one Fastify plugin, and each of its plugins alone. */
+export { type AppOptions, default, default as clerkSessionSync } from './app.ts'
+export { migrate } from './db/migrate.ts'
+export type { ChangeResult, Repository } from './db/repository.ts'
+export type { Change, Message, Outcome } from './domain/change.ts'
+export type { SessionToken } from './domain/session-token.ts'
+export { User } from './domain/user.ts'
+export { type AuthOptions, default as clerkAuth } from './plugins/auth.ts'
+export { type DatabaseOptions, default as clerkDatabase } from './plugins/database.ts'
+export { default as clerkOpenapi, type OpenapiOptions } from './plugins/openapi.ts'
+export { default as clerkUserSync, type SyncResult, type UserSyncOptions } from './plugins/user-sync.ts'
+export { default as clerkWebhooks, type WebhooksOptions } from './plugins/webhooks/index.ts'

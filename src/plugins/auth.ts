@@ -1,0 +1,214 @@
+/**
+ * Verifies Clerk session tokens by @fastify/jwt with the keys of `clerk/jwks.ts`. A token is refused with a 401 of its own
+ * code; when its key cannot be had, the answer is 503, never a 401.
+ */
+import { createPublicKey } from 'node:crypto'
+import fastifyJwt, { type FastifyJwtVerifyOptions } from '@fastify/jwt'
+import { parseCookie } from 'cookie'
+import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import fp from 'fastify-plugin'
+import { createJwks, type Jwks, type JwksOptions, type KeyLookup } from '../clerk/jwks.ts'
+import type { JsonObject } from '../domain/clean.ts'
+import {
+  CLOCK_TOLERANCE_SECONDS,
+  claimsFault,
+  headerFault,
+  readSessionToken,
+  type SessionToken,
+  type TokenHeader,
+  type TokenRules,
+} from '../domain/session-token.ts'
+import { InvalidToken, JwksUnavailable, MissingToken, retryAfter, SessionPending, TokenExpired } from '../errors.ts'
+import errorHeaders from './error-headers.ts'
+
+export interface AuthOptions {
+  /** Clerk's Frontend API URL, as in `iss`. */
+  issuer: string
+  /** A PEM public key: no network then. */
+  jwtKey?: string
+  /** The origins that `azp` may name. Only with them is the `__session` cookie looked at. */
+  authorizedParties?: readonly string[]
+  isAzpOptional?: boolean
+  allowsJwtTemplates?: boolean
+  /** Limits of the key store. */
+  jwks?: Omit<JwksOptions, 'issuer' | 'log'>
+}
+
+/** What /health says of the keys. */
+export type KeysStatus = ReturnType<Jwks['status']> | undefined
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The state of the key store; undefined with a fixed key. */
+    clerkKeysStatus: () => KeysStatus
+    /** Verifies the request's token, and rejects with the error to answer with. */
+    clerkAuthenticate: (request: FastifyRequest) => Promise<SessionToken>
+    /**
+     * Makes the guard of routes that need a valid session token: `app.get('/x', { onRequest: app.requireClerkAuth() }, …)`.
+     * It is called, so that a plugin not registered yet fails at the start instead of leaving the route open.
+     */
+    requireClerkAuth: () => onRequestAsyncHookHandler
+  }
+  interface FastifyRequest {
+    /** The verified token; null on routes without a guard. */
+    clerkAuth: SessionToken | null
+  }
+}
+
+interface DecodedJwt {
+  header: JsonObject
+  payload: JsonObject
+  signature: string
+}
+
+const COOKIE = '__session'
+const COOKIES = /(?:^|;)\s*__session\s*=/g
+const MAX_TOKEN_LENGTH = 16_384
+const CACHED_TOKENS = 10_000
+const TWICE = 'it was given twice'
+const MALFORMED = 'its form, time or signature is wrong'
+
+/** Decorates the app with `requireClerkAuth()`, the guard of routes that need a valid session token. */
+export default fp<AuthOptions>(
+  async (app, options) => {
+    const rules: TokenRules = {
+      issuer: options.issuer,
+      authorizedParties: options.authorizedParties ?? [],
+      isAzpOptional: options.isAzpOptional ?? false,
+      allowsJwtTemplates: options.allowsJwtTemplates ?? false,
+    }
+    if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
+
+    const jwtKey = options.jwtKey && toRsaPem(options.jwtKey)
+    const jwks = jwtKey ? undefined : createJwks({ ...options.jwks, issuer: options.issuer, log: app.log })
+    const findKey = jwtKey ? (): KeyLookup => ({ state: 'found', pem: jwtKey }) : findInJwks
+    function findInJwks(kid: string | undefined): KeyLookup | Promise<KeyLookup> {
+      return kid === undefined ? { state: 'absent' } : (jwks as Jwks).find(kid)
+    }
+    app.addHook('onReady', async () => jwks?.start())
+    app.addHook('onClose', async () => jwks?.close())
+
+    // The checks that need no key come first: a token that fails them causes no look for its key.
+    async function keyOf(request: FastifyRequest, { header, payload, signature }: DecodedJwt): Promise<string> {
+      // Its last character has bits that stand for nothing: each token has one spelling.
+      if (Buffer.from(signature, 'base64url').toString('base64url') !== signature) throw new InvalidToken(MALFORMED)
+      const nowSeconds = Date.now() / 1000
+      const isCookie = request.clerkCredential?.isCookie === true
+      const fault = headerFault(header, rules) ?? claimsFault(payload, rules, { isCookie, nowSeconds })
+      if (fault) throw new InvalidToken(fault)
+      const key = await findKey((header as TokenHeader).kid)
+      if (key.state === 'found') return key.pem
+      if (key.state === 'absent') throw new InvalidToken('its key is not one of the issuer')
+      throw retryAfter(new JwksUnavailable(), key.retryAfterMs)
+    }
+
+    await app.register(fastifyJwt, {
+      // A name of its own, so that the app may use @fastify/jwt for other tokens.
+      namespace: 'clerk',
+      decoratorName: 'clerkJwt',
+      secret: keyOf as never,
+      decode: { complete: true },
+      verify: {
+        complete: true,
+        algorithms: ['RS256'],
+        clockTolerance: CLOCK_TOLERANCE_SECONDS * 1000,
+        requiredClaims: ['exp', 'iss', 'sub'],
+        cache: CACHED_TOKENS,
+        // Refusals are not kept, not even for the tolerance: a token that came too early is good a moment later.
+        errorCacheTTL: () => Number.NEGATIVE_INFINITY,
+        extractToken: (request: FastifyRequest) => request.clerkCredential?.token,
+      } as FastifyJwtVerifyOptions['verify'] & object,
+    })
+
+    app.decorateRequest('clerkAuth', null)
+    app.decorateRequest('clerkCredential', null)
+    app.decorate('clerkKeysStatus', () => jwks?.status())
+    app.decorate('clerkAuthenticate', async (request: FastifyRequest) => {
+      request.clerkCredential = findCredential(request, rules.authorizedParties.length > 0)
+      let jwt: DecodedJwt
+      try {
+        jwt = await request.clerkJwtVerify()
+      } catch (error) {
+        throw asRefusal(error)
+      }
+      request.clerkAuth = readSessionToken(jwt.header as TokenHeader, jwt.payload)
+      return request.clerkAuth
+    })
+    app.decorate(
+      'requireClerkAuth',
+      guardFactory('requireClerkAuth', async (request) => {
+        const auth = await app.clerkAuthenticate(request)
+        if (auth.isPending) throw new SessionPending()
+      }),
+    )
+  },
+  { name: 'clerk-auth', fastify: '5.x' },
+)
+
+interface Credential {
+  token: string
+  isCookie: boolean
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    clerkCredential: Credential | null
+    clerkJwtVerify(): Promise<DecodedJwt>
+  }
+}
+
+/** The token that the request carries; a bearer token goes before the cookie. Throws the 401 that says what is amiss. */
+function findCredential(request: FastifyRequest, allowsCookie: boolean): Credential {
+  const credential = findBearer(request) ?? (allowsCookie ? findCookie(request) : undefined)
+  if (!credential) throw new MissingToken()
+  if (credential.token.length > MAX_TOKEN_LENGTH) throw new InvalidToken('it is too long')
+  return credential
+}
+
+function findBearer(request: FastifyRequest): Credential | undefined {
+  const { authorization } = request.headers
+  if (authorization === undefined) return undefined
+  // Node keeps the first of several Authorization headers and drops the rest without a word.
+  const { rawHeaders } = request.raw
+  let given = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    if (name.length === 13 && name.toLowerCase() === 'authorization') given += 1
+  }
+  if (given > 1) throw new InvalidToken(TWICE)
+  if (!/^bearer(?=\s|$)/i.test(authorization)) return undefined
+  const token = authorization.slice(6).trim()
+  if (token === '') return undefined
+  if (/[^\w.-]/.test(token)) throw new InvalidToken('it has characters that no token has')
+  return { token, isCookie: false }
+}
+
+function findCookie(request: FastifyRequest): Credential | undefined {
+  const { cookie = '' } = request.headers
+  // Which of two would count is up to whoever set the other, on a subdomain for example.
+  if ((cookie.match(COOKIES)?.length ?? 0) > 1) throw new InvalidToken(TWICE)
+  const token = parseCookie(cookie)[COOKIE]
+  return token ? { token, isCookie: true } : undefined
+}
+
+/** Our own errors as they are, those of @fastify/jwt and fast-jwt (some without a status code) as the 401 they stand for. */
+function asRefusal(error: unknown): unknown {
+  const code = (error as { code?: unknown }).code
+  if (typeof code !== 'string' || !/^(FST|FAST)_JWT_/.test(code)) return error
+  return code === 'FST_JWT_AUTHORIZATION_TOKEN_EXPIRED' ? new TokenExpired() : new InvalidToken(MALFORMED)
+}
+
+/** Fails at the start on a key of no use, which would make every token a bad one. */
+function toRsaPem(pem: string): string {
+  const key = createPublicKey(pem)
+  if (key.asymmetricKeyType !== 'rsa') throw new TypeError('jwtKey is no RSA key')
+  return key.export({ type: 'spki', format: 'pem' }).toString()
+}
+
+/** Makes a factory of guards: handed over as a hook itself, by a forgotten `()`, it refuses instead of letting through. */
+export function guardFactory(name: string, guard: onRequestAsyncHookHandler) {
+  return (...misplaced: unknown[]): onRequestAsyncHookHandler => {
+    if (misplaced.length > 0) throw new TypeError(`${name} makes a guard: write onRequest: app.${name}()`)
+    return guard
+  }
+}

@@ -1,0 +1,74 @@
+import fp from 'fastify-plugin'
+import { createBatcher } from '../db/batcher.ts'
+import { createPool, type PoolOptions } from '../db/pool.ts'
+import { type ChangeResult, createRepository, type Repository } from '../db/repository.ts'
+import type { AuthKey, AuthState } from '../db/users.ts'
+import type { Change } from '../domain/change.ts'
+import { DatabaseUnavailable, retryAfter } from '../errors.ts'
+import errorHeaders from './error-headers.ts'
+
+export interface DatabaseOptions extends Omit<PoolOptions, 'onError'> {
+  /** Keep the bodies of applied webhooks too. They hold personal data. */
+  storePayloads?: boolean
+  /** Batches under way at once, and what may wait for them. */
+  batching?: Partial<typeof BATCHING>
+}
+
+/** The repository with requests that wait at the same moment sharing statements and transactions. */
+export interface BatchedRepository extends Omit<Repository, 'apply' | 'findAuthState' | 'findAuthStates'> {
+  /** Applies one change and answers after the commit. */
+  apply(change: Change): Promise<ChangeResult>
+  /** The row of a user and the state of a session, never older than the call. */
+  findAuthState(key: AuthKey): Promise<AuthState>
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The only reader and writer of the tables. */
+    clerkRepository: BatchedRepository
+  }
+}
+
+const BATCHING = {
+  // One lane of writes was enough: a second gained little, and makes smaller batches.
+  writesAtOnce: 1,
+  readsAtOnce: 2,
+  maxBatchSize: 256,
+  /** Of the bodies of webhooks in a batch, together. */
+  maxBatchBytes: 4 * 1_048_576,
+  /** One more is answered 503. */
+  maxWaiting: 10_000,
+}
+
+const OVERLOADED_RETRY_AFTER_MS = 1_000
+
+/** Decorates the app with `clerkRepository` on a pool of its own. The database must be migrated (see `migrate`). */
+export default fp<DatabaseOptions>(
+  async (app, { storePayloads, batching, ...poolOptions }) => {
+    if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
+    const pool = createPool({
+      ...poolOptions,
+      onError: (error) => app.log.warn({ err: error }, 'a database connection broke'),
+    })
+    const repository = createRepository({ pool, storePayloads })
+    const limits = { ...BATCHING, ...batching }
+    const common = {
+      maxBatchSize: limits.maxBatchSize,
+      maxWaiting: limits.maxWaiting,
+      overloaded: () => retryAfter(new DatabaseUnavailable(), OVERLOADED_RETRY_AFTER_MS),
+    }
+    app.decorate('clerkRepository', {
+      ...repository,
+      apply: createBatcher({
+        ...common,
+        run: repository.apply,
+        maxConcurrent: limits.writesAtOnce,
+        weightOf: ({ message }: Change) => message?.payload.length ?? 0,
+        maxBatchWeight: limits.maxBatchBytes,
+      }),
+      findAuthState: createBatcher({ ...common, run: repository.findAuthStates, maxConcurrent: limits.readsAtOnce }),
+    })
+    app.addHook('onClose', async () => pool.end())
+  },
+  { name: 'clerk-database', fastify: '5.x' },
+)

@@ -1,0 +1,42 @@
+import { STATUS_CODES } from 'node:http'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { RouteNotFound } from '../errors.ts'
+import errorHeaders from './error-headers.ts'
+
+export interface ErrorRepliesOptions {
+  /** Adds the stack and details of an error to its reply. Never in production. */
+  showsDetails?: boolean
+}
+
+/** Answers every error in one shape. A 5xx says nothing of its cause to the caller, and everything to the log. */
+export default fp<ErrorRepliesOptions>(
+  async (app, { showsDetails = false }) => {
+    if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
+    app.setErrorHandler((error: FastifyError, request, reply) => sendError(error, request, reply, showsDetails))
+    app.setNotFoundHandler((request) => {
+      throw new RouteNotFound(request.method, request.url.split('?', 1)[0])
+    })
+  },
+  { name: 'clerk-error-replies', fastify: '5.x' },
+)
+
+/** Sends an error in the shape of the contract, and logs what is ours to mend. */
+export function sendError(
+  error: FastifyError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  showsDetails: boolean,
+): FastifyReply {
+  const statusCode = (error.statusCode ?? 500) >= 400 ? (error.statusCode ?? 500) : 500
+  const isUnexpected = statusCode === 500
+  if (statusCode >= 500) request.log[isUnexpected ? 'error' : 'warn']({ err: error }, error.message)
+  return reply.code(statusCode).send({
+    statusCode,
+    code: isUnexpected ? 'INTERNAL_SERVER_ERROR' : (error.code ?? 'ERROR'),
+    error: STATUS_CODES[statusCode] ?? 'Error',
+    message: isUnexpected && !showsDetails ? 'Something went wrong on our side' : error.message,
+    requestId: request.id,
+    ...(showsDetails && { stack: error.stack, details: error.validation ?? error.cause }),
+  })
+}

@@ -1,0 +1,36 @@
+import fp from 'fastify-plugin'
+
+export interface LedgerPruningOptions {
+  /** Days after which the ledger forgets an event; 30 unless told. */
+  retentionDays?: number
+  intervalMs?: number
+}
+
+/** Prunes the ledger at the start and then hourly; of several replicas, one does it. */
+export default fp<LedgerPruningOptions>(
+  async (app, { retentionDays = 30, intervalMs = 3_600_000 }) => {
+    let timer: NodeJS.Timeout | undefined
+    let underWay: Promise<void> | undefined
+
+    async function prune(): Promise<void> {
+      try {
+        const pruned = await app.clerkRepository.prune(retentionDays)
+        if (pruned > 0) app.log.info({ pruned, retentionDays }, 'pruned the ledger')
+      } catch (error) {
+        app.log.warn({ err: error }, 'the ledger could not be pruned')
+      }
+    }
+    const start = () => {
+      underWay = prune()
+    }
+    app.addHook('onReady', async () => {
+      start()
+      timer = setInterval(start, intervalMs).unref()
+    })
+    app.addHook('onClose', async () => {
+      clearInterval(timer)
+      await underWay
+    })
+  },
+  { name: 'clerk-ledger-pruning', fastify: '5.x', dependencies: ['clerk-database'] },
+)

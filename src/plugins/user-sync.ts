@@ -1,0 +1,124 @@
+/**
+ * The explicit sync and the just-in-time sync: whoever holds a valid token has a row. Profiles come from Clerk's Backend API
+ * where it can be asked, else from the claims that Clerk signed, never from the caller.
+ */
+import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import fp from 'fastify-plugin'
+import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
+import type { AuthState } from '../db/users.ts'
+import { type Change, claimsChange } from '../domain/change.ts'
+import { isFinal } from '../domain/session.ts'
+import type { SessionToken } from '../domain/session-token.ts'
+import type { SyncSource, User } from '../domain/user.ts'
+import { SessionPending, SessionRevoked, UserBanned, UserDeleted, UserNotSynced } from '../errors.ts'
+import { guardFactory } from './auth.ts'
+
+export interface UserSyncOptions {
+  /** Whether any authenticated call syncs a missing row; true unless told. */
+  autoSync?: boolean
+  /** Clerk's Backend API; without it profiles come from claims alone. */
+  backendApi?: BackendApiOptions
+}
+
+export interface SyncResult {
+  user: User
+  created: boolean
+  source: Exclude<SyncSource, 'webhook'> | 'database'
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Brings the row up to date, whether it is there or not. Rejects as the guard does. */
+    clerkSyncUser: (request: FastifyRequest) => Promise<SyncResult>
+    /**
+     * Makes the guard of routes that need the user's row, synced first when it is missing; the handler finds it in
+     * `request.clerkUser`: `app.get('/x', { onRequest: app.requireClerkUser() }, …)`.
+     */
+    requireClerkUser: () => onRequestAsyncHookHandler
+  }
+  interface FastifyRequest {
+    /** The row of the token's user; null on routes without `requireClerkUser`. */
+    clerkUser: User | null
+  }
+}
+
+/** Decorates the app with `requireClerkUser()`, the guard with just-in-time sync, and `clerkSyncUser(request)`. */
+export default fp<UserSyncOptions>(
+  async (app, { autoSync = true, backendApi }) => {
+    const repository = app.clerkRepository
+    const api = backendApi && createBackendApi(backendApi)
+
+    /** Writes what Clerk says of the user now, and says where that came from. */
+    async function refresh(request: FastifyRequest, auth: SessionToken, state: AuthState) {
+      const answer = await api?.findUser(auth.userId)
+      if (answer?.state === 'found') return { ...(await write({ user: answer.user })), source: 'clerk_api' as const }
+      const isUnknown = state.user === undefined
+      if (answer?.state === 'absent' && isUnknown) throw new UserDeleted()
+      if (answer) request.log.warn({ userId: auth.userId, answer }, 'the Backend API did not give the user')
+
+      // A token of a session that is over says nothing any more.
+      if (isOver(state)) return { created: false, source: 'database' as const }
+      const claims = claimsChange(auth.userId, auth.claims, auth.issuedAtSeconds)
+      const isNews = claims.issuedAt > state.clerkUpdatedAt && claims.issuedAt > state.claimsIssuedAt
+      // Only what may change the row is written; whether it does, SQL decides.
+      if (isUnknown || (isNews && Object.keys(claims.profile).length > 0)) {
+        const { outcome, created } = await write({ user: claims })
+        if (outcome === 'applied') return { created, source: 'session_claims' as const }
+      }
+      return { created: false, source: 'database' as const }
+    }
+
+    async function write(change: Change) {
+      const result = await repository.apply(change)
+      if ('error' in result) throw result.error
+      return result
+    }
+
+    const readState = (auth: SessionToken) => repository.findAuthState(auth)
+
+    app.decorateRequest('clerkUser', null)
+
+    app.decorate('clerkSyncUser', async (request: FastifyRequest) => {
+      const auth = await app.clerkAuthenticate(request)
+      const before = await readState(auth)
+      // A row that says banned may be out of date: the Backend API is asked before it is believed.
+      const mayBeUnbanned = before.isBanned && api !== undefined
+      if (before.isDeleted || (before.user && !mayBeUnbanned)) allowedUser(auth, before)
+      const { created, source } = await refresh(request, auth, before)
+      const user = allowedUser(auth, before.user && source === 'database' ? before : await readState(auth))
+      request.log.info({ userId: user.id, source, created }, 'synced')
+      return { user, created, source }
+    })
+
+    async function findUser(request: FastifyRequest): Promise<User> {
+      const auth = await app.clerkAuthenticate(request)
+      let state = await readState(auth)
+      if (autoSync && state.user === undefined && !state.isDeleted) {
+        const { created, source } = await refresh(request, auth, state)
+        request.log.info({ userId: auth.userId, source, created }, 'synced just in time')
+        state = await readState(auth)
+      }
+      return allowedUser(auth, state)
+    }
+
+    app.decorate(
+      'requireClerkUser',
+      guardFactory('requireClerkUser', async (request) => {
+        request.clerkUser = await findUser(request)
+      }),
+    )
+  },
+  { name: 'clerk-user-sync', fastify: '5.x', dependencies: ['clerk-auth', 'clerk-database'] },
+)
+
+/** The user, or the refusal that the state stands for, in the order of the contract. */
+function allowedUser(auth: SessionToken, state: AuthState): User {
+  if (state.isDeleted) throw new UserDeleted()
+  if (state.isBanned) throw new UserBanned()
+  if (auth.isPending) throw new SessionPending()
+  if (isOver(state)) throw new SessionRevoked()
+  if (!state.user) throw new UserNotSynced()
+  return state.user
+}
+
+const isOver = ({ sessionStatus }: AuthState) => sessionStatus !== undefined && isFinal(sessionStatus)

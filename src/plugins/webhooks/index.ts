@@ -1,0 +1,123 @@
+/**
+ * The target of Clerk's webhooks. The signature is verified over the raw bytes first, then the event's schema; the answer
+ * is sent after the commit, so that a crash means redelivery.
+ */
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { type Change, changeFromEvent, InvalidEventError, type Message, type Outcome } from '../../domain/change.ts'
+import { cleanText, parseJson } from '../../domain/clean.ts'
+import { ClerkEnvelope } from '../../domain/clerk-event.ts'
+import { errorReplySchemas, WebhookPayloadInvalid } from '../../errors.ts'
+import errorReplies from '../error-replies.ts'
+import { createVerifier, type Delivery } from './verifier.ts'
+
+export interface WebhooksOptions {
+  /** `whsec_…`; several during a rotation. */
+  signingSecrets: readonly string[]
+  /** `/clerk` unless told. */
+  path?: string
+}
+
+/** What a delivery is answered with. */
+export const WebhookReply = Type.Object(
+  {
+    received: Type.Literal(true),
+    outcome: Type.Unsafe<Outcome>({
+      type: 'string',
+      enum: ['applied', 'duplicate', 'stale', 'ignored'],
+      description: 'applied; seen before; older than what is here; or of a type that changes nothing here',
+    }),
+  },
+  { examples: [{ received: true, outcome: 'applied' }] },
+)
+
+// All optional here: what is missing is answered with a code of its own.
+const WebhookHeaders = Type.Object({
+  'svix-id': Type.Optional(Type.String({ description: 'The message id; or webhook-id' })),
+  'svix-timestamp': Type.Optional(Type.String({ description: 'Unix seconds; or webhook-timestamp' })),
+  'svix-signature': Type.Optional(Type.String({ description: 'v1,<base64> …; or webhook-signature' })),
+})
+
+const MAX_BODY_BYTES = 1_048_576
+
+/** Mounts the intake. */
+export default fp<WebhooksOptions>(
+  async (parent, { signingSecrets, path = '/clerk' }) => {
+    const verify = createVerifier(signingSecrets)
+    // A context of its own: its parser keeps the raw bytes, and other routes keep theirs.
+    await parent.register(async (app) => {
+      if (!app.hasPlugin('clerk-error-replies')) await app.register(errorReplies)
+      app.removeAllContentTypeParsers()
+      app.addContentTypeParser(
+        'application/json',
+        { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
+        (_request, body, done) => done(null, body),
+      )
+      app.post(
+        path,
+        {
+          config: { rateLimit: false },
+          schema: {
+            tags: ['webhooks'],
+            summary: "Target of Clerk's webhooks",
+            description: 'Svix retries after anything but a 2xx. Answered after the commit.',
+            security: [{ svixSignature: [] }],
+            headers: WebhookHeaders,
+            body: ClerkEnvelope,
+            response: { 200: WebhookReply, ...errorReplySchemas(400, 413, 415, 422, 503) },
+          },
+          // The body is raw until its signature is verified; its schema comes after, and never coerces.
+          validatorCompiler: () => () => true,
+        },
+        (request) =>
+          receive(app, request as FastifyRequest<{ Body: Buffer }>, verify(request.headers, request.body as Buffer)),
+      )
+    })
+  },
+  { name: 'clerk-webhooks', fastify: '5.x', dependencies: ['clerk-database'] },
+)
+
+async function receive(app: FastifyInstance, request: FastifyRequest<{ Body: Buffer }>, delivery: Delivery) {
+  const change = await readChange(app, delivery, request.body.toString('utf8'))
+  const result = await app.clerkRepository.apply(change)
+  if ('error' in result) throw result.error
+  request.log.info(
+    { svixId: delivery.id, type: change.message?.type, objectId: change.message?.objectId, outcome: result.outcome },
+    'webhook',
+  )
+  return { received: true as const, outcome: result.outcome }
+}
+
+/** The change that a body stands for. One that cannot be used is kept as failed before it is refused. */
+async function readChange(app: FastifyInstance, delivery: Delivery, payload: string): Promise<Change> {
+  let event: unknown
+  try {
+    event = parse(payload)
+    return changeFromEvent(event, { ...delivery, payload: cleanText(payload) }, Date.now())
+  } catch (error) {
+    if (!(error instanceof InvalidEventError)) throw error
+    await app.clerkRepository.fail(unusableMessage(event, delivery, payload), error.message)
+    throw new WebhookPayloadInvalid(error.message)
+  }
+}
+
+function parse(payload: string): unknown {
+  try {
+    return parseJson(payload)
+  } catch {
+    throw new InvalidEventError('the body is not JSON')
+  }
+}
+
+// What can be said of an event whose schema is wrong.
+function unusableMessage(event: unknown, { id, sentAt }: Delivery, payload: string): Message {
+  const { type, data } = (event ?? {}) as { type?: unknown; data?: { id?: unknown } | null }
+  return {
+    id,
+    type: typeof type === 'string' ? cleanText(type).slice(0, 255) : 'unknown',
+    objectId: typeof data?.id === 'string' ? cleanText(data.id) : null,
+    eventAt: sentAt,
+    payload: cleanText(payload),
+  }
+}

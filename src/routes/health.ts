@@ -1,0 +1,114 @@
+import { type FastifyPluginAsyncTypebox, type Static, Type } from '@fastify/type-provider-typebox'
+import { errorReplySchemas } from '../errors.ts'
+
+const Check = Type.Object({
+  status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down'), Type.Literal('disabled')]),
+  latencyMs: Type.Optional(Type.Number({ description: 'How long the check or its last fetch took' })),
+  reason: Type.Optional(Type.String()),
+})
+type Check = Static<typeof Check>
+
+const HealthReply = Type.Object(
+  {
+    status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down')]),
+    version: Type.String(),
+    uptimeSeconds: Type.Number(),
+    checks: Type.Object({ database: Check, jwks: Check, webhooks: Check }),
+  },
+  {
+    examples: [
+      {
+        status: 'ok',
+        version: '0.1.0',
+        uptimeSeconds: 86400,
+        checks: {
+          database: { status: 'ok', latencyMs: 0.8 },
+          jwks: { status: 'ok', latencyMs: 42 },
+          webhooks: { status: 'ok', reason: 'last received 2026-01-02T03:04:05.678Z' },
+        },
+      },
+    ],
+  },
+)
+
+export interface HealthOptions {
+  version: string
+  /** How long the database may take to answer before it counts as down. */
+  deadlineMs?: number
+}
+
+/** `GET /api/auth/health` and `GET /readyz`: 503 while the database cannot be reached or the service drains. */
+const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, deadlineMs = 1_500 }) => {
+  // Probes that come while one is under way share it, so that a frozen database is not asked again and again.
+  let probe: Promise<Pick<Static<typeof HealthReply>['checks'], 'database' | 'webhooks'>> | undefined
+
+  async function checkDatabase() {
+    const startedAt = performance.now()
+    const deadline = Promise.withResolvers<never>()
+    const timer = setTimeout(() => deadline.reject(new Error(`no answer in ${deadlineMs} ms`)), deadlineMs)
+    const summary = app.clerkRepository.ledgerSummary()
+    try {
+      const { lastReceivedAt, failed } = await Promise.race([summary, deadline.promise])
+      const latencyMs = Math.round((performance.now() - startedAt) * 100) / 100
+      return { database: { status: 'ok', latencyMs } satisfies Check, webhooks: webhooksCheck(lastReceivedAt, failed) }
+    } catch (error) {
+      summary.catch(() => undefined) // The race was over before.
+      app.log.warn({ err: error }, 'the database does not answer')
+      const reason = 'unreachable or not answering in time'
+      return {
+        database: { status: 'down', reason } satisfies Check,
+        webhooks: { status: 'down', reason: 'the database is down' } satisfies Check,
+      }
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  function webhooksCheck(lastReceivedAt: Date | null, failed: number): Check {
+    if (!app.hasPlugin('clerk-webhooks')) return { status: 'disabled', reason: 'no signing secret is set' }
+    if (failed > 0) return { status: 'degraded', reason: `${failed} failed events wait for a replay` }
+    return {
+      status: 'ok',
+      reason: lastReceivedAt ? `last received ${lastReceivedAt.toISOString()}` : 'none received yet',
+    }
+  }
+
+  function jwksCheck(): Check {
+    const keys = app.clerkKeysStatus()
+    if (!keys) return { status: 'ok', reason: 'a fixed key is set' }
+    if (keys.state === 'ok') return { status: 'ok', latencyMs: Math.round(keys.lastFetchMs ?? 0) }
+    return { status: keys.state === 'empty' ? 'down' : 'degraded', reason: keys.lastError ?? 'not fetched yet' }
+  }
+
+  for (const url of ['/api/auth/health', '/readyz']) {
+    app.get(
+      url,
+      {
+        config: { rateLimit: false, servesWhileClosing: true },
+        schema: {
+          tags: ['operations'],
+          summary: 'Whether this replica can serve',
+          response: { 200: HealthReply, 503: HealthReply, ...errorReplySchemas() },
+        },
+      },
+      async (_request, reply) => {
+        probe ??= checkDatabase().finally(() => {
+          probe = undefined
+        })
+        const checks = { ...(await probe), jwks: jwksCheck() }
+        const isDown = checks.database.status === 'down' || app.clerkIsClosing()
+        const isOk = checks.webhooks.status !== 'degraded' && checks.jwks.status === 'ok'
+        return reply
+          .code(isDown ? 503 : 200)
+          .headers({ 'cache-control': 'no-store', ...(isDown && { 'retry-after': '2' }) })
+          .send({
+            status: isDown ? 'down' : isOk ? 'ok' : 'degraded',
+            version,
+            uptimeSeconds: Math.round(process.uptime()),
+            checks,
+          })
+      },
+    )
+  }
+}
+export default health

@@ -1,0 +1,20 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { AUTH_ERRORS, BEARER, UserReply } from './replies.ts'
+
+/** `GET /api/auth/profile`: the caller's row, synced first when it is missing. */
+const profile: FastifyPluginAsyncTypebox = async (app) => {
+  app.get(
+    '/api/auth/profile',
+    {
+      onRequest: app.requireClerkUser(),
+      schema: {
+        tags: ['auth'],
+        summary: 'The signed-in user',
+        security: BEARER,
+        response: { 200: UserReply, ...AUTH_ERRORS },
+      },
+    },
+    async (request) => ({ user: request.clerkUser as NonNullable<typeof request.clerkUser> }),
+  )
+}
+export default profile

@@ -1,0 +1,35 @@
+import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
+import { User } from '../domain/user.ts'
+import ignoreBody from './ignore-body.ts'
+import { AUTH_ERRORS, BEARER } from './replies.ts'
+
+const SyncReply = Type.Object({
+  user: User,
+  created: Type.Boolean({ description: 'Whether this call made the row' }),
+  source: Type.Unsafe<'clerk_api' | 'session_claims' | 'database'>({
+    type: 'string',
+    enum: ['clerk_api', 'session_claims', 'database'],
+    description: "Where the profile came from: Clerk's Backend API, the token's claims, or the row that was there",
+  }),
+})
+
+/** `POST /api/auth/sync-user`: brings the caller's row up to date. May be repeated; any request body is ignored. */
+const syncUser: FastifyPluginAsyncTypebox = async (app) => {
+  await app.register(ignoreBody)
+  app.post(
+    '/api/auth/sync-user',
+    {
+      schema: {
+        tags: ['auth'],
+        summary: 'Bring the row of the signed-in user up to date',
+        security: BEARER,
+        response: { 200: SyncReply, 201: SyncReply, ...AUTH_ERRORS },
+      },
+    },
+    async (request, reply) => {
+      const result = await app.clerkSyncUser(request)
+      return reply.code(result.created ? 201 : 200).send(result)
+    },
+  )
+}
+export default syncUser

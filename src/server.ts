@@ -1,0 +1,122 @@
+/** The first host of the app: settings, listen, signals, close. Run it, or call `serve` from the command line. */
+import { randomUUID } from 'node:crypto'
+import { realpathSync } from 'node:fs'
+import type { Server } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import closeWithGrace from 'close-with-grace'
+import Fastify, { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
+import app, { type AppOptions } from './app.ts'
+import { type Config, ConfigError, loadConfig } from './config.ts'
+import { migrate } from './db/migrate.ts'
+import { isDatabaseTrouble } from './db/pool.ts'
+import { embedMissing } from './embedded/index.ts'
+import { sendError } from './plugins/error-replies.ts'
+
+const CLOSE_DEADLINE_MS = 10_000
+const DATABASE_WAIT_MS = 30_000
+const DATABASE_RETRY_MS = 1_000
+
+/** Starts the service with these settings and resolves when it listens. Ends by SIGTERM or SIGINT, with exit code 0. */
+export async function serve(config: Config): Promise<FastifyInstance> {
+  const { config: complete, stop } = await embedMissing(config)
+  const server = Fastify(serverOptions(complete))
+  closeWithGrace({ delay: CLOSE_DEADLINE_MS, logger: server.log }, async ({ err, signal }) => {
+    if (err) server.log.fatal({ err }, 'unexpected error, closing')
+    else server.log.info({ signal }, 'closing')
+    await server.close()
+    await stop()
+  })
+  await migrateWhenReachable(complete, server)
+  await server.register(app, appOptions(complete))
+  await server.listen({ port: complete.PORT, host: complete.HOST })
+  return server
+}
+
+/** How Fastify is set up for this service: limits, ids of requests, logging. */
+export function serverOptions(config: Config): FastifyHttpOptions<Server> {
+  const hops = config.TRUST_PROXY
+  return {
+    logger: {
+      level: config.LOG_LEVEL,
+      ...(config.NODE_ENV === 'development' && { transport: { target: 'pino-pretty' } }),
+    },
+    trustProxy: typeof hops === 'number' ? (_address, hop) => hop < hops : hops,
+    // The app logs one line a request itself.
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: () => randomUUID(),
+    // A slow client may take this long to send its request; load balancers keep idle connections for 60 s.
+    requestTimeout: 15_000,
+    keepAliveTimeout: 72_000,
+    // A token that is too long gets its 401 rather than Node's 431.
+    http: { maxHeaderSize: 65_536, headersTimeout: 10_000 },
+    // While it closes, the app answers 503 itself, in the shape of every error.
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => sendError(error, request, reply, !config.isProduction),
+  }
+}
+
+/** The settings as the options of the app's plugins. */
+export function appOptions(config: Config): AppOptions {
+  return {
+    database: {
+      connectionString: config.DATABASE_URL as string,
+      schema: config.DATABASE_SCHEMA,
+      max: config.DATABASE_POOL_MAX,
+      storePayloads: config.WEBHOOK_STORE_PAYLOADS,
+    },
+    auth: {
+      issuer: config.CLERK_ISSUER as string,
+      jwtKey: config.CLERK_JWT_KEY,
+      authorizedParties: config.CLERK_AUTHORIZED_PARTIES,
+      isAzpOptional: config.CLERK_AZP_OPTIONAL,
+      allowsJwtTemplates: config.CLERK_JWT_TEMPLATES,
+    },
+    userSync: {
+      autoSync: config.AUTO_SYNC,
+      backendApi: config.CLERK_SECRET_KEY
+        ? { secretKey: config.CLERK_SECRET_KEY, apiUrl: config.CLERK_API_URL }
+        : undefined,
+    },
+    webhooks:
+      config.CLERK_WEBHOOK_SIGNING_SECRET.length > 0
+        ? { signingSecrets: config.CLERK_WEBHOOK_SIGNING_SECRET }
+        : undefined,
+    pruning: { retentionDays: config.WEBHOOK_EVENTS_RETENTION_DAYS },
+    errors: { showsDetails: config.NODE_ENV === 'development' },
+    corsOrigins: config.CORS_ORIGINS,
+    rateLimitPerMinute: config.RATE_LIMIT_PER_MINUTE,
+  }
+}
+
+// A database that starts together with the service is waited for; anything that it refuses fails at once.
+async function migrateWhenReachable(config: Config, { log }: FastifyInstance): Promise<void> {
+  const giveUpAt = performance.now() + DATABASE_WAIT_MS
+  for (;;) {
+    try {
+      await migrate(config.DATABASE_URL as string, { schema: config.DATABASE_SCHEMA })
+      return
+    } catch (error) {
+      if (!isDatabaseTrouble(error) || performance.now() > giveUpAt) throw error
+      log.warn({ err: error }, 'the database is not ready, trying again')
+      await sleep(DATABASE_RETRY_MS)
+    }
+  }
+}
+
+/** Says in one message why the service cannot start. */
+export function explain(error: unknown): string {
+  if (error instanceof ConfigError) return `clerk-session-sync: ${error.message}`
+  const { code, message, port, address } = error as NodeJS.ErrnoException & { port?: number; address?: string }
+  if (code === 'EADDRINUSE')
+    return `clerk-session-sync: ${address}:${port} is in use: stop what listens there, or set PORT`
+  return `clerk-session-sync: cannot start: ${message || code || String(error)}`
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === import.meta.filename) {
+  try {
+    await serve(loadConfig(process.env))
+  } catch (error) {
+    console.error(explain(error))
+    process.exit(1)
+  }
+}

@@ -1,0 +1,130 @@
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'tap'
+import { createDatabase } from '../helpers/database.ts'
+import { freePorts, ROOT, runNode } from '../helpers/process.ts'
+
+const CLI = join(ROOT, 'src/cli/index.ts')
+
+test('wrong usage is exit code 2, help and version are 0', async (t) => {
+  for (const args of [['nonsense'], ['serve', '--nonsense'], []]) {
+    t.equal(await runNode(t, [CLI, ...args], {}).exit, 2, args.join(' ') || 'nothing')
+  }
+  for (const args of [['--help'], ['--version'], ['dev', '--help']])
+    t.equal(await runNode(t, [CLI, ...args], {}).exit, 0, args.join(' '))
+})
+
+test('migrate makes the tables and may be repeated', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  for (const _time of [1, 2]) {
+    const run = runNode(t, [CLI, 'migrate'], { DATABASE_URL: database.url })
+    t.equal(await run.exit, 0)
+    t.match(run.output(), /The database is up to date/)
+  }
+  t.strictSame(await database.query('select * from users'), [])
+  t.equal(await runNode(t, [CLI, 'migrate'], { DATABASE_URL: database.url, DATABASE_SCHEMA: 'clerk' }).exit, 0)
+  t.strictSame(await database.query('select * from clerk.users'), [], 'in a schema of its own where one is set')
+  const unset = runNode(t, [CLI, 'migrate'], {}, { cwd: t.testdir() })
+  t.equal(await unset.exit, 1)
+  t.match(unset.output(), /DATABASE_URL is missing/)
+})
+
+test('serve runs the service', async (t) => {
+  const database = await createDatabase(t)
+  const run = runNode(t, [CLI, 'serve'], {
+    NODE_ENV: 'test',
+    PORT: '0',
+    DATABASE_URL: database.url,
+    CLERK_ISSUER: 'http://127.0.0.1:9',
+  })
+  await run.until(/Server listening/)
+  run.child.kill('SIGINT')
+  t.equal(await run.exit, 0)
+})
+
+/** A folder where the user postgres may enter, as PostgreSQL needs it when the test runs as root. */
+function workFolder(t: Parameters<typeof runNode>[0]): string {
+  const folder = mkdtempSync(join(tmpdir(), 'clerk-session-sync-dev-'))
+  chmodSync(folder, 0o711)
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+test('dev embeds what is missing, tells the story, ends without a trace, and finds its data again', async (t) => {
+  const cwd = workFolder(t)
+  const port = await freePorts()
+  const env = { PORT: String(port) }
+  const first = runNode(t, [CLI, 'dev'], env, { cwd })
+  const [, token] = await first.until(/TOKEN=(\S+)/)
+  await first.until(/Ctrl-C ends all of it/)
+  const get = (path: string) =>
+    fetch(`http://127.0.0.1:${port}${path}`, { headers: { authorization: `Bearer ${token}` } })
+  const profile = await get('/api/auth/profile')
+  t.equal(profile.status, 200, 'the printed token works')
+  const { user } = (await profile.json()) as { user: { id: string } }
+  const [, deletion] = await first.until(/curl -X DELETE (\S+)/)
+  t.match(deletion, user.id)
+
+  const postgresPid = Number(readFileSync(join(cwd, '.data/postgres/postmaster.pid'), 'utf8').split('\n')[0])
+  const second = runNode(t, [CLI, 'dev'], env, { cwd })
+  t.equal(await second.exit, 1)
+  t.match(second.output(), new RegExp(`port ${port} .* is in use: stop what listens there, or set PORT`))
+  const third = runNode(t, [CLI, 'dev'], { PORT: String(await freePorts()) }, { cwd })
+  t.equal(await third.exit, 1)
+  t.match(third.output(), new RegExp(`process ${postgresPid}\\) already uses`))
+  t.notMatch(third.output(), /\n\s+at /, 'no stack')
+
+  first.child.kill('SIGINT')
+  t.equal(await first.exit, 0)
+  t.throws(() => process.kill(postgresPid, 0), { code: 'ESRCH' } as never, 'PostgreSQL is gone')
+  await t.rejects(get('/livez'), 'so is the service')
+
+  // As after a power cut: the lock file of a process that is no more.
+  writeFileSync(join(cwd, '.data/postgres/postmaster.pid'), `${postgresPid}\n`)
+  const again = runNode(t, [CLI, 'dev'], env, { cwd })
+  await again.until(/Ctrl-C ends all of it/)
+  const [, url] = await again.until(/PostgreSQL\s+(postgres:\S+)/)
+  const { default: pg } = await import('pg')
+  const client = new pg.Client(url)
+  await client.connect()
+  const { rows } = await client.query('select id from users where id = $1', [user.id])
+  await client.end()
+  t.equal(rows.length, 1, 'the data of the first start is there')
+  again.child.kill('SIGTERM')
+  t.equal(await again.exit, 0)
+})
+
+test('dev uses what is set, and says which port is taken', async (t) => {
+  const database = await createDatabase(t)
+  const port = await freePorts()
+  const cwd = t.testdir()
+  const run = runNode(
+    t,
+    [CLI, 'dev'],
+    { PORT: String(port), DATABASE_URL: database.url, CLERK_ISSUER: 'http://127.0.0.1:9' },
+    { cwd },
+  )
+  await run.until(/Ctrl-C ends all of it/)
+  t.notMatch(run.output(), /emulator/i)
+  run.child.kill('SIGINT')
+  t.equal(await run.exit, 0)
+
+  const taken = createServer()
+  await new Promise<void>((done) => taken.listen(port + 1, '127.0.0.1', done))
+  t.teardown(() => taken.close())
+  const clash = runNode(t, [CLI, 'dev'], { PORT: String(port) }, { cwd })
+  t.equal(await clash.exit, 1)
+  t.match(clash.output(), new RegExp(`port ${port + 1} \\(for the Clerk emulator`))
+})
+
+test('a data folder that PostgreSQL cannot use is a clear message', async (t) => {
+  const cwd = workFolder(t)
+  mkdirSync(join(cwd, '.data/postgres'), { recursive: true })
+  writeFileSync(join(cwd, '.data/postgres/PG_VERSION'), '9.6\n')
+  const run = runNode(t, [CLI, 'dev'], { PORT: String(await freePorts()) }, { cwd })
+  t.equal(await run.exit, 1)
+  t.match(run.output(), /The embedded PostgreSQL does not start in \.data\/postgres/)
+  t.notMatch(run.output(), /\n\s+at /)
+})

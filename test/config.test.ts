@@ -1,0 +1,162 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'tap'
+import { ConfigError, loadConfig } from '../src/config.ts'
+
+const PRODUCTION = {
+  NODE_ENV: 'production',
+  DATABASE_URL: 'postgres://app:hunter2@db:5432/app',
+  CLERK_ISSUER: 'https://clerk.example.com',
+  CLERK_WEBHOOK_SIGNING_SECRET: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+}
+const nowhere = '/nonexistent/.env'
+
+function problemsOf(environment: Record<string, string>): string[] {
+  try {
+    loadConfig(environment, nowhere)
+  } catch (error) {
+    if (error instanceof ConfigError) return [...error.problems]
+    throw error
+  }
+  return []
+}
+
+test('defaults are those of the README', async (t) => {
+  const config = loadConfig({}, nowhere)
+  t.match(config, {
+    NODE_ENV: 'development',
+    PORT: 3000,
+    HOST: '127.0.0.1',
+    LOG_LEVEL: 'info',
+    AUTO_SYNC: true,
+    CLERK_API_URL: 'https://api.clerk.com',
+    DATABASE_POOL_MAX: 10,
+    RATE_LIMIT_PER_MINUTE: 0,
+    WEBHOOK_EVENTS_RETENTION_DAYS: 30,
+    TRUST_PROXY: false,
+    isProduction: false,
+  })
+  t.strictSame(config.CORS_ORIGINS, [])
+  t.ok(Object.isFrozen(config) && Object.isFrozen(config.CORS_ORIGINS))
+  t.equal(loadConfig(PRODUCTION, nowhere).HOST, '0.0.0.0', 'a container listens to the outside')
+})
+
+test('production names every missing setting in one message', async (t) => {
+  const problems = problemsOf({ NODE_ENV: 'production' })
+  t.match(problems, [
+    /^DATABASE_URL is missing/,
+    /^CLERK_ISSUER is missing \(or CLERK_PUBLISHABLE_KEY/,
+    /^CLERK_WEBHOOK_SIGNING_SECRET is missing/,
+  ])
+  t.equal(problems.length, 3)
+})
+
+test('every bad setting is named with its shape and mend, never its value', async (t) => {
+  const bad = {
+    NODE_ENV: 'staging-hunter2',
+    DATABASE_URL: 'mysql://hunter2',
+    DATABASE_SCHEMA: 'hunter2; drop',
+    DATABASE_POOL_MAX: '0',
+    CLERK_ISSUER: 'clerk.hunter2.com',
+    CLERK_PUBLISHABLE_KEY: 'hunter2',
+    CLERK_JWT_KEY: 'hunter2',
+    CLERK_AUTHORIZED_PARTIES: 'hunter2.example.com',
+    CLERK_SECRET_KEY: 'pk_hunter2',
+    CLERK_API_URL: 'hunter2',
+    CLERK_WEBHOOK_SIGNING_SECRET: 'hunter2',
+    WEBHOOK_EVENTS_RETENTION_DAYS: 'hunter2',
+    AUTO_SYNC: 'hunter2',
+    PORT: '70000',
+    HOST: 'hunter2 hunter2',
+    LOG_LEVEL: 'hunter2',
+    CORS_ORIGINS: 'https://good.example.com,hunter2',
+    TRUST_PROXY: 'hunter2',
+    RATE_LIMIT_PER_MINUTE: '-1',
+  }
+  const problems = problemsOf(bad)
+  for (const name of Object.keys(bad)) {
+    t.ok(
+      problems.some((problem) => problem.startsWith(`${name} is wrong`)),
+      `${name} is named`,
+    )
+  }
+  t.equal(problems.length, Object.keys(bad).length, 'each once')
+  t.notMatch(problems.join('\n'), /hunter2/, 'no value is printed')
+  t.match(new ConfigError(problems).message, /^19 settings are missing or wrong:\n {2}- /)
+  t.match(new ConfigError(['X is wrong']).message, /^a setting is missing or wrong:/)
+})
+
+test('what a schema cannot say is checked too', async (t) => {
+  t.match(problemsOf({ ...PRODUCTION, CLERK_ISSUER: 'https://a b' }), [/^CLERK_ISSUER is wrong/])
+  t.match(problemsOf({ ...PRODUCTION, DATABASE_URL: 'postgres://a:b@c:99999999/d' }), [
+    /^DATABASE_URL is wrong: not a URL/,
+  ])
+  const { CLERK_ISSUER, ...rest } = PRODUCTION
+  t.match(problemsOf({ ...rest, CLERK_PUBLISHABLE_KEY: 'pk_test_bm90YWhvc3Q' }), [
+    /^CLERK_PUBLISHABLE_KEY is wrong: it does not/,
+  ])
+  t.match(
+    problemsOf({ ...rest, CLERK_PUBLISHABLE_KEY: 'x' }),
+    [/^CLERK_PUBLISHABLE_KEY is wrong/],
+    'and not missing as well',
+  )
+})
+
+test('the issuer is derived from the publishable key', async (t) => {
+  const { CLERK_ISSUER, ...rest } = PRODUCTION
+  const key = `pk_live_${Buffer.from('clerk.example.com$').toString('base64')}`
+  t.equal(loadConfig({ ...rest, CLERK_PUBLISHABLE_KEY: key }, nowhere).CLERK_ISSUER, 'https://clerk.example.com')
+  t.equal(
+    loadConfig(
+      { ...PRODUCTION, CLERK_ISSUER: 'https://proxy.example.com/__clerk/', CLERK_PUBLISHABLE_KEY: key },
+      nowhere,
+    ).CLERK_ISSUER,
+    'https://proxy.example.com/__clerk',
+    'an issuer that is set goes before it, without its last slash',
+  )
+})
+
+test('lists, secrets and keys are read as people write them', async (t) => {
+  const pem = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({
+    type: 'spki',
+    format: 'pem',
+  }) as string
+  const config = loadConfig(
+    {
+      ...PRODUCTION,
+      CLERK_JWT_KEY: pem.replaceAll('\n', '\\n'),
+      CLERK_AUTHORIZED_PARTIES: ' https://app.example.com/ , chrome-extension://abc,',
+      CLERK_WEBHOOK_SIGNING_SECRET: '',
+      CLERK_WEBHOOK_SECRET: 'whsec_b2xk, whsec_bmV3',
+      CORS_ORIGINS: '*',
+      TRUST_PROXY: '10.0.0.0/8, loopback',
+      AUTO_SYNC: 'false',
+    },
+    nowhere,
+  )
+  t.equal(config.CLERK_JWT_KEY, pem, 'escaped line breaks become real ones')
+  t.strictSame(config.CLERK_AUTHORIZED_PARTIES, ['https://app.example.com', 'chrome-extension://abc'])
+  t.strictSame(config.CLERK_WEBHOOK_SIGNING_SECRET, ['whsec_b2xk', 'whsec_bmV3'], 'the alias, and two for a rotation')
+  t.strictSame(config.TRUST_PROXY, ['10.0.0.0/8', 'loopback'])
+  t.equal(config.AUTO_SYNC, false)
+  t.equal(loadConfig({ ...PRODUCTION, TRUST_PROXY: '2' }, nowhere).TRUST_PROXY, 2)
+  t.equal(loadConfig({ ...PRODUCTION, TRUST_PROXY: 'true' }, nowhere).TRUST_PROXY, true)
+  const privateKey = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({
+    type: 'pkcs8',
+    format: 'pem',
+  })
+  t.match(
+    problemsOf({ ...PRODUCTION, CLERK_JWT_KEY: String(privateKey) }),
+    [/^CLERK_JWT_KEY is wrong/],
+    'a private key has no business here',
+  )
+})
+
+test('.env is read in development alone, behind the environment', async (t) => {
+  const path = join(t.testdir(), '.env')
+  writeFileSync(path, 'PORT=4000\nLOG_LEVEL=debug\nCLERK_SECRET_KEY=\n')
+  t.match(loadConfig({ LOG_LEVEL: 'warn' }, path), { PORT: 4000, LOG_LEVEL: 'warn', CLERK_SECRET_KEY: undefined })
+  t.equal(loadConfig({ ...PRODUCTION }, path).PORT, 3000)
+  t.throws(() => loadConfig({}, t.testdirName), { message: /cannot be read \(EISDIR\)/ })
+})

@@ -1,0 +1,93 @@
+import { test } from 'tap'
+import { type BatcherOptions, createBatcher } from '../../src/db/batcher.ts'
+
+/** A batcher whose batches are recorded and end when the test says so. */
+function gatedBatcher(options: Partial<BatcherOptions<number, number>> = {}) {
+  const batches: { items: number[]; end: () => void; fail: (error: Error) => void }[] = []
+  const add = createBatcher<number, number>({
+    run: (items) =>
+      new Promise((resolve, reject) => {
+        batches.push({ items, end: () => resolve(items.map((item) => item * 10)), fail: reject })
+      }),
+    maxConcurrent: 1,
+    maxBatchSize: 100,
+    maxWaiting: 1_000,
+    overloaded: () => new Error('too many'),
+    ...options,
+  })
+  return { add, batches }
+}
+
+const turn = () => new Promise((done) => setImmediate(() => setImmediate(done)))
+
+test('a lone call goes at once; those that wait meanwhile share the next batch, each with its own result', async (t) => {
+  const { add, batches } = gatedBatcher()
+  const first = add(1)
+  await turn()
+  t.strictSame(
+    batches.map(({ items }) => items),
+    [[1]],
+  )
+  const others = [2, 3, 4].map(add)
+  await turn()
+  t.equal(batches.length, 1, 'nothing runs beside it')
+  batches[0]?.end()
+  t.equal(await first, 10)
+  await turn()
+  t.strictSame(batches[1]?.items, [2, 3, 4])
+  batches[1]?.end()
+  t.strictSame(await Promise.all(others), [20, 30, 40])
+  const later = add(5)
+  await turn()
+  batches[2]?.end()
+  t.equal(await later, 50, 'and again after a pause')
+})
+
+test('batches are bounded in count and weight, and run beside each other up to the bound', async (t) => {
+  const { add, batches } = gatedBatcher({
+    maxConcurrent: 2,
+    maxBatchSize: 3,
+    weightOf: (item) => item,
+    maxBatchWeight: 10,
+  })
+  const all = Promise.all([1, 1, 1, 6, 5, 50, 1].map(add))
+  const done: number[][] = []
+  while (done.flat().length < 7) {
+    await turn()
+    const underWay = batches.slice(done.length)
+    t.ok(underWay.length <= 2)
+    const [batch] = underWay
+    if (!batch) continue
+    done.push(batch.items)
+    batch.end()
+  }
+  t.strictSame(done, [[1, 1, 1], [6], [5], [50], [1]], 'what is heavier than a batch goes alone')
+  t.strictSame(await all, [10, 10, 10, 60, 50, 500, 10])
+})
+
+test('when too many wait, one more is refused and the others are not', async (t) => {
+  const { add, batches } = gatedBatcher({ maxWaiting: 2 })
+  const first = add(1)
+  await turn()
+  const waiting = [add(2), add(3)]
+  await t.rejects(add(4), { message: 'too many' })
+  batches[0]?.end()
+  await first
+  await turn()
+  batches[1]?.end()
+  t.strictSame(await Promise.all(waiting), [20, 30])
+})
+
+test('trouble is that of all who wait, and of nobody after', async (t) => {
+  const { add, batches } = gatedBatcher()
+  const first = add(1)
+  await turn()
+  const waiting = add(2)
+  batches[0]?.fail(new Error('frozen'))
+  await t.rejects(first, { message: 'frozen' })
+  await t.rejects(waiting, { message: 'frozen' })
+  const next = add(3)
+  await turn()
+  batches[1]?.end()
+  t.equal(await next, 30)
+})

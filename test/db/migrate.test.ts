@@ -1,0 +1,164 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import { migrate as drizzleMigrate } from 'drizzle-orm/node-postgres/migrator'
+import pg from 'pg'
+import { type Test, test } from 'tap'
+import { MIGRATION_LOCK, migrate } from '../../src/db/migrate.ts'
+import { createDatabase, type TestDatabase } from '../helpers/database.ts'
+import { session, startRepository, T0 } from '../helpers/repository.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
+
+const FOLDER = join(import.meta.dirname, '../../migrations')
+const BOOKKEEPING = 'clerk_session_sync_migrations'
+
+interface Journal {
+  entries: { tag: string }[]
+}
+const journal: Journal = JSON.parse(readFileSync(join(FOLDER, 'meta/_journal.json'), 'utf8'))
+
+/** The tables with their columns and indexes, and what the bookkeeping says. */
+async function shape({ query }: TestDatabase, schema = 'public') {
+  const columns = await query(
+    `select table_name, column_name, data_type, is_nullable, column_default from information_schema.columns
+     where table_schema = $1 order by 1, 2`,
+    [schema],
+  )
+  const indexes = await query('select indexname, indexdef from pg_indexes where schemaname = $1 order by 1', [schema])
+  return { columns, indexes }
+}
+
+const applied = async ({ query }: TestDatabase, schema = 'public') =>
+  (await query(`select id, created_at from ${schema}.${BOOKKEEPING} order by id`)).length
+
+/** As an older release left it: without the newest migration. */
+async function migrateButTheLast(t: Test, { url }: TestDatabase): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'migrations-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  cpSync(FOLDER, folder, { recursive: true })
+  writeFileSync(
+    join(folder, 'meta/_journal.json'),
+    JSON.stringify({ ...journal, entries: journal.entries.slice(0, -1) }),
+  )
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  await drizzleMigrate(drizzle(client), {
+    migrationsFolder: folder,
+    migrationsSchema: 'public',
+    migrationsTable: BOOKKEEPING,
+  })
+  await client.end()
+}
+
+test('three instances that start at once on an empty database all succeed', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  await Promise.all([migrate(database.url), migrate(database.url), migrate(database.url)])
+  t.equal(await applied(database), journal.entries.length)
+  t.strictSame(
+    await database.query("select table_name from information_schema.tables where table_schema = 'public' order by 1"),
+    [BOOKKEEPING, 'sessions', 'users', 'webhook_events'].map((table_name) => ({ table_name })),
+  )
+})
+
+test('a second run changes nothing', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  await migrate(database.url)
+  const before = await shape(database)
+  await migrate(database.url)
+  t.strictSame(await shape(database), before)
+  t.equal(await applied(database), journal.entries.length)
+})
+
+test('the rows of a database of the previous migration survive, and work', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  await migrateButTheLast(t, database)
+  t.equal(await applied(database), journal.entries.length - 1)
+  await database.query(`insert into users (id, email, public_metadata, sync_source, clerk_updated_at)
+    values ('user_1', 'ada@example.com', '{"n": 12345678901234567890}', 'webhook', now())`)
+  await database.query(
+    "insert into sessions (id, user_id, status, clerk_updated_at) values ('sess_1', 'user_1', 'ended', now())",
+  )
+  await database.query(
+    "insert into webhook_events (id, type, outcome, payload) values ('msg_1', 'user.created', 'failed', '{}')",
+  )
+  const rows = async () =>
+    Promise.all(['users', 'sessions', 'webhook_events'].map((table) => database.query(`select * from ${table}`)))
+  const before = await rows()
+
+  await migrate(database.url)
+  t.match(await rows(), before)
+  t.equal(await applied(database), journal.entries.length)
+  const fresh = await createDatabase(t, { isEmpty: true })
+  await migrate(fresh.url)
+  t.strictSame(await shape(database), await shape(fresh), 'the same shape as a new database')
+  const { apply } = await startRepository(t, { database })
+  t.strictSame(await apply({ session: session('sess_1', 'user_1', 'active', T0) }), ['stale'])
+})
+
+test('a migration that fails leaves nothing, and says why', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  await database.query('create table webhook_events (mine text)')
+  await t.rejects(migrate(database.url), { code: '42P07', message: 'relation "webhook_events" already exists' })
+  t.strictSame(await applied(database), 0)
+  t.strictSame(await database.query("select to_regclass('users') as users, to_regclass('sessions') as sessions"), [
+    { users: null, sessions: null },
+  ])
+  await database.query('drop table webhook_events')
+  await migrate(database.url)
+  t.equal(await applied(database), journal.entries.length, 'and may be repeated')
+})
+
+test('an instance waits for another that is migrating', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  const other = new pg.Client({ connectionString: database.url })
+  await other.connect()
+  t.teardown(() => other.end())
+  await other.query('select pg_advisory_lock($1)', [MIGRATION_LOCK])
+  const migrated = migrate(database.url)
+  const waits = async () =>
+    (await database.query("select 1 from pg_locks where locktype = 'advisory' and not granted")).length
+  await waitUntil('the wait for the lock', async () => (await waits()) > 0)
+  t.match(await database.query("select to_regclass('users') as users"), [{ users: null }])
+  await other.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK])
+  await migrated
+  t.equal(await applied(database), journal.entries.length)
+})
+
+test('an unreachable database is said, not waited for', async (t) => {
+  await t.rejects(migrate('postgres://u:p@127.0.0.1:1/d'), { code: 'ECONNREFUSED' })
+})
+
+test('a connection that breaks in the middle rejects, and ends no process', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  const other = new pg.Client({ connectionString: database.url })
+  await other.connect()
+  t.teardown(() => other.end())
+  await other.query('select pg_advisory_lock($1)', [MIGRATION_LOCK])
+  const migrated = migrate(database.url)
+  const terminate = () =>
+    database.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'clerk-session-sync migrate' and datname = current_database() and wait_event_type = 'Lock'",
+    )
+  const rejected = t.rejects(migrated, /terminat/)
+  await waitUntil('the wait for the lock', async () => (await terminate()).length > 0)
+  await rejected
+})
+
+test('a schema of their own: made when it is missing, beside tables of the same names', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  await database.query("create table users (id int primary key, mine text); insert into users values (1, 'mine')")
+  await Promise.all([migrate(database.url, { schema: 'clerk' }), migrate(database.url, { schema: 'clerk' })])
+  await migrate(database.url, { schema: 'clerk' })
+  t.equal(await applied(database, 'clerk'), journal.entries.length)
+  t.strictSame(await database.query('select * from users'), [{ id: 1, mine: 'mine' }])
+  const plain = await createDatabase(t, { isEmpty: true })
+  await migrate(plain.url)
+  const unqualified = ({ columns, indexes }: Awaited<ReturnType<typeof shape>>) =>
+    JSON.parse(JSON.stringify({ columns, indexes }).replaceAll(/(public|clerk)\./g, ''))
+  t.strictSame(unqualified(await shape(database, 'clerk')), unqualified(await shape(plain)))
+})
+
+test('no migration names a schema', async (t) => {
+  for (const { tag } of journal.entries) t.notMatch(readFileSync(join(FOLDER, `${tag}.sql`), 'utf8'), /public\W*\./)
+})

@@ -1,0 +1,105 @@
+import pg from 'pg'
+import { type Test, test } from 'tap'
+import type { TestDatabase } from '../helpers/database.ts'
+import { deletion, message, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
+
+/** Makes every write of a user run this PL/pgSQL first. */
+async function onUserWrite(database: TestDatabase, body: string): Promise<void> {
+  await database.query(
+    `create function on_write() returns trigger language plpgsql as $$ begin ${body} return new; end $$`,
+  )
+  await database.query(
+    'create trigger on_write before insert or update on users for each row execute function on_write()',
+  )
+}
+
+async function connect(t: Test, { url }: TestDatabase): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  t.teardown(() => client.end())
+  return client
+}
+
+const waiting = (database: TestDatabase, event: string) => async () => {
+  const rows = await database.query(
+    "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = $1 and state = 'active'",
+    [event],
+  )
+  return rows.length > 0
+}
+
+test('conflicts are tried again, and counted', async (t) => {
+  const { apply, database, repository } = await startRepository(t)
+  await database.query('create sequence attempts')
+  await onUserWrite(database, "if nextval('attempts') <= 3 then raise 'no luck' using errcode = '40001'; end if;")
+  t.strictSame(await apply({ message: message('msg_1'), user: snapshot('user_1', T0) }), ['applied'])
+  t.equal(repository.counts.conflictRetries, 3)
+  t.match(await database.query('select outcome, attempts from webhook_events'), [{ outcome: 'applied', attempts: 1 }])
+})
+
+test('conflicts without end are given up after four attempts, as trouble of the database', async (t) => {
+  const { apply, database, repository } = await startRepository(t)
+  await database.query('create sequence attempts')
+  await onUserWrite(database, "perform nextval('attempts'); raise 'no luck' using errcode = '40P01';")
+  const batch = [{ message: message('msg_1'), user: snapshot('user_1', T0) }, { user: snapshot('user_2', T0) }]
+  await t.rejects(apply(...batch), { code: 'DATABASE_UNAVAILABLE', cause: { code: '40P01' } })
+  t.equal(repository.counts.conflictRetries, 3)
+  t.match(await database.query('select last_value::int from attempts'), [{ last_value: 4 }])
+  t.strictSame(await database.query('select * from webhook_events'), [], 'nothing of it stays')
+})
+
+test("a real deadlock with an application's transaction is survived", async (t) => {
+  const { apply, database, repository } = await startRepository(t)
+  await apply({ user: snapshot('user_1', T0) }, { user: snapshot('user_2', T0) })
+  const application = await connect(t, database)
+  // Only our side looks for the deadlock.
+  await application.query("set deadlock_timeout = '1min'")
+  await application.query("begin; select 1 from users where id = 'user_2' for update")
+  const applied = apply({ user: snapshot('user_1', T0 + 1) }, { user: snapshot('user_2', T0 + 1) })
+  await waitUntil('the wait for user_2', waiting(database, 'Lock'))
+  await application.query("update users set banned = true where id = 'user_1'")
+  await application.query('commit')
+  t.strictSame(await applied, ['applied', 'applied'])
+  t.equal(repository.counts.conflictRetries, 1)
+})
+
+test('after a refused change the connection serves on; one that broke is replaced', async (t) => {
+  const { apply, database, pool } = await startRepository(t, { max: 1 })
+  const backend = async () => (await pool.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]?.pid
+  await onUserWrite(
+    database,
+    `if new.username = 'refused' then raise 'refused'; end if;
+     if new.username = 'broken' then perform 1 / (case when pg_terminate_backend(pg_backend_pid()) then 0 else 1 end); end if;`,
+  )
+  const first = await backend()
+  t.match(await apply({ user: snapshot('user_1', T0, { username: 'refused' }) }), [{ code: 'P0001' }])
+  t.equal(await backend(), first)
+  // The rollback finds the connection gone.
+  t.match(await apply({ user: snapshot('user_1', T0, { username: 'broken' }) }), [{ code: '22012' }])
+  t.not(await backend(), first)
+  t.strictSame(await apply({ user: snapshot('user_1', T0, { username: 'fine' }) }), ['applied'])
+})
+
+test('a deletion waits for a session event without a user, and ends its session', async (t) => {
+  const { apply, database } = await startRepository(t)
+  await database.query(
+    `create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.3); return new; end $$`,
+  )
+  await database.query('create trigger slow before insert on sessions for each row execute function slow()')
+  const created = apply({ session: session('sess_1', 'user_1', 'active', T0) })
+  await waitUntil('the session event in the middle', waiting(database, 'Timeout'))
+  t.strictSame(await apply({ user: deletion('user_1', T0) }), ['applied'])
+  t.strictSame(await created, ['applied'])
+  t.match(await database.query('select status from sessions'), [{ status: 'ended' }])
+})
+
+test('a session event without a user waits for a deletion, and is stored as ended', async (t) => {
+  const { apply, database } = await startRepository(t)
+  await onUserWrite(database, 'perform pg_sleep(0.3);')
+  const deleted = apply({ user: deletion('user_1', T0) })
+  await waitUntil('the deletion in the middle', waiting(database, 'Timeout'))
+  t.strictSame(await apply({ session: session('sess_1', 'user_1', 'active', T0) }), ['applied'])
+  t.strictSame(await deleted, ['applied'])
+  t.match(await database.query('select status from sessions'), [{ status: 'ended' }])
+})

@@ -1,0 +1,76 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import pg from 'pg'
+import { type Test, test } from 'tap'
+import { loadConfig } from '../../src/config.ts'
+import { embedMissing } from '../../src/embedded/index.ts'
+import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
+
+function folder(t: Test, mode: number): string {
+  const path = mkdtempSync(join(tmpdir(), 'clerk-session-sync-embedded-'))
+  chmodSync(path, mode)
+  t.teardown(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+async function serves(url: string): Promise<boolean> {
+  const client = new pg.Client(url)
+  await client.connect()
+  const { rows } = await client.query('select 1 as one')
+  await client.end()
+  return rows[0].one === 1
+}
+
+for (const [name, mode] of [
+  ['a folder that others may enter', 0o711],
+  ['a folder that only its owner may enter', 0o700],
+] as const) {
+  test(`PostgreSQL starts in ${name}, also for root, and can be stopped twice`, async (t) => {
+    const directory = join(folder(t, mode), 'a', 'data')
+    const postgres = await startEmbeddedPostgres({ directory })
+    t.teardown(() => rmSync(dirname(postgres.directory), { recursive: true, force: true }))
+    t.ok(await serves(postgres.url))
+    await t.rejects(startEmbeddedPostgres({ directory }), {
+      message: new RegExp(`process ${postgres.pid}\\) already uses`),
+    })
+    await postgres.stop()
+    await postgres.stop()
+    t.throws(() => process.kill(postgres.pid, 0), { code: 'ESRCH' } as never)
+    const again = await startEmbeddedPostgres({ directory })
+    t.ok(await serves(again.url))
+    await again.stop()
+  })
+}
+
+test('what PostgreSQL says is passed on when it does not start', async (t) => {
+  const directory = join(folder(t, 0o711), 'data')
+  await t.rejects(startEmbeddedPostgres({ directory, settings: ['nonsense=1'] }), {
+    message: /does not start in .*nonsense/s,
+  })
+  const full = folder(t, 0o711)
+  writeFileSync(join(full, 'something'), '')
+  await t.rejects(startEmbeddedPostgres({ directory: full }), { message: /does not start in .*not empty/s })
+})
+
+test('a platform without binaries is a sentence that names the mend', async (t) => {
+  const arch = Object.getOwnPropertyDescriptor(process, 'arch') as PropertyDescriptor
+  Object.defineProperty(process, 'arch', { ...arch, value: 'pdp11' })
+  t.teardown(() => Object.defineProperty(process, 'arch', arch))
+  await t.rejects(startEmbeddedPostgres({ directory: join(t.testdir(), 'data') }), {
+    message: /set DATABASE_URL, or npm install/,
+  })
+})
+
+test('in production nothing is embedded', async (t) => {
+  const config = loadConfig({
+    NODE_ENV: 'production',
+    DATABASE_URL: 'postgres://db/app',
+    CLERK_ISSUER: 'https://clerk.example.com',
+    CLERK_WEBHOOK_SIGNING_SECRET: 'whsec_b2xk',
+  })
+  const embedded = await embedMissing(config)
+  t.equal(embedded.config, config)
+  t.equal(embedded.emulator, undefined)
+  await embedded.stop()
+})

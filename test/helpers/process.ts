@@ -1,0 +1,82 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+
+export const ROOT = join(import.meta.dirname, '../..')
+
+export interface RunningProcess {
+  child: ChildProcess
+  /** What it wrote to stdout and stderr so far. */
+  output(): string
+  /** Resolves when its output matches; rejects with the output when it ends before. */
+  until(pattern: RegExp): Promise<RegExpExecArray>
+  /** Its exit code, or the signal that ended it. */
+  exit: Promise<number | NodeJS.Signals>
+}
+
+/** Runs Node on a file of the project with this environment alone; it is killed at the end of the test at the latest. */
+export function runNode(
+  t: Test,
+  args: string[],
+  env: Record<string, string>,
+  options: SpawnOptions = {},
+): RunningProcess {
+  const child = spawn(process.execPath, args, {
+    cwd: ROOT,
+    ...options,
+    // NODE_OPTIONS and NODE_V8_COVERAGE are how tap measures what runs in there.
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      NODE_OPTIONS: process.env.NODE_OPTIONS,
+      ...coverageEnv(),
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  child.stdout?.setEncoding('utf8').on('data', (text) => (output += text))
+  child.stderr?.setEncoding('utf8').on('data', (text) => (output += text))
+  const exit = once(child, 'close').then(([code, signal]) => code ?? signal)
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await exit
+  })
+  async function until(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const match = pattern.exec(output)
+      if (match) return match
+      const data = Promise.race([
+        once(child.stdout as NodeJS.EventEmitter, 'data'),
+        once(child.stderr as NodeJS.EventEmitter, 'data'),
+      ])
+      const ended = await Promise.race([data.then(() => false), exit.then(() => true)])
+      if (ended && !pattern.test(output)) throw new Error(`ended without ${pattern}:\n${output}`)
+    }
+  }
+  return { child, output: () => output, until, exit }
+}
+
+const coverageEnv = () =>
+  Object.fromEntries(Object.entries(process.env).filter(([name]) => /^(_?TAPJS?|NODE_V8|TAP)/.test(name)))
+
+/** A port of loopback that nothing listens on, and of which the next one is free too. */
+export async function freePorts(): Promise<number> {
+  for (;;) {
+    const first = await listen(0)
+    const { port } = first.address() as { port: number }
+    const second = await listen(port + 1).catch(() => undefined)
+    await new Promise((done) => first.close(done))
+    if (!second) continue
+    await new Promise((done) => second.close(done))
+    return port
+  }
+}
+
+async function listen(port: number) {
+  const server = createServer()
+  await new Promise<void>((done, fail) => server.once('error', fail).listen(port, '127.0.0.1', done))
+  return server
+}

@@ -1,0 +1,4 @@
+/** tap's `after`. */
+import { readServer, stopServer } from './postgres-server.ts'
+
+await stopServer(readServer())

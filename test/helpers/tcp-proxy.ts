@@ -1,0 +1,63 @@
+import { connect, createServer, type Socket } from 'node:net'
+import type { Test } from 'tap'
+
+/** A TCP proxy in front of a server, to break the connection to it in the ways that networks do. */
+export interface TcpProxy {
+  /** The server's URL, by way of the proxy. */
+  url: string
+  /** Refuses new connections and resets those that are open. */
+  cut(): Promise<void>
+  /** Passes nothing on any more, and says nothing: as a host that is gone or a process that is stopped. */
+  freeze(): void
+  /** Passes everything on again. */
+  mend(): Promise<void>
+}
+
+export async function createTcpProxy(t: Test, serverUrl: string): Promise<TcpProxy> {
+  const target = new URL(serverUrl)
+  const sockets = new Set<Socket>()
+  let isFrozen = false
+  const proxy = createServer((client) => {
+    const server = connect(Number(target.port), target.hostname)
+    for (const [from, to] of [
+      [client, server],
+      [server, client],
+    ] as const) {
+      sockets.add(from)
+      from.on('data', (data) => isFrozen || to.write(data))
+      from.on('error', () => to.destroy())
+      from.on('close', () => {
+        sockets.delete(from)
+        if (!isFrozen) to.destroy()
+      })
+    }
+  })
+  const listen = (port: number) => new Promise<void>((done) => proxy.listen(port, '127.0.0.1', done))
+  await listen(0)
+  const { port } = proxy.address() as { port: number }
+  const url = new URL(serverUrl)
+  url.host = `127.0.0.1:${port}`
+
+  // libuv cannot reset what is shutting down already, and would leave its handle open.
+  function resetAll(): void {
+    for (const socket of sockets) socket.writableEnded ? socket.destroy() : socket.resetAndDestroy()
+  }
+
+  async function cut(): Promise<void> {
+    resetAll()
+    if (proxy.listening) await new Promise((done) => proxy.close(done))
+  }
+  t.teardown(cut)
+  return {
+    url: url.href,
+    cut,
+    freeze() {
+      isFrozen = true
+    },
+    async mend() {
+      isFrozen = false
+      resetAll()
+      if (!proxy.listening) await listen(port)
+    },
+  }
+}

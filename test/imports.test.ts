@@ -1,0 +1,75 @@
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { test } from 'tap'
+
+const SRC = join(import.meta.dirname, '../src')
+
+// Who may import what. A layer not named under a layer may not be imported by it; files of one layer may import each other.
+const MAY_IMPORT: Record<string, string[]> = {
+  domain: [],
+  'errors.ts': [],
+  db: ['domain', 'errors.ts'],
+  clerk: ['domain', 'errors.ts'],
+  plugins: ['db', 'clerk', 'domain', 'errors.ts'],
+  routes: ['domain', 'errors.ts'],
+  'app.ts': ['plugins', 'routes', 'errors.ts'],
+  'config.ts': [],
+  embedded: ['emulator', 'config.ts'],
+  'server.ts': ['app.ts', 'config.ts', 'db', 'embedded', 'plugins'],
+  'index.ts': ['app.ts', 'db', 'domain', 'plugins'],
+  cli: ['app.ts', 'config.ts', 'db', 'clerk', 'domain', 'embedded', 'server.ts'],
+  emulator: [],
+}
+// Types alone may come from further away.
+const TYPES_TOO: Record<string, string[]> = { cli: ['config.ts'], embedded: ['config.ts'] }
+// Those that may import config.ts for more than its types.
+const READS_CONFIG = ['server.ts', 'cli/index.ts']
+const PACKAGES: Record<string, RegExp> = { domain: /^@sinclair\/typebox/, cli: /^(?!fastify$|@fastify\/)/ }
+
+interface Import {
+  file: string
+  target: string
+  isType: boolean
+}
+
+function importsOf(file: string): Import[] {
+  const source = readFileSync(join(SRC, file), 'utf8')
+  const pattern =
+    /(?:^|\n)\s*(?:import|export)\s+(type\s+)?[^'"\n]*?(?:\n[^'"]*?)?from\s+'([^']+)'|import\('([^']+)'\)/g
+  return [...source.matchAll(pattern)].map((match) => ({
+    file,
+    target: (match[2] ?? match[3]) as string,
+    isType: match[1] !== undefined,
+  }))
+}
+
+const layerOf = (file: string) => file.split('/', 1)[0] as string
+
+test('imports point one way', async (t) => {
+  const files = globSync('**/*.ts', { cwd: SRC })
+  t.ok(files.length > 30, 'the files are found')
+  const all = files.flatMap(importsOf)
+  t.ok(all.length > 100, 'their imports are found')
+  for (const { file, target, isType } of all) {
+    const layer = layerOf(file)
+    if (!target.startsWith('.')) {
+      const allowed = PACKAGES[layer]
+      if (allowed && !target.startsWith('node:')) t.match(target, allowed, `${file} imports the package ${target}`)
+      if (layer === 'domain') t.notMatch(target, /^node:/, `${file} knows no Node.js`)
+      continue
+    }
+    const to = relative(SRC, join(SRC, dirname(file), target))
+    const toLayer = layerOf(to)
+    const allowed = [layer, ...(MAY_IMPORT[layer] ?? []), ...(isType ? (TYPES_TOO[layer] ?? []) : [])]
+    t.ok(allowed.includes(toLayer), `${file} may import ${to}`)
+    if (to === 'config.ts' && !isType) t.ok(READS_CONFIG.includes(file), `${file} may read the settings`)
+  }
+})
+
+test('only config.ts reads the environment, and hosts hand it over', async (t) => {
+  const hosts = ['server.ts', 'cli/index.ts', 'cli/dev.ts']
+  for (const file of globSync('**/*.ts', { cwd: SRC })) {
+    if (hosts.includes(file)) continue
+    t.notMatch(readFileSync(join(SRC, file), 'utf8'), /process\.env/, `${file} receives options`)
+  }
+})

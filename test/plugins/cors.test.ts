@@ -1,0 +1,145 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { type Test, test } from 'tap'
+import { eventually } from '../helpers/jwks-server.ts'
+import { type CallOptions, type Service, startService } from '../helpers/service.ts'
+
+const ORIGIN = 'https://app.example.com'
+const settings = { CORS_ORIGINS: `${ORIGIN}/, https://admin.example.com` }
+
+const from = (origin: string, more: CallOptions = {}): CallOptions => ({
+  ...more,
+  headers: { ...more.headers, origin },
+})
+
+const corsHeaders = (headers: Headers) =>
+  Object.fromEntries([...headers].filter(([name]) => name.startsWith('access-control-')))
+
+function preflight({ call }: Pick<Service, 'call'>, path: string, origin: string) {
+  return call(path, {
+    method: 'OPTIONS',
+    headers: {
+      origin,
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'authorization,content-type',
+    },
+  })
+}
+
+async function assertReadable(
+  t: Test,
+  reply: Promise<{ status: number; body: { code: string }; headers: Headers }>,
+  expected: unknown,
+) {
+  const { status, body, headers } = await reply
+  t.strictSame([status, body.code], expected)
+  t.strictSame(corsHeaders(headers), {
+    'access-control-allow-credentials': 'true',
+    'access-control-allow-origin': ORIGIN,
+    'access-control-expose-headers': 'Retry-After, WWW-Authenticate',
+  })
+  t.match(headers.get('vary'), /\borigin\b/i)
+}
+
+test('CORS is off unless origins are named', async (t) => {
+  const service = await startService(t)
+  const { call, clerk } = service
+  const token = clerk.sessionToken(clerk.signIn(clerk.createUser().id).id)
+  for (const reply of [
+    await call('/api/auth/profile', from(ORIGIN, { token })),
+    await call('/api/auth/profile', from(ORIGIN)),
+    await preflight(service, '/api/auth/profile', ORIGIN),
+  ]) {
+    t.strictSame(corsHeaders(reply.headers), {})
+  }
+  t.match(await preflight(service, '/api/auth/profile', ORIGIN), { status: 404, body: { code: 'NOT_FOUND' } })
+})
+
+test('every reply can be read by the pages named, refusals and our own trouble included', async (t) => {
+  const service = await startService(t, { settings })
+  const { call, clerk, database } = service
+  const { id } = clerk.signIn(clerk.createUser().id)
+  const as = (sub: string) => from(ORIGIN, { token: clerk.sessionToken(id, { claims: { sub } }) })
+  await assertReadable(t, call('/livez', from(ORIGIN)), [200, undefined])
+  await assertReadable(t, call('/api/auth/profile', from(ORIGIN)), [401, 'MISSING_TOKEN'])
+  await assertReadable(t, call('/api/auth/profile', as('user_2unknown')), [403, 'USER_DELETED'])
+  await assertReadable(t, call('/nowhere', from(ORIGIN)), [404, 'NOT_FOUND'])
+  await clerk.webhooks.idle()
+  await database.query('alter table users rename to gone')
+  await assertReadable(t, call('/api/auth/profile', as('user_2unknown')), [500, 'INTERNAL_SERVER_ERROR'])
+  clerk.rotateKeys()
+  clerk.faults.jwks = 'error'
+  await assertReadable(t, call('/api/auth/profile', as('user_2unknown')), [503, 'JWKS_UNAVAILABLE'])
+})
+
+test('a refusal by the rate limit can be read, too', async (t) => {
+  const { call } = await startService(t, { settings: { ...settings, RATE_LIMIT_PER_MINUTE: '1' } })
+  await call('/api/auth/profile')
+  await assertReadable(t, call('/api/auth/profile', from(ORIGIN)), [429, 'RATE_LIMITED'])
+})
+
+test('so can a refusal while the service closes', async (t) => {
+  const { app, url } = await startService(t, { settings })
+  const connected = once(app.server, 'connection')
+  const socket = connect(Number(new URL(url).port), '127.0.0.1').setEncoding('latin1')
+  const [peer] = (await connected) as [Socket]
+  const head = `GET /api/auth/profile HTTP/1.1\r\nHost: x\r\nOrigin: ${ORIGIN}\r\n`
+  socket.write(head)
+  await eventually(() => peer.bytesRead === head.length)
+  // Half a request holds its connection open while the app closes.
+  void app.close()
+  await eventually(() => app.clerkIsClosing())
+  socket.write('\r\n')
+  const reply = await text(socket)
+  t.match(reply, /^HTTP\/1.1 503 .*"SHUTTING_DOWN"/s)
+  t.match(reply, `access-control-allow-origin: ${ORIGIN}\r\n`)
+})
+
+test('pages of other origins are let in to nothing', async (t) => {
+  const service = await startService(t, { settings })
+  for (const origin of ['https://evil.example', `${ORIGIN}.evil.example`, 'http://app.example.com', 'null']) {
+    const { headers } = await service.call('/api/auth/profile', from(origin))
+    t.equal(headers.get('access-control-allow-origin'), null, origin)
+    t.match(headers.get('vary'), /\borigin\b/i, 'nor by way of a cache')
+    t.equal((await preflight(service, '/api/auth/profile', origin)).headers.get('access-control-allow-origin'), null)
+  }
+  const other = await service.call('/api/auth/profile', from('https://admin.example.com'))
+  t.equal(other.headers.get('access-control-allow-origin'), 'https://admin.example.com')
+})
+
+test('a preflight is answered without a token, for any path', async (t) => {
+  const service = await startService(t, { settings: { ...settings, RATE_LIMIT_PER_MINUTE: '1' } })
+  for (const path of ['/api/auth/profile', '/api/auth/sync-user', '/nowhere']) {
+    const { status, headers } = await preflight(service, path, ORIGIN)
+    t.equal(status, 204, path)
+    t.match(corsHeaders(headers), {
+      'access-control-allow-origin': ORIGIN,
+      'access-control-allow-credentials': 'true',
+      'access-control-allow-methods': 'GET, HEAD, POST',
+      'access-control-allow-headers': 'authorization,content-type',
+      'access-control-max-age': '600',
+    })
+  }
+  t.match(
+    await service.call('/api/auth/profile', { method: 'OPTIONS' }),
+    { status: 204 },
+    'nor is anything else refused',
+  )
+})
+
+test('OPTIONS of /api/auth/verify is a request to be allowed or refused, no preflight', async (t) => {
+  const service = await startService(t, { settings })
+  const { status, headers, body } = await preflight(service, '/api/auth/verify', ORIGIN)
+  t.match([status, body.code], [401, 'MISSING_TOKEN'])
+  t.strictSame(corsHeaders(headers), {})
+})
+
+test('* is every origin, without cookies', async (t) => {
+  const service = await startService(t, { settings: { CORS_ORIGINS: '*' } })
+  const { headers } = await service.call('/api/auth/profile', from('https://any.example'))
+  t.strictSame(corsHeaders(headers), {
+    'access-control-allow-origin': '*',
+    'access-control-expose-headers': 'Retry-After, WWW-Authenticate',
+  })
+})

@@ -1,0 +1,31 @@
+import { test } from 'tap'
+import { createDatabase } from '../helpers/database.ts'
+import { startService } from '../helpers/service.ts'
+import { createTcpProxy } from '../helpers/tcp-proxy.ts'
+
+const insertOld = `insert into webhook_events (id, type, outcome, received_at)
+  select 'msg_' || n, 'user.updated', 'applied', now() - interval '31 days' from generate_series(1, 2500) n`
+
+test('old events are pruned at the start and again after the interval', async (t) => {
+  const database = await createDatabase(t)
+  await database.query(insertOld)
+  await database.query(`insert into webhook_events (id, type, outcome) values ('msg_new', 'user.updated', 'applied')`)
+  const left = () => database.query('select id from webhook_events')
+  await startService(t, {
+    settings: { DATABASE_URL: database.url },
+    change: (options) => ({ ...options, pruning: { ...options.pruning, intervalMs: 50 } }),
+  })
+  while ((await left()).length > 1);
+  t.strictSame(await left(), [{ id: 'msg_new' }])
+  await database.query(insertOld)
+  while ((await left()).length > 1);
+  t.strictSame(await left(), [{ id: 'msg_new' }])
+})
+
+test('a database in trouble does not end the service', async (t) => {
+  const database = await createDatabase(t)
+  const proxy = await createTcpProxy(t, database.url)
+  await proxy.cut()
+  const { call } = await startService(t, { settings: { DATABASE_URL: proxy.url } })
+  t.equal((await call('/livez')).status, 200)
+})

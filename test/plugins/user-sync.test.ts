@@ -1,0 +1,244 @@
+import { test } from 'tap'
+import type { BackendApiOptions } from '../../src/clerk/backend-api.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { type Service, startService } from '../helpers/service.ts'
+import { createTcpProxy } from '../helpers/tcp-proxy.ts'
+
+/** A user of Clerk that no webhook told of, and a token of hers. */
+function signInUnseen({ clerk }: Service, attributes: Parameters<typeof clerk.createUser>[0] = {}) {
+  clerk.webhooks.enabled = false
+  const user = clerk.createUser({ email: `ada${Math.random()}@example.com`, firstName: 'Ada', ...attributes })
+  const session = clerk.signIn(user.id)
+  return { user, session, token: clerk.sessionToken(session.id) }
+}
+
+const sync = ({ call }: Service, token: string, body?: string) =>
+  call('/api/auth/sync-user', {
+    method: 'POST',
+    token,
+    body,
+    ...(body && { headers: { 'content-type': 'application/json' } }),
+  })
+
+test('sync-user asks the Backend API and says so', async (t) => {
+  const service = await startService(t)
+  const { user, token } = signInUnseen(service, {
+    email: 'ada@example.com',
+    firstName: 'Ada',
+    username: 'ada',
+    publicMetadata: { plan: 'pro' },
+  })
+  t.match(await sync(service, token), {
+    status: 201,
+    body: {
+      created: true,
+      source: 'clerk_api',
+      user: {
+        id: user.id,
+        email: 'ada@example.com',
+        emailVerified: true,
+        username: 'ada',
+        publicMetadata: { plan: 'pro' },
+      },
+    },
+  })
+  const [before] = await service.database.query('select xmin, updated_at from users')
+  t.match(await sync(service, token), { status: 200, body: { created: false, source: 'clerk_api' } })
+  t.strictSame(
+    await service.database.query('select xmin, updated_at from users'),
+    [before],
+    'what changes nothing writes nothing',
+  )
+})
+
+test('any request body is ignored: a profile comes from Clerk', async (t) => {
+  const service = await startService(t)
+  const { token } = signInUnseen(service, { email: 'ada@example.com' })
+  for (const [type, body] of [
+    ['application/json', '{"email":"mallory@example.com"}'],
+    ['application/json', '{'],
+    ['text/plain', 'hello'],
+    ['application/octet-stream', '\0\0'],
+  ] as const) {
+    const reply = await service.call('/api/auth/sync-user', {
+      method: 'POST',
+      token,
+      body,
+      headers: { 'content-type': type },
+    })
+    t.match(reply, { body: { user: { email: 'ada@example.com' } } }, type)
+    t.ok(reply.status < 300)
+  }
+})
+
+test('without a Backend API the claims are used, then the row', async (t) => {
+  const service = await startService(t, { hasSecretKey: false })
+  const { user, session, token } = signInUnseen(service)
+  t.match(await sync(service, token), {
+    status: 201,
+    body: { source: 'session_claims', user: { id: user.id, email: null } },
+  })
+  t.match(
+    await sync(service, token),
+    { status: 200, body: { source: 'database', created: false } },
+    'a token that names nothing',
+  )
+
+  const iat = Math.floor(Date.now() / 1000)
+  const named = (claims: object, issuedAt = iat) =>
+    service.clerk.sessionToken(session.id, { claims: { iat: issuedAt, ...claims } })
+  t.match(await sync(service, named({ email: 'ada@example.com', given_name: 'Ada' }, iat + 1)), {
+    status: 200,
+    body: { source: 'session_claims', user: { email: 'ada@example.com', firstName: 'Ada' } },
+  })
+  t.match(
+    await sync(service, named({ email: 'old@example.com' })),
+    {
+      body: { source: 'database', user: { email: 'ada@example.com' } },
+    },
+    'claims that are not newer change nothing',
+  )
+})
+
+test('when the Backend API cannot be asked, the sync goes on without it', async (t) => {
+  const service = await startService(t, {
+    change: (options) => ({
+      ...options,
+      userSync: {
+        ...options.userSync,
+        backendApi: { ...(options.userSync?.backendApi as BackendApiOptions), deadlineMs: 200 },
+      },
+    }),
+  })
+  for (const fault of ['error', 'hang', 'html', 'reset', { status: 401 }] as const) {
+    service.clerk.faults.api = fault
+    const { token } = signInUnseen(service)
+    t.match(await sync(service, token), { status: 201, body: { source: 'session_claims' } }, JSON.stringify(fault))
+    t.match(await sync(service, token), { status: 200, body: { source: 'database' } }, JSON.stringify(fault))
+  }
+  service.clerk.faults.api = undefined
+  const { token } = signInUnseen(service)
+  t.match(await sync(service, token), { status: 201, body: { source: 'clerk_api' } }, 'and with it again')
+})
+
+test('just-in-time sync makes a missing row on any authenticated call', async (t) => {
+  const service = await startService(t)
+  for (const path of ['/api/auth/profile', '/api/auth/verify']) {
+    const { user, token } = signInUnseen(service)
+    t.equal((await service.call(path, { token })).status, 200)
+    t.match(await service.database.query('select * from users where id = $1', [user.id]), [
+      { sync_source: 'clerk_api' },
+    ])
+  }
+})
+
+test('with AUTO_SYNC=false an unknown user is told to sync', async (t) => {
+  const service = await startService(t, { settings: { AUTO_SYNC: 'false' } })
+  const { token, session } = signInUnseen(service)
+  const refused = await service.call('/api/auth/profile', { token })
+  t.match(refused, { status: 401, body: { code: 'USER_NOT_SYNCED' } })
+  t.match(refused.headers.get('www-authenticate'), /^Bearer error="invalid_token"/)
+  t.strictSame(await service.database.query('select * from users'), [])
+  t.equal((await sync(service, token)).status, 201)
+  t.equal((await service.call('/api/auth/profile', { token })).status, 200)
+  service.clerk.webhooks.enabled = true
+  service.clerk.revokeSession(session.id)
+  await service.clerk.webhooks.idle()
+  t.match(await service.call('/api/auth/profile', { token }), { status: 401, body: { code: 'SESSION_REVOKED' } })
+})
+
+test('a user unknown here and at Clerk is deleted, and nothing is written', async (t) => {
+  const service = await startService(t)
+  const { user, token } = signInUnseen(service)
+  service.clerk.deleteUser(user.id)
+  t.match(await sync(service, token), { status: 403, body: { code: 'USER_DELETED' } })
+  t.match(await service.call('/api/auth/profile', { token }), { status: 403, body: { code: 'USER_DELETED' } })
+  t.strictSame(await service.database.query('select * from users'), [])
+})
+
+test('a user known here keeps the row while Clerk answers 404: only user.deleted deletes', async (t) => {
+  const service = await startService(t)
+  const { user, token } = signInUnseen(service)
+  await sync(service, token)
+  service.clerk.deleteUser(user.id)
+  t.match(await sync(service, token), { status: 200, body: { source: 'database' } })
+})
+
+test('refusals come in the order of the contract', async (t) => {
+  const service = await startService(t)
+  const { clerk } = service
+  const pending = { claims: { sts: 'pending' } }
+  const { user, session } = signInUnseen(service)
+  clerk.webhooks.enabled = true
+  const both = async (code: string, status: number, overrides = {}) => {
+    const token = clerk.sessionToken(session.id, overrides)
+    t.match(await service.call('/api/auth/profile', { token }), { status, body: { code } }, `profile: ${code}`)
+    t.match(await sync(service, token), { status, body: { code } }, `sync-user: ${code}`)
+  }
+  await both('SESSION_PENDING', 403, pending)
+  clerk.revokeSession(session.id)
+  await clerk.webhooks.idle()
+  await both('SESSION_REVOKED', 401)
+  await both('SESSION_PENDING', 403, pending)
+  clerk.banUser(user.id)
+  await clerk.webhooks.idle()
+  await both('USER_BANNED', 403, pending)
+  clerk.deleteUser(user.id)
+  await clerk.webhooks.idle()
+  await both('USER_DELETED', 403, pending)
+})
+
+test('a session that is over makes no row from its claims', async (t) => {
+  const service = await startService(t, { hasSecretKey: false })
+  const { token, session, user } = signInUnseen(service)
+  await service.database.query(
+    `insert into sessions (id, user_id, status, clerk_updated_at) values ($1, $2, 'replaced', now())`,
+    [session.id, user.id],
+  )
+  for (const path of ['/api/auth/profile', '/api/auth/verify']) {
+    t.match(await service.call(path, { token }), { status: 401, body: { code: 'SESSION_REVOKED' } })
+  }
+  t.match(await sync(service, token), { status: 401, body: { code: 'SESSION_REVOKED' } })
+  t.strictSame(await service.database.query('select * from users'), [])
+})
+
+test('sync-user lifts a ban that Clerk has lifted, when the webhook was lost', async (t) => {
+  const service = await startService(t)
+  const { token, user } = signInUnseen(service)
+  service.clerk.banUser(user.id)
+  t.match(await service.call('/api/auth/profile', { token }), { status: 403, body: { code: 'USER_BANNED' } })
+  t.match(await sync(service, token), { status: 403, body: { code: 'USER_BANNED' } })
+  service.clerk.unbanUser(user.id)
+  t.match(await service.call('/api/auth/profile', { token }), { status: 403 }, 'the row still says so')
+  t.match(await sync(service, token), { status: 200, body: { source: 'clerk_api' } })
+  t.equal((await service.call('/api/auth/profile', { token })).status, 200)
+})
+
+test('trouble of the database is 503, never a 401', async (t) => {
+  const database = await createDatabase(t)
+  const proxy = await createTcpProxy(t, database.url)
+  const service = await startService(t, { settings: { DATABASE_URL: proxy.url } })
+  const { token } = signInUnseen(service)
+  t.equal((await sync(service, token)).status, 201)
+  const all = [
+    ['GET', '/api/auth/profile'],
+    ['POST', '/api/auth/sync-user'],
+    ['GET', '/api/auth/verify'],
+  ] as const
+  const refused = async (name: string) => {
+    for (const reply of await Promise.all(all.map(([method, path]) => service.call(path, { method, token })))) {
+      t.match(reply, { status: 503, body: { code: 'DATABASE_UNAVAILABLE', message: /at the moment/ } }, name)
+      t.ok(Number(reply.headers.get('retry-after')) >= 1)
+    }
+  }
+  await proxy.cut()
+  await refused('unreachable')
+  await proxy.mend()
+  while ((await sync(service, token)).status !== 200);
+  const startedAt = performance.now()
+  proxy.freeze()
+  await refused('frozen')
+  t.ok(performance.now() - startedAt < 7_000, 'within the time limits')
+  await proxy.mend()
+  while ((await sync(service, token)).status !== 200);
+})

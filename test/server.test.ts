@@ -1,0 +1,134 @@
+import { connect } from 'node:net'
+import { test } from 'tap'
+import { createClerkEmulator } from '../src/emulator/index.ts'
+import { explain } from '../src/server.ts'
+import { createDatabase } from './helpers/database.ts'
+import { freePorts, runNode } from './helpers/process.ts'
+import { createTcpProxy } from './helpers/tcp-proxy.ts'
+
+// `npm test` builds first.
+const SERVERS = { source: 'src/server.ts', built: 'dist/server.js' }
+for (const [name, file] of Object.entries(SERVERS)) {
+  test(`${name}: in production, missing settings are named all at once`, async (t) => {
+    const server = runNode(t, [file], { NODE_ENV: 'production' })
+    t.equal(await server.exit, 1)
+    t.match(server.output(), /3 settings are missing or wrong/)
+    for (const setting of ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_WEBHOOK_SIGNING_SECRET']) {
+      t.match(server.output(), new RegExp(`- ${setting} is missing`))
+    }
+    t.notMatch(server.output(), /\n\s+at /, 'no stack')
+  })
+
+  test(`${name}: in production, with its settings, it migrates, serves, and ends cleanly`, async (t) => {
+    const database = await createDatabase(t, { isEmpty: true })
+    const clerk = await createClerkEmulator()
+    t.teardown(() => clerk.close())
+    const port = await freePorts()
+    const server = runNode(t, [file], {
+      NODE_ENV: 'production',
+      PORT: String(port),
+      HOST: '127.0.0.1',
+      DATABASE_URL: database.url,
+      CLERK_ISSUER: clerk.issuer,
+      CLERK_SECRET_KEY: clerk.secretKey,
+      CLERK_API_URL: clerk.apiUrl,
+      CLERK_WEBHOOK_SIGNING_SECRET: clerk.webhookSecret,
+    })
+    await server.until(/Server listening/)
+    const url = `http://127.0.0.1:${port}`
+    clerk.webhooks.url = `${url}/clerk`
+    const ada = clerk.createUser({ email: 'ada@example.com' })
+    const token = clerk.sessionToken(clerk.signIn(ada.id).id)
+    await clerk.webhooks.idle()
+    t.match(await database.query('select * from users'), [{ id: ada.id, sync_source: 'webhook' }])
+    const profile = await fetch(`${url}/api/auth/profile`, { headers: { authorization: `Bearer ${token}` } })
+    t.equal(profile.status, 200)
+    const refused = (await (await fetch(`${url}/api/auth/profile`)).json()) as object
+    t.notOk('stack' in refused || 'details' in refused, 'production shows no stack')
+
+    for (const line of server.output().trim().split('\n')) t.doesNotThrow(() => JSON.parse(line), 'logs are JSON')
+    t.notMatch(server.output(), /ada@example\.com/, 'logs hold no personal data')
+    t.notMatch(server.output(), token, 'nor tokens')
+    server.child.kill('SIGTERM')
+    t.equal(await server.exit, 0)
+  })
+}
+
+test('a port in use is a clear message, and exit code 1', async (t) => {
+  const database = await createDatabase(t)
+  const clerk = await createClerkEmulator()
+  t.teardown(() => clerk.close())
+  const { port } = new URL(clerk.url)
+  const server = runNode(t, ['src/server.ts'], {
+    NODE_ENV: 'test',
+    PORT: port,
+    DATABASE_URL: database.url,
+    CLERK_ISSUER: clerk.issuer,
+  })
+  t.equal(await server.exit, 1)
+  t.match(server.output(), new RegExp(`127\\.0\\.0\\.1:${port} is in use: stop what listens there, or set PORT`))
+})
+
+test('a database that starts later is waited for; one that refuses is not', async (t) => {
+  const database = await createDatabase(t)
+  const proxy = await createTcpProxy(t, database.url)
+  const clerk = await createClerkEmulator()
+  t.teardown(() => clerk.close())
+  const settings = { NODE_ENV: 'test', PORT: '0', CLERK_ISSUER: clerk.issuer }
+  await proxy.cut()
+  const patient = runNode(t, ['src/server.ts'], { ...settings, DATABASE_URL: proxy.url })
+  await patient.until(/the database is not ready, trying again/)
+  await proxy.mend()
+  await patient.until(/Server listening/)
+
+  await database.query('drop table users')
+  await database.query('create table users (id int)')
+  await database.query('drop table clerk_session_sync_migrations')
+  const refused = runNode(t, ['src/server.ts'], { ...settings, DATABASE_URL: database.url })
+  t.equal(await refused.exit, 1)
+  t.match(refused.output(), /cannot start: .*already exists/)
+})
+
+test('requests that come while it closes are answered 503', async (t) => {
+  const database = await createDatabase(t)
+  const clerk = await createClerkEmulator({ tokenTtlSeconds: 600 })
+  t.teardown(() => clerk.close())
+  const port = await freePorts()
+  const server = runNode(t, ['src/server.ts'], {
+    NODE_ENV: 'test',
+    PORT: String(port),
+    DATABASE_URL: database.url,
+    CLERK_ISSUER: clerk.issuer,
+    CLERK_SECRET_KEY: clerk.secretKey,
+    CLERK_API_URL: clerk.apiUrl,
+  })
+  await server.until(/Server listening/)
+  // A request that takes a while keeps the service from closing at once.
+  clerk.faults.api = { delayMs: 1_500 }
+  const ada = clerk.createUser({ email: 'ada@example.com' })
+  const token = clerk.sessionToken(clerk.signIn(ada.id).id)
+  const slow = fetch(`http://127.0.0.1:${port}/api/auth/profile`, { headers: { authorization: `Bearer ${token}` } })
+  const kept = connect(port, '127.0.0.1').setEncoding('utf8')
+  t.teardown(() => kept.destroy())
+  const replies: string[] = []
+  kept.on('data', (text) => replies.push(String(text)))
+  while (clerk.stats.apiRequests === 0) await new Promise((done) => setTimeout(done, 10))
+  // Half a request keeps the connection open while the server closes.
+  kept.write('GET /api/auth/profile HTTP/1.1\r\n')
+  await new Promise((done) => setTimeout(done, 100))
+  server.child.kill('SIGTERM')
+  await server.until(/closing/)
+  kept.write('host: x\r\n\r\n')
+  while (replies.length === 0) await new Promise((done) => setTimeout(done, 10))
+  t.match(replies[0], /^HTTP\/1\.1 503 /)
+  t.match(replies[0], /"code":"SHUTTING_DOWN"/)
+  t.match(replies[0], /retry-after: \d/i)
+  t.equal((await slow).status, 200, 'the accepted request finishes')
+  t.equal(await server.exit, 0)
+})
+
+test('explain says what is known, whatever was thrown', async (t) => {
+  t.match(explain(new Error('boom')), /cannot start: boom/)
+  t.match(explain({ code: 'EFAIL', message: '' }), /cannot start: EFAIL/)
+  t.match(explain('odd'), /cannot start: odd/)
+})
