@@ -139,11 +139,20 @@ export class ConfigError extends Error {
 
 type Environment = Record<string, string | undefined>
 
+const SERVICE_SETTINGS = ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_WEBHOOK_SIGNING_SECRET'] as const
+type RequiredSetting = (typeof SERVICE_SETTINGS)[number]
+
+export interface LoadOptions {
+  dotenvPath?: string
+  /** The settings that must be there; unless told, those of the service in production, and none elsewhere. */
+  required?: readonly RequiredSetting[]
+}
+
 /**
  * Reads the settings. In development `.env` is read too; the environment goes before it. Empty counts as not set.
  * @throws ConfigError that names every bad setting
  */
-export function loadConfig(environment: Environment, dotenvPath = '.env'): Config {
+export function loadConfig(environment: Environment, { dotenvPath = '.env', required }: LoadOptions = {}): Config {
   const isDevelopment = (environment.NODE_ENV || 'development') === 'development'
   const data = withoutEmpty({ ...(isDevelopment && readDotenv(dotenvPath)), ...withoutEmpty(environment) })
   data.CLERK_WEBHOOK_SIGNING_SECRET ??= data.CLERK_WEBHOOK_SECRET
@@ -153,7 +162,8 @@ export function loadConfig(environment: Environment, dotenvPath = '.env'): Confi
   const problems = new Map<string, string>()
   const settings = validate(picked, problems)
   checkBeyondSchema(settings, problems)
-  if (settings.NODE_ENV === 'production') checkRequired(settings, problems)
+  const isProduction = settings.NODE_ENV === 'production'
+  checkRequired(settings, required ?? (isProduction ? SERVICE_SETTINGS : []), problems)
   if (problems.size > 0) throw new ConfigError([...problems.values()])
 
   const { CLERK_PUBLISHABLE_KEY, ...rest } = settings
@@ -166,7 +176,7 @@ export function loadConfig(environment: Environment, dotenvPath = '.env'): Confi
     CLERK_WEBHOOK_SIGNING_SECRET: Object.freeze(split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '')),
     CORS_ORIGINS: Object.freeze(split(settings.CORS_ORIGINS).map((origin) => trimSlash(origin))),
     TRUST_PROXY: trustProxy(settings.TRUST_PROXY) ?? false,
-    isProduction: settings.NODE_ENV === 'production',
+    isProduction,
   })
 }
 
@@ -225,17 +235,15 @@ function checkBeyondSchema(settings: Settings, problems: Map<string, string>): v
   }
 }
 
-function checkRequired(settings: Settings, problems: Map<string, string>): void {
-  const missing = (name: keyof Settings, or = '') => {
-    if (problems.has(name)) return
+function checkRequired(settings: Settings, required: readonly RequiredSetting[], problems: Map<string, string>): void {
+  for (const name of required) {
+    const isDerived =
+      name === 'CLERK_ISSUER' && (settings.CLERK_PUBLISHABLE_KEY ?? problems.get('CLERK_PUBLISHABLE_KEY'))
+    if (settings[name] || isDerived || problems.has(name)) continue
+    const or = name === 'CLERK_ISSUER' ? ' (or CLERK_PUBLISHABLE_KEY, from which it is derived)' : ''
     const { title, description } = Settings.properties[name] as TSchema
     problems.set(name, `${name} is missing${or}: expected ${title} — ${description}`)
   }
-  if (!settings.DATABASE_URL) missing('DATABASE_URL')
-  if (!settings.CLERK_ISSUER && !settings.CLERK_PUBLISHABLE_KEY && !problems.has('CLERK_PUBLISHABLE_KEY')) {
-    missing('CLERK_ISSUER', ' (or CLERK_PUBLISHABLE_KEY, from which it is derived)')
-  }
-  if (!settings.CLERK_WEBHOOK_SIGNING_SECRET) missing('CLERK_WEBHOOK_SIGNING_SECRET')
 }
 
 const split = (text: string) =>

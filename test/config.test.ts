@@ -10,7 +10,7 @@ const PRODUCTION = {
   CLERK_ISSUER: 'https://clerk.example.com',
   CLERK_WEBHOOK_SIGNING_SECRET: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
 }
-const nowhere = '/nonexistent/.env'
+const nowhere = { dotenvPath: '/nonexistent/.env' }
 
 function problemsOf(environment: Record<string, string>): string[] {
   try {
@@ -156,7 +156,11 @@ test('lists, secrets and keys are read as people write them', async (t) => {
 test('.env is read in development alone, behind the environment', async (t) => {
   const path = join(t.testdir(), '.env')
   writeFileSync(path, 'PORT=4000\nLOG_LEVEL=debug\nCLERK_SECRET_KEY=\n')
-  t.match(loadConfig({ LOG_LEVEL: 'warn' }, path), { PORT: 4000, LOG_LEVEL: 'warn', CLERK_SECRET_KEY: undefined })
-  t.equal(loadConfig({ ...PRODUCTION }, path).PORT, 3000)
-  t.throws(() => loadConfig({}, t.testdirName), { message: /cannot be read \(EISDIR\)/ })
+  t.match(loadConfig({ LOG_LEVEL: 'warn' }, { dotenvPath: path }), {
+    PORT: 4000,
+    LOG_LEVEL: 'warn',
+    CLERK_SECRET_KEY: undefined,
+  })
+  t.equal(loadConfig({ ...PRODUCTION }, { dotenvPath: path }).PORT, 3000)
+  t.throws(() => loadConfig({}, { dotenvPath: t.testdirName }), { message: /cannot be read \(EISDIR\)/ })
 })

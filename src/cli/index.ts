@@ -31,9 +31,8 @@ program
   .command('migrate')
   .description('bring the database of DATABASE_URL up to the newest migration')
   .action(async () => {
-    const { DATABASE_URL, DATABASE_SCHEMA } = loadConfig(process.env)
-    if (!DATABASE_URL) throw new Error('DATABASE_URL is missing')
-    await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA })
+    const { DATABASE_URL, DATABASE_SCHEMA } = loadConfig(process.env, { required: ['DATABASE_URL'] })
+    await migrate(DATABASE_URL as string, { schema: DATABASE_SCHEMA })
     console.log('The database is up to date.')
   })
 

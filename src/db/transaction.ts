@@ -5,7 +5,7 @@ import { isConflict, isDatabaseTrouble } from './pool.ts'
 const MAX_ATTEMPTS = 4
 
 /**
- * Runs `work` in one transaction (READ COMMITTED) and commits. Conflicts with other transactions (40001, 40P01) are tried
+ * Runs `work` in one transaction and commits. Conflicts with other transactions (40001, 40P01) are tried
  * again, each time after a longer random pause, so `work` may run several times; `onRetry` counts them.
  */
 export async function inTransaction<T>(
@@ -13,21 +13,23 @@ export async function inTransaction<T>(
   work: (client: pg.PoolClient) => Promise<T>,
   onRetry: () => void,
 ): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
+  for (let attempt = 1; attempt < MAX_ATTEMPTS; attempt += 1) {
     try {
       return await runOnce(pool, work)
     } catch (error) {
-      if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error
+      if (!isConflict(error)) throw error
     }
     onRetry()
     await sleep(Math.random() * 20 * 2 ** attempt)
   }
+  return runOnce(pool, work)
 }
 
 async function runOnce<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect()
   try {
-    await client.query('begin')
+    // Whatever the database's default: who waited for a lock must see what its holder wrote.
+    await client.query('begin isolation level read committed')
     const result = await work(client)
     await client.query('commit')
     client.release()

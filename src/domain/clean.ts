@@ -43,14 +43,17 @@ export function cleanJson(value: unknown, depth = 0): unknown {
   return copy
 }
 
+// At least 16 digits, or an exponent, where a number may stand: ids and URLs are full of digits before an e.
+const UNUSUAL_NUMBER = /(?:^|[:,[\s])-?\d(?:[\d.]{15}|[\d.]*[eE])/
+
 /**
  * Parses JSON and keeps numbers that a double cannot hold as they were written (`JSON.rawJSON`), so that they reach
  * `jsonb` and come back unchanged. Throws SyntaxError as JSON.parse does.
  */
 export function parseJson(text: string): unknown {
-  const parsed = JSON.parse(text)
-  // The second, slower parse only where a number is long or has an exponent.
-  if (!/[\d.]{16}|\d[eE]/.test(text)) return parsed
+  const parsed: unknown = JSON.parse(text)
+  // The second, slower parse only where what looks like a number is long or has an exponent.
+  if (!UNUSUAL_NUMBER.test(text)) return parsed
   try {
     return JSON.parse(text, (_key, value, { source }) =>
       typeof value === 'number' && source !== undefined ? faithfulNumber(value, source) : value,

@@ -8,6 +8,7 @@ import { parseCookie } from 'cookie'
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { createJwks, type Jwks, type JwksOptions, type KeyLookup } from '../clerk/jwks.ts'
+import { createVerifiedTokens } from '../clerk/verified-tokens.ts'
 import type { JsonObject } from '../domain/clean.ts'
 import {
   CLOCK_TOLERANCE_SECONDS,
@@ -64,7 +65,7 @@ interface DecodedJwt {
 const COOKIE = '__session'
 const COOKIES = /(?:^|;)\s*__session\s*=/g
 const MAX_TOKEN_LENGTH = 16_384
-const CACHED_TOKENS = 10_000
+const MAX_VERIFIED_TOKENS = 20_000
 const TWICE = 'it was given twice'
 const MALFORMED = 'its form, time or signature is wrong'
 
@@ -113,9 +114,6 @@ export default fp<AuthOptions>(
         algorithms: ['RS256'],
         clockTolerance: CLOCK_TOLERANCE_SECONDS * 1000,
         requiredClaims: ['exp', 'iss', 'sub'],
-        cache: CACHED_TOKENS,
-        // Refusals are not kept, not even for the tolerance: a token that came too early is good a moment later.
-        errorCacheTTL: () => Number.NEGATIVE_INFINITY,
         extractToken: (request: FastifyRequest) => request.clerkCredential?.token,
       } as FastifyJwtVerifyOptions['verify'] & object,
     })
@@ -123,17 +121,38 @@ export default fp<AuthOptions>(
     app.decorateRequest('clerkAuth', null)
     app.decorateRequest('clerkCredential', null)
     app.decorate('clerkKeysStatus', () => jwks?.status())
+    // Verified once: as long as its key is still the same, only the end of its validity can change the verdict.
+    const verifiedTokens = createVerifiedTokens(MAX_VERIFIED_TOKENS)
+    function findVerified({ token, isCookie }: Credential): SessionToken | undefined {
+      const verdict = verifiedTokens.find(token, Date.now())
+      if (!verdict || (isCookie && verdict.token.claims.azp === undefined)) return undefined
+      const key = findKey(verdict.kid)
+      return 'state' in key && key.state === 'found' && key.pem === verdict.pem ? verdict.token : undefined
+    }
+
     app.decorate('clerkAuthenticate', async (request: FastifyRequest) => {
-      request.clerkCredential = findCredential(request, rules.authorizedParties.length > 0)
+      const credential = findCredential(request, rules.authorizedParties.length > 0)
+      request.clerkCredential = credential
+      request.clerkAuth = findVerified(credential) ?? (await verify(request, credential))
+      return request.clerkAuth
+    })
+
+    async function verify(request: FastifyRequest, credential: Credential): Promise<SessionToken> {
       let jwt: DecodedJwt
       try {
         jwt = await request.clerkJwtVerify()
       } catch (error) {
         throw asRefusal(error)
       }
-      request.clerkAuth = readSessionToken(jwt.header as TokenHeader, jwt.payload)
-      return request.clerkAuth
-    })
+      const { kid } = jwt.header as TokenHeader
+      const token = readSessionToken(jwt.header as TokenHeader, jwt.payload)
+      const key = findKey(kid)
+      if ('state' in key && key.state === 'found') {
+        const validUntilMs = ((jwt.payload.exp as number) + CLOCK_TOLERANCE_SECONDS) * 1000
+        verifiedTokens.keep(credential.token, { token, kid, pem: key.pem, validUntilMs })
+      }
+      return token
+    }
     app.decorate(
       'requireClerkAuth',
       guardFactory('requireClerkAuth', async (request) => {

@@ -46,6 +46,23 @@ test('overlapping batches of every kind from two replicas never deadlock', async
   )
 })
 
+test('session events with their users and without never deadlock, whose user locks do not meet', async (t) => {
+  const one = await startRepository(t, { max: LANES })
+  const two = await startRepository(t, { max: LANES, database: one.database })
+  const all = Array.from({ length: 40 }, (_, i) => ({ user: `user_${i % 2}`, sess: `sess_${i}` }))
+  const lane = async ({ repository }: typeof one, hasUser: boolean) => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const changes = all.map(({ user, sess }) => ({
+        session: session(sess, user, 'active', T0 + pick(50)),
+        ...(hasUser && { user: snapshot(user, T0 + pick(50)) }),
+      }))
+      await repository.apply(changes.sort(() => pick(3) - 1))
+    }
+  }
+  await Promise.all(Array.from({ length: LANES }, (_, i) => lane(i % 2 === 0 ? one : two, i % 4 < 2)))
+  t.strictSame([one.repository.counts, two.repository.counts], [{ conflictRetries: 0 }, { conflictRetries: 0 }])
+})
+
 test('whichever of a deletion and a session event without a user comes first, the session is over', async (t) => {
   const one = await startRepository(t)
   const two = await startRepository(t, { database: one.database })

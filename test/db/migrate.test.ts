@@ -83,7 +83,11 @@ test('the rows of a database of the previous migration survive, and work', async
     "insert into webhook_events (id, type, outcome, payload) values ('msg_1', 'user.created', 'failed', '{}')",
   )
   const rows = async () =>
-    Promise.all(['users', 'sessions', 'webhook_events'].map((table) => database.query(`select * from ${table}`)))
+    Promise.all(
+      ['users', 'sessions', 'webhook_events'].map((table) =>
+        database.query(`select to_jsonb(t) as row from ${table} t`),
+      ),
+    )
   const before = await rows()
 
   await migrate(database.url)

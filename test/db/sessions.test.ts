@@ -1,7 +1,7 @@
 import { type Test, test } from 'tap'
 import type { Change } from '../../src/domain/change.ts'
 import { FINAL_SESSION_STATUSES } from '../../src/domain/session.ts'
-import { deletion, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
+import { at, deletion, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 
 async function start(t: Test) {
   const it = await startRepository(t)
@@ -24,12 +24,12 @@ test('a session is stored with every time', async (t) => {
     status: 'active',
     ended_by_deletion: false,
     client_id: 'client_sess_1',
-    clerk_created_at: new Date(T0),
-    clerk_updated_at: new Date(T0 + 1),
-    clerk_event_at: new Date(T0 + 2),
-    last_active_at: new Date(T0 + 1),
-    expire_at: new Date(T0 + 9e8),
-    abandon_at: new Date(T0 + 9e9),
+    clerk_created_at: at(T0),
+    clerk_updated_at: at(T0 + 1),
+    clerk_event_at: at(T0 + 2),
+    last_active_at: at(T0 + 1),
+    expire_at: at(T0 + 9e8),
+    abandon_at: at(T0 + 9e9),
   })
   await write({
     ...session('sess_2', 'user_1', 'active', T0),
@@ -71,7 +71,7 @@ test('a session in a final state stays in one, whatever the dates', async (t) =>
       ),
       ['applied', 'applied', 'stale'],
     )
-    t.match(await row(id), { status, clerk_updated_at: new Date(T0) })
+    t.match(await row(id), { status, clerk_updated_at: at(T0) })
   }
 })
 
@@ -139,7 +139,7 @@ test("an end that Clerk told of counts for more than the deletion's, whichever c
   await write(active?.('sess_1', T0 + 9))
   await write(active?.('sess_2', T0 + 9), revoked?.('sess_2', T0))
   for (const id of ['sess_1', 'sess_2']) {
-    t.match(await row(id), { status: 'revoked', ended_by_deletion: false, clerk_updated_at: new Date(T0) })
+    t.match(await row(id), { status: 'revoked', ended_by_deletion: false, clerk_updated_at: at(T0) })
   }
 })
 

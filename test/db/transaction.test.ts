@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { type Test, test } from 'tap'
-import type { TestDatabase } from '../helpers/database.ts'
+import { createDatabase, type TestDatabase } from '../helpers/database.ts'
 import { deletion, message, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
@@ -95,7 +95,10 @@ test('a deletion waits for a session event without a user, and ends its session'
 })
 
 test('a session event without a user waits for a deletion, and is stored as ended', async (t) => {
-  const { apply, database } = await startRepository(t)
+  const database = await createDatabase(t)
+  // The default isolation of the database is not ours to count on.
+  const connectionString = `${database.url}?options=-c%20default_transaction_isolation=serializable`
+  const { apply } = await startRepository(t, { database, connectionString })
   await onUserWrite(database, 'perform pg_sleep(0.3);')
   const deleted = apply({ user: deletion('user_1', T0) })
   await waitUntil('the deletion in the middle', waiting(database, 'Timeout'))

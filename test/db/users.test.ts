@@ -1,7 +1,16 @@
 import { type Test, test } from 'tap'
 import { findAuthStates } from '../../src/db/users.ts'
 import type { UserChange } from '../../src/domain/user.ts'
-import { claims, deletion, SECOND, snapshot, startRepository, T0, type TestRepository } from '../helpers/repository.ts'
+import {
+  at,
+  claims,
+  deletion,
+  SECOND,
+  snapshot,
+  startRepository,
+  T0,
+  type TestRepository,
+} from '../helpers/repository.ts'
 
 async function start(t: Test) {
   const it = await startRepository(t)
@@ -35,11 +44,11 @@ test('a snapshot creates a row with every column', async (t) => {
     username: 'ada',
     image_url: 'https://img.clerk.com/ada',
     public_metadata: { plan: 'pro' },
-    last_sign_in_at: new Date(T0 + 1),
+    last_sign_in_at: at(T0 + 1),
     banned: true,
-    clerk_created_at: new Date(T0),
-    clerk_updated_at: new Date(T0 + 2),
-    clerk_event_at: new Date(T0 + 3),
+    clerk_created_at: at(T0),
+    clerk_updated_at: at(T0 + 2),
+    clerk_event_at: at(T0 + 3),
     sync_source: 'webhook',
     deleted_at: null,
   })
@@ -80,11 +89,12 @@ test('updated_at moves only when something in the row changed', async (t) => {
   const { created_at, updated_at } = (await row()) ?? {}
 
   await write(snapshot('user_1', T0, { firstName: 'Ada', publicMetadata: { b: [2], a: 1 } }))
-  t.match(await row(), { updated_at }, 'the same event under another id')
+  const isUnmoved = { updated_at: at(updated_at), created_at: at(created_at) }
+  t.match(await row(), isUnmoved, 'the same event under another id')
   await write(snapshot('user_1', T0 + 1, { firstName: 'Ada', publicMetadata: { a: 1, b: [2] } }))
-  t.match(await row(), { updated_at, clerk_updated_at: new Date(T0 + 1) }, 'a newer version that says the same')
+  t.match(await row(), { ...isUnmoved, clerk_updated_at: at(T0 + 1) }, 'a newer version that says the same')
   await write(claims('user_1', T0 + SECOND, { firstName: 'Ada' }))
-  t.match(await row(), { updated_at, claims_issued_at: new Date(T0 + SECOND) }, 'claims that say the same')
+  t.match(await row(), { ...isUnmoved, claims_issued_at: at(T0 + SECOND) }, 'claims that say the same')
 
   const changes: UserChange[] = [
     snapshot('user_1', T0 + 2, { firstName: 'Augusta', publicMetadata: { a: 1, b: [2] } }),
@@ -120,12 +130,12 @@ test('claims create a row of what they name, and date nothing', async (t) => {
     first_name: null,
     banned: false,
     clerk_updated_at: null,
-    claims_issued_at: new Date(T0),
+    claims_issued_at: at(T0),
     claims_columns: ['email'],
     sync_source: 'session_claims',
   })
   t.strictSame(await write(snapshot('user_1', T0 - 1e9, { firstName: 'Ada' })), ['applied'], 'any snapshot is newer')
-  t.match(await row(), { email: null, first_name: 'Ada', clerk_updated_at: new Date(T0 - 1e9), sync_source: 'webhook' })
+  t.match(await row(), { email: null, first_name: 'Ada', clerk_updated_at: at(T0 - 1e9), sync_source: 'webhook' })
 })
 
 test('claims without a word about the profile create an empty row', async (t) => {
@@ -151,9 +161,9 @@ test('claims overwrite what they name when they are strictly newer than the vers
     first_name: 'New',
     last_name: 'Lovelace',
     banned: true,
-    clerk_created_at: new Date(T0),
-    clerk_updated_at: new Date(T0 + SECOND),
-    clerk_event_at: new Date(T0 + SECOND),
+    clerk_created_at: at(T0),
+    clerk_updated_at: at(T0 + SECOND),
+    clerk_event_at: at(T0 + SECOND),
     sync_source: 'session_claims',
   })
   t.strictSame(await write(snapshot('user_1', T0 + 1.5 * SECOND, { firstName: 'Under way' })), ['applied'])
@@ -188,7 +198,7 @@ test('on a row without a version, older claims fill what no newer ones named', a
     first_name: 'New',
     last_name: 'Old',
     email: null,
-    claims_issued_at: new Date(T0 + 9 * SECOND),
+    claims_issued_at: at(T0 + 9 * SECOND),
     claims_columns: ['email', 'first_name', 'last_name'],
   })
 })
@@ -211,12 +221,12 @@ test('a deletion leaves nothing but the tombstone, and nothing brings the user b
     last_sign_in_at: null,
     banned: false,
     clerk_created_at: null,
-    clerk_updated_at: new Date(T0 - 1),
-    clerk_event_at: new Date(T0 - 1),
+    clerk_updated_at: at(T0 - 1),
+    clerk_event_at: at(T0 - 1),
     claims_issued_at: null,
     claims_columns: null,
     sync_source: 'webhook',
-    deleted_at: new Date(T0 - 1),
+    deleted_at: at(T0 - 1),
   }
   const before = await row()
   t.match(before, tombstone)
@@ -238,7 +248,7 @@ test('a deletion may be the first that was ever heard of a user', async (t) => {
     'applied',
     'stale',
   ])
-  t.match(await row(), { email: null, deleted_at: new Date(T0) })
+  t.match(await row(), { email: null, deleted_at: at(T0) })
 })
 
 test('the states of many users are read in one query, in the order asked', async (t) => {

@@ -3,7 +3,7 @@ import { type Test, test } from 'tap'
 import type { Executor } from '../../src/db/statement.ts'
 import { pruneMessages } from '../../src/db/webhook-events.ts'
 import type { TestDatabase } from '../helpers/database.ts'
-import { message, snapshot, startRepository, T0, type TestRepositoryOptions } from '../helpers/repository.ts'
+import { at, message, snapshot, startRepository, T0, type TestRepositoryOptions } from '../helpers/repository.ts'
 
 async function start(t: Test, options?: TestRepositoryOptions) {
   const it = await startRepository(t, options)
@@ -38,7 +38,7 @@ test('the ledger says when an event happened, came and was processed', async (t)
     outcome: 'applied',
     error: null,
     attempts: 1,
-    event_at: new Date(T0 + 7),
+    event_at: at(T0 + 7),
   })
   t.ok(Math.abs(told?.received_at - Date.now()) < 60_000)
   t.strictSame([told?.last_received_at, told?.processed_at], [told?.received_at, told?.received_at])
@@ -79,7 +79,7 @@ test('a failure is kept with its payload and its reason, and counted', async (t)
     error: 'why not',
     payload: '{"a":2}',
     attempts: 2,
-    received_at: before?.received_at,
+    received_at: at(before?.received_at),
   })
   t.ok(after?.last_received_at > before?.last_received_at)
 })
@@ -100,7 +100,7 @@ test('a failed message that is applied loses its payload and its error', async (
   })) {
     await repository.fail(message(id, { type: 'unknown', objectId: null, eventAt: 0 }), 'why')
     t.strictSame(await apply({ message: message(id, { type: 'user.created', eventAt: T0 }), ...change }), [id])
-    const told = { type: 'user.created', object_id: 'user_1', event_at: new Date(T0), error: null, payload: null }
+    const told = { type: 'user.created', object_id: 'user_1', event_at: at(T0), error: null, payload: null }
     t.match(await row(id), { ...told, outcome: id, attempts: 2, processed_at: Date })
   }
 })

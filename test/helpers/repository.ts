@@ -57,6 +57,9 @@ const outcomeOf = (result: ChangeResult) => ('error' in result ? result.error : 
 export const T0 = Date.UTC(2026, 0, 2, 3, 4, 5)
 export const SECOND = 1000
 
+/** A time in the pattern of `t.match`, which takes any two Dates for the same, but not a Date and a text. */
+export const at = (time: number | Date) => new Date(time).toISOString()
+
 export interface SnapshotOptions extends Partial<Profile> {
   eventAt?: number | null
   source?: UserSnapshot['source']

@@ -83,7 +83,7 @@ test('the settings are those of config.ts, with its defaults', async (t) => {
   const named = rows.map(([name = '']) => name.slice(1, -1))
   t.strictSame(named.toSorted(), names.toSorted(), 'README.md')
 
-  const defaults = loadConfig({}, '/nonexistent/.env') as unknown as Record<string, unknown>
+  const defaults = loadConfig({}, { dotenvPath: '/nonexistent/.env' }) as unknown as Record<string, unknown>
   for (const [name = '', , fallback = ''] of rows) {
     const value = defaults[name.slice(1, -1)]
     const isUnset = value === undefined || (Array.isArray(value) && value.length === 0)
@@ -104,14 +104,14 @@ test('.env.example has every setting, each with a comment, and only defaults', a
   })
   const names = settings.map(({ name }) => name)
   t.strictSame(names.toSorted(), [...settingNames(), 'POSTGRES_PASSWORD'].toSorted(), 'the last one is for compose')
-  const defaults = loadConfig({}, '/nonexistent/.env') as unknown as Record<string, unknown>
+  const defaults = loadConfig({}, { dotenvPath: '/nonexistent/.env' }) as unknown as Record<string, unknown>
   for (const { name, value, comment } of settings) {
     t.match(comment, /^# (?!---)\S.{10,}/, `${name} has its comment`)
     if (value !== '') t.equal(value, String(defaults[name]), `${name} has its default`)
   }
   t.strictSame(
-    loadConfig({}, join(ROOT, '.env.example')),
-    loadConfig({}, '/nonexistent/.env'),
+    loadConfig({}, { dotenvPath: join(ROOT, '.env.example') }),
+    loadConfig({}, { dotenvPath: '/nonexistent/.env' }),
     'a copy changes nothing',
   )
 })
@@ -245,7 +245,7 @@ function asPattern(output: string): RegExp {
 
 function missingInProduction(): string[] {
   try {
-    loadConfig({ NODE_ENV: 'production' }, '/nonexistent/.env')
+    loadConfig({ NODE_ENV: 'production' }, { dotenvPath: '/nonexistent/.env' })
     return []
   } catch (error) {
     return (error as ConfigError).problems.map((problem) => problem.split(' ', 1)[0] as string)

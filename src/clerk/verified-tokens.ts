@@ -1,0 +1,37 @@
+/** Tokens that were verified, so that each is verified once. What may change later (users, sessions) is never kept here. */
+import type { SessionToken } from '../domain/session-token.ts'
+
+/** A verified token, with what its verdict rests on. */
+export interface VerifiedToken {
+  token: SessionToken
+  kid: string | undefined
+  /** The key that its signature was verified with: once the key is gone, so is the verdict. */
+  pem: string
+  /** The end of its validity, tolerance included, in milliseconds since 1970. */
+  validUntilMs: number
+}
+
+/**
+ * A bounded store of verdicts, by the whole credential. The oldest goes first: tokens live for a minute, so that it is
+ * nearly always the one that is over soonest.
+ */
+export function createVerifiedTokens(maxTokens: number) {
+  const verdicts = new Map<string, VerifiedToken>()
+
+  return {
+    /** The verdict on a credential, unless its time is over. */
+    find(credential: string, nowMs: number): VerifiedToken | undefined {
+      const verdict = verdicts.get(credential)
+      return verdict && nowMs <= verdict.validUntilMs ? verdict : undefined
+    },
+    /** Keeps a verdict in the place of the oldest. */
+    keep(credential: string, verdict: VerifiedToken): void {
+      verdicts.delete(credential)
+      if (verdicts.size >= maxTokens) verdicts.delete(verdicts.keys().next().value as string)
+      verdicts.set(credential, verdict)
+    },
+    get size(): number {
+      return verdicts.size
+    },
+  }
+}

@@ -1,0 +1,47 @@
+import { test } from 'tap'
+import { createVerifiedTokens, type VerifiedToken } from '../../src/clerk/verified-tokens.ts'
+import { startService } from '../helpers/service.ts'
+
+const verdict = (userId: string, validUntilMs = 1_000): VerifiedToken => ({
+  token: { userId, sessionId: null, issuedAtSeconds: 0, isPending: false, claims: {} },
+  kid: 'ins_1',
+  pem: 'PEM',
+  validUntilMs,
+})
+
+test('a verdict is for the whole credential and ends with its validity', async (t) => {
+  const tokens = createVerifiedTokens(10)
+  tokens.keep('a.b.c', verdict('user_a'))
+  t.match(tokens.find('a.b.c', 1_000), { token: { userId: 'user_a' } })
+  t.equal(tokens.find('a.b.c', 1_001), undefined)
+  t.equal(tokens.find('a.b.', 0), undefined)
+})
+
+test('the store is bounded, and the oldest goes first', async (t) => {
+  const tokens = createVerifiedTokens(2)
+  for (const name of ['a', 'b', 'a', 'c']) tokens.keep(name, verdict(`user_${name}`))
+  t.equal(tokens.size, 2)
+  t.equal(tokens.find('b', 0), undefined)
+  t.ok(tokens.find('a', 0) && tokens.find('c', 0))
+})
+
+test('a verdict ends with its key, and a cookie needs more than a bearer token', async (t) => {
+  const { clerk, call } = await startService(t, {
+    settings: { CLERK_AUTHORIZED_PARTIES: 'http://localhost:5173', CLERK_AZP_OPTIONAL: 'true' },
+    change: (options) => ({
+      ...options,
+      auth: { ...options.auth, jwks: { refreshIntervalMs: 50, cooldownMs: 60_000 } },
+    }),
+  })
+  const session = clerk.signIn(clerk.createUser({}).id)
+  const token = clerk.sessionToken(session.id, { omit: ['azp'] })
+  for (const time of ['first', 'second'])
+    t.equal((await call('/api/auth/profile', { token })).status, 200, `${time} time`)
+  const cookie = await call('/api/auth/profile', { headers: { cookie: `__session=${token}` } })
+  t.match(cookie, { status: 401, body: { code: 'INVALID_TOKEN' } }, 'the bearer verdict does not hold for the cookie')
+
+  clerk.rotateKeys({ keepOld: false })
+  let last = await call('/api/auth/profile', { token })
+  while (last.status === 200) last = await call('/api/auth/profile', { token })
+  t.match(last.status.toString(), /401|503/, 'refused once the refresh has found its key withdrawn')
+})
