@@ -96,7 +96,7 @@ const Settings = Type.Object({
     default: '',
   }),
   TRUST_PROXY: Type.String({
-    title: 'true, a number of hops, or addresses with commas',
+    title: 'true, false, addresses of proxies with commas, or a number of proxies',
     description: 'whose X-Forwarded-* headers to believe',
     default: 'false',
   }),
@@ -225,11 +225,11 @@ function checkBeyondSchema(settings: Settings, problems: Map<string, string>): v
     wrong('CLERK_JWT_KEY', 'not an RSA public key in PEM form; line breaks may be written as \\n')
   }
   if (trustProxy(settings.TRUST_PROXY) === undefined) {
-    wrong('TRUST_PROXY', 'expected true, false, a number of hops, or addresses with commas')
+    wrong('TRUST_PROXY', 'expected true, false, addresses of proxies with commas, or a number of proxies')
   }
   for (const name of ['CLERK_AUTHORIZED_PARTIES', 'CORS_ORIGINS'] as const) {
     const bad = split(settings[name]).filter(
-      (origin) => origin !== '*' && !/^[a-z][a-z0-9+.-]*:\/\/[^/\s]+\/?$/i.test(origin),
+      (origin) => !(origin === '*' && name === 'CORS_ORIGINS') && !/^[a-z][a-z0-9+.-]*:\/\/[^/\s]+\/?$/i.test(origin),
     )
     if (bad.length > 0) wrong(name, `${bad.length} of its entries are no origins such as https://app.example.com`)
   }

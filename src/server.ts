@@ -12,6 +12,7 @@ import { isDatabaseTrouble } from './db/pool.ts'
 import { embedMissing } from './embedded/index.ts'
 import { sendError } from './plugins/error-replies.ts'
 
+const VERIFY = '/api/auth/verify/'
 const CLOSE_DEADLINE_MS = 10_000
 const DATABASE_WAIT_MS = 30_000
 const DATABASE_RETRY_MS = 1_000
@@ -34,13 +35,16 @@ export async function serve(config: Config): Promise<FastifyInstance> {
 
 /** How Fastify is set up for this service: limits, ids of requests, logging. */
 export function serverOptions(config: Config): FastifyHttpOptions<Server> {
-  const hops = config.TRUST_PROXY
+  const proxies = config.TRUST_PROXY
   return {
     logger: {
       level: config.LOG_LEVEL,
       ...(config.NODE_ENV === 'development' && { transport: { target: 'pino-pretty' } }),
     },
-    trustProxy: typeof hops === 'number' ? (_address, hop) => hop < hops : hops,
+    // A number of proxies is for services that nobody reaches but through them: the address in front is theirs then.
+    trustProxy: typeof proxies === 'number' ? (_address, hop) => hop < proxies : proxies,
+    // Proxies append any path to forward-auth, also one that no router would take.
+    rewriteUrl: ({ url = '' }) => (url.startsWith(VERIFY) ? VERIFY : url),
     // The app logs one line a request itself.
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),

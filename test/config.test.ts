@@ -141,6 +141,7 @@ test('lists, secrets and keys are read as people write them', async (t) => {
   t.strictSame(config.TRUST_PROXY, ['10.0.0.0/8', 'loopback'])
   t.equal(config.AUTO_SYNC, false)
   t.equal(loadConfig({ ...PRODUCTION, TRUST_PROXY: '2' }, nowhere).TRUST_PROXY, 2)
+  t.match(problemsOf({ ...PRODUCTION, CLERK_AUTHORIZED_PARTIES: '*' }), [/^CLERK_AUTHORIZED_PARTIES is wrong/])
   t.equal(loadConfig({ ...PRODUCTION, TRUST_PROXY: 'true' }, nowhere).TRUST_PROXY, true)
   const privateKey = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({
     type: 'pkcs8',

@@ -3,16 +3,16 @@ import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import type { JsonObject } from './clean.ts'
 
-/** A verified session token. */
+/** A verified session token, frozen through and through: requests that carry the same token share it. */
 export interface SessionToken {
-  userId: string
+  readonly userId: string
   /** Null for tokens that belong to no session, as those of JWT templates may. */
-  sessionId: string | null
+  readonly sessionId: string | null
   /** The age of what the claims say of the user, in whole seconds: `oiat` where Clerk sets it, else `iat`. */
-  issuedAtSeconds: number
+  readonly issuedAtSeconds: number
   /** The session waits for a task of Clerk's, such as choosing an organisation. */
-  isPending: boolean
-  claims: JsonObject
+  readonly isPending: boolean
+  readonly claims: Readonly<JsonObject>
 }
 
 export interface TokenRules {
@@ -87,13 +87,22 @@ export function claimsFault(
 
 const nameOf = (path = '') => path.slice(1) || 'form'
 
-/** Reads a header and claims in which no fault was found. */
+/** Reads a header and claims in which no fault was found, and freezes the claims. */
 export function readSessionToken(header: TokenHeader, claims: JsonObject): SessionToken {
-  return {
+  return freeze({
     userId: claims.sub as string,
     sessionId: (claims.sid as string | undefined) ?? null,
     issuedAtSeconds: Math.floor(header.oiat ?? (claims.iat as number | undefined) ?? 0),
     isPending: claims.sts === 'pending',
     claims,
+  })
+}
+
+// Without recursion, since claims may be nested deeper than the stack.
+function freeze<T>(json: T): T {
+  const open: unknown[] = [json]
+  for (const value of open) {
+    if (typeof value === 'object' && value !== null) open.push(...Object.values(Object.freeze(value)))
   }
+  return json
 }

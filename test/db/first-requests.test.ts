@@ -1,6 +1,8 @@
-import { type Test, test } from 'tap'
+import tap, { type Test, test } from 'tap'
 import type { TestDatabase } from '../helpers/database.ts'
 import { type Service, type ServiceOptions, startService } from '../helpers/service.ts'
+
+tap.setTimeout(120_000)
 
 const REQUESTS = 200
 

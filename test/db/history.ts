@@ -46,6 +46,7 @@ const step = fc.record({
 const life = fc.record({
   steps: fc.array(step, { maxLength: 9 }),
   isDeleted: fc.boolean(),
+  isDeletionInSeconds: fc.boolean(),
   /** `seconds`: whole ones, in some payloads said in seconds. `mute`: every webhook is lost and tokens are all that is heard. */
   style: fc.constantFrom('milliseconds', 'milliseconds', 'milliseconds', 'seconds', 'mute'),
 })
@@ -58,7 +59,7 @@ const BIRTH_MS = Date.UTC(2026, 0, 2, 3, 4, 5)
 const FINAL = ['ended', 'removed', 'revoked', 'replaced', 'expired']
 
 /** Plays a life: what Clerk says, in the order in which it happened. */
-export function play({ steps, isDeleted, style }: Life, id: string): Saying[] {
+export function play({ steps, isDeleted, isDeletionInSeconds, style }: Life, id: string): Saying[] {
   const grain = style === 'milliseconds' ? 1 : 1000
   const sayings: Saying[] = []
   const stamps = new Set<number>()
@@ -159,7 +160,12 @@ export function play({ steps, isDeleted, style }: Life, id: string): Saying[] {
   }
   if (isDeleted && style !== 'mute') {
     now += grain
-    emit('user.deleted', { id, object: 'user', deleted: true }, 0, style === 'seconds')
+    // Cut to whole seconds, as Clerk's own example is, the end may look older than what came before it.
+    const timestamp = isDeletionInSeconds ? Math.floor(now / 1000) : now
+    sayings.push({
+      kind: 'event',
+      event: { type: 'user.deleted', timestamp, data: { id, object: 'user', deleted: true } },
+    })
     const [last] = sessions
     if (last) emit('session.removed', { ...last, status: 'removed', updated_at: now, user: null }, 3, false)
   }

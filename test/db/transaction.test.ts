@@ -97,7 +97,7 @@ test('a deletion waits for a session event without a user, and ends its session'
 test('a session event without a user waits for a deletion, and is stored as ended', async (t) => {
   const database = await createDatabase(t)
   // The default isolation of the database is not ours to count on.
-  const connectionString = `${database.url}?options=-c%20default_transaction_isolation=serializable`
+  const connectionString = `${database.url}?options=-c%20default_transaction_isolation=repeatable%5C%20read`
   const { apply } = await startRepository(t, { database, connectionString })
   await onUserWrite(database, 'perform pg_sleep(0.3);')
   const deleted = apply({ user: deletion('user_1', T0) })

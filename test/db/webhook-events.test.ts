@@ -1,9 +1,11 @@
 import pg from 'pg'
-import { type Test, test } from 'tap'
+import tap, { type Test, test } from 'tap'
 import type { Executor } from '../../src/db/statement.ts'
 import { pruneMessages } from '../../src/db/webhook-events.ts'
 import type { TestDatabase } from '../helpers/database.ts'
 import { at, message, snapshot, startRepository, T0, type TestRepositoryOptions } from '../helpers/repository.ts'
+
+tap.setTimeout(120_000)
 
 async function start(t: Test, options?: TestRepositoryOptions) {
   const it = await startRepository(t, options)

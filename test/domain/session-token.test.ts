@@ -113,3 +113,12 @@ test('a token is read with its age from oiat, else iat, in whole seconds', async
   t.equal(read({}, NOW - 30.5).issuedAtSeconds, NOW - 31)
   t.equal(read({ iat: undefined }).issuedAtSeconds, 0)
 })
+
+test('a token that was read cannot be changed, however deep its claims', async (t) => {
+  const nested = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`)
+  const token = readSessionToken(header as TokenHeader, { ...claims, metadata: { roles: ['cook'] }, nested })
+  const { metadata } = token.claims as { metadata: { roles: string[] } }
+  t.throws(() => Object.assign(token, { userId: 'user_other' }), TypeError)
+  t.throws(() => Object.assign(token.claims, { sub: 'user_other' }), TypeError)
+  t.throws(() => metadata.roles.push('captain'), TypeError)
+})

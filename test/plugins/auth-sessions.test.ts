@@ -106,7 +106,7 @@ const troubles: [
 
 test('of all that is wrong, the first in the order of the contract is said', async (t) => {
   const service = await startService(t)
-  const { clerk } = service
+  const { clerk, database } = service
   for (let mask = 1; mask < 1 << troubles.length; mask += 1) {
     const present = troubles.filter((_trouble, index) => mask & (1 << index))
     const [[code, status]] = present as [(typeof troubles)[number]]
@@ -119,6 +119,8 @@ test('of all that is wrong, the first in the order of the contract is said', asy
       // The last to be said happens first, so that each can happen.
       for (const [, , happen] of present.toReversed()) happen(clerk, user.id, session.id)
       await clerk.webhooks.idle()
+      // By hand, since a tombstone forgets the ban.
+      if (names.includes('USER_BANNED')) await database.query('update users set banned = true where id = $1', [user.id])
       await assertEverywhere(t, [service], token, status, code)
     })
   }

@@ -2,6 +2,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import fastifyJwt from '@fastify/jwt'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { type Test, test } from 'tap'
+import type { SessionToken } from '../../src/domain/session-token.ts'
 import auth, { type AuthOptions } from '../../src/plugins/auth.ts'
 import { startClerk } from '../emulator/start-clerk.ts'
 import { createDatabase } from '../helpers/database.ts'
@@ -162,6 +163,30 @@ test('a verified token is refused from the moment of its end', async (t) => {
   ] as const) {
     Date.now = () => atMs + afterMs
     t.equal((await ask(short)).status, status, `${afterMs} ms later`)
+  }
+})
+
+test('what a handler does to the token stays with its own request', async (t) => {
+  const { clerk, user, token } = await signedIn(t)
+  const { app, ask } = await startHost(t, { issuer: clerk.issuer })
+  const tamper: Record<string, (auth: SessionToken) => void> = {
+    user: (auth) => Object.assign(auth, { userId: 'user_other' }),
+    claims: ({ claims }) => Object.assign(claims, { sub: 'user_other' }),
+    metadata: ({ claims }) => Object.assign(claims.metadata as object, { role: 'captain' }),
+  }
+  for (const [name, change] of Object.entries(tamper)) {
+    app.get(`/${name}`, { onRequest: app.requireClerkAuth() }, async ({ clerkAuth }) =>
+      change(clerkAuth as SessionToken),
+    )
+  }
+  const good = token({ claims: { metadata: { role: 'cook' } } })
+  for (const name of Object.keys(tamper)) {
+    for (const url of [`/${name}`, '/mine', `/${name}`]) await ask(good, url)
+    t.match(
+      await ask(good),
+      { status: 200, body: { userId: user.id, claims: { sub: user.id, metadata: { role: 'cook' } } } },
+      name,
+    )
   }
 })
 

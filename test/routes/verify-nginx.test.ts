@@ -88,6 +88,21 @@ test('a good token passes, with the user in the headers and the body untouched',
   t.match(await sendRaw(url, { method: 'HEAD', ...bearer(token) }), { status: 200, body: '' })
 })
 
+test('bodies with a length go to the application, and leave nothing behind on the way to the service', async (t) => {
+  const service = await startService(t)
+  const { clerk } = service
+  const { url, seen, bearer } = await startFront(t, service)
+  const token = clerk.sessionToken(clerk.signIn(clerk.createUser().id).id)
+  for (const body of ['one', 'two', 'three']) {
+    const reply = await sendRaw(url, { method: 'POST', ...bearer(token, `Content-Length: ${body.length}`), body })
+    t.equal(reply.status, 200)
+  }
+  t.strictSame(
+    seen.map(({ body }) => body),
+    ['one', 'two', 'three'],
+  )
+})
+
 test('a client that sends X-Auth-Request headers itself is not believed', async (t) => {
   const service = await startService(t)
   const { clerk } = service

@@ -10,7 +10,7 @@ test('every method, at the path and below it, with a body of any kind: allowed w
   const user = clerk.createUser()
   const session = clerk.signIn(user.id)
   const authorization = `Authorization: Bearer ${clerk.sessionToken(session.id)}`
-  const paths = ['', '/', '/deep/er?x=1&y=%2F', `/${'long/'.repeat(1_000)}`]
+  const paths = ['', '/', '/deep/er?x=1&y=%2F', `/${'long/'.repeat(1_000)}`, '/%ff%']
   const bodies: [headers: string[], body: string][] = [
     [[], ''],
     [['Content-Length: 4'], 'text'],
