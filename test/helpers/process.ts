@@ -23,19 +23,23 @@ export function runNode(
   env: Record<string, string>,
   options: SpawnOptions = {},
 ): RunningProcess {
-  const child = spawn(process.execPath, args, {
-    cwd: ROOT,
+  // NODE_OPTIONS and the like are how tap measures what runs in there.
+  const measuring = Object.entries(process.env).filter(([name]) => /^(_?TAPJS?|NODE_V8|NODE_OPTIONS)/.test(name))
+  return run(t, process.execPath, args, {
     ...options,
-    // NODE_OPTIONS and NODE_V8_COVERAGE are how tap measures what runs in there.
-    env: {
-      PATH: process.env.PATH,
-      HOME: process.env.HOME,
-      NODE_OPTIONS: process.env.NODE_OPTIONS,
-      ...coverageEnv(),
-      ...env,
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...Object.fromEntries(measuring), ...env },
   })
+}
+
+/** Runs Node on what was built, out of tap's reach: it measures the sources. */
+export function runBuilt(t: Test, args: string[], env: Record<string, string>): RunningProcess {
+  const variables = Object.entries({ PATH: process.env.PATH, HOME: process.env.HOME, ...env })
+  const command = ['-i', ...variables.map(([name, value]) => `${name}=${value}`), process.execPath, ...args]
+  return run(t, '/usr/bin/env', command, {})
+}
+
+function run(t: Test, command: string, args: string[], options: SpawnOptions): RunningProcess {
+  const child = spawn(command, args, { cwd: ROOT, ...options, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   child.stdout?.setEncoding('utf8').on('data', (text) => (output += text))
   child.stderr?.setEncoding('utf8').on('data', (text) => (output += text))
@@ -58,9 +62,6 @@ export function runNode(
   }
   return { child, output: () => output, until, exit }
 }
-
-const coverageEnv = () =>
-  Object.fromEntries(Object.entries(process.env).filter(([name]) => /^(_?TAPJS?|NODE_V8|TAP)/.test(name)))
 
 /** A port of loopback that nothing listens on, and of which the next one is free too. */
 export async function freePorts(): Promise<number> {

@@ -96,9 +96,9 @@ async function readChange(app: FastifyInstance, delivery: Delivery, payload: str
     event = parse(payload)
     return changeFromEvent(event, { ...delivery, payload: cleanText(payload) }, Date.now())
   } catch (error) {
-    if (!(error instanceof InvalidEventError)) throw error
-    await app.clerkRepository.fail(unusableMessage(event, delivery, payload), error.message)
-    throw new WebhookPayloadInvalid(error.message)
+    const { message } = error as Error
+    await app.clerkRepository.fail(unusableMessage(event, delivery, payload), message)
+    throw new WebhookPayloadInvalid(message)
   }
 }
 
