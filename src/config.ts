@@ -100,6 +100,9 @@ const Settings = Type.Object({
     description: 'whose X-Forwarded-* headers to believe',
     default: 'false',
   }),
+  METRICS_PORT: Maybe(
+    Type.Integer({ title: 'a port number', description: 'the port of the metrics', minimum: 1, maximum: 65_535 }),
+  ),
   RATE_LIMIT_PER_MINUTE: Count('requests a minute a user or address; 0 is off', 0, 1_000_000, 0),
 })
 type Settings = Static<typeof Settings>
@@ -140,6 +143,7 @@ export class ConfigError extends Error {
 type Environment = Record<string, string | undefined>
 
 const SERVICE_SETTINGS = ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_WEBHOOK_SIGNING_SECRET'] as const
+const CLERK_SETTINGS = ['CLERK_JWT_KEY', 'CLERK_SECRET_KEY', 'CLERK_API_URL', 'CLERK_WEBHOOK_SIGNING_SECRET']
 type RequiredSetting = (typeof SERVICE_SETTINGS)[number]
 
 export interface LoadOptions {
@@ -163,7 +167,9 @@ export function loadConfig(environment: Environment, { dotenvPath = '.env', requ
   const settings = validate(picked, problems)
   checkBeyondSchema(settings, problems)
   const isProduction = settings.NODE_ENV === 'production'
-  checkRequired(settings, required ?? (isProduction ? SERVICE_SETTINGS : []), problems)
+  // Outside production the emulator stands in for Clerk, but never for half of it.
+  const hasClerk = CLERK_SETTINGS.some((name) => picked[name] !== undefined)
+  checkRequired(settings, required ?? (isProduction ? SERVICE_SETTINGS : hasClerk ? ['CLERK_ISSUER'] : []), problems)
   if (problems.size > 0) throw new ConfigError([...problems.values()])
 
   const { CLERK_PUBLISHABLE_KEY, ...rest } = settings

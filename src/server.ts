@@ -1,7 +1,8 @@
 /** The first host of the app: settings, listen, signals, close. Run it, or call `serve` from the command line. */
 import { randomUUID } from 'node:crypto'
 import { realpathSync } from 'node:fs'
-import type { Server } from 'node:http'
+import { type Server, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
 import Fastify, { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
@@ -14,22 +15,29 @@ import { sendError } from './plugins/error-replies.ts'
 
 const VERIFY = '/api/auth/verify/'
 const CLOSE_DEADLINE_MS = 10_000
+const DRAIN_MS = 1_500
 const DATABASE_WAIT_MS = 30_000
 const DATABASE_RETRY_MS = 1_000
 
 /** Starts the service with these settings and resolves when it listens. Ends by SIGTERM or SIGINT, with exit code 0. */
 export async function serve(config: Config): Promise<FastifyInstance> {
-  const { config: complete, stop } = await embedMissing(config)
+  const { config: complete, emulator, stop } = await embedMissing(config)
   const server = Fastify(serverOptions(complete))
   closeWithGrace({ delay: CLOSE_DEADLINE_MS, logger: server.log }, async ({ err, signal }) => {
     if (err) server.log.fatal({ err }, 'unexpected error, closing')
     else server.log.info({ signal }, 'closing')
+    // Load balancers and kept connections need a moment to go elsewhere; until then requests are served.
+    if (!err && server.hasDecorator('clerkStartDraining')) {
+      server.clerkStartDraining()
+      await sleep(complete.isProduction ? DRAIN_MS : 0)
+    }
     await server.close()
     await stop()
   })
   await migrateWhenReachable(complete, server)
   await server.register(app, appOptions(complete))
   await server.listen({ port: complete.PORT, host: complete.HOST })
+  if (emulator) server.log.info(`no Clerk instance is set: an emulator of one runs at ${emulator.url}/emulator/state`)
   return server
 }
 
@@ -55,8 +63,25 @@ export function serverOptions(config: Config): FastifyHttpOptions<Server> {
     http: { maxHeaderSize: 65_536, headersTimeout: 10_000 },
     // While it closes, the app answers 503 itself, in the shape of every error.
     return503OnClosing: false,
+    clientErrorHandler: refuseBytes,
     frameworkErrors: (error, request, reply) => sendError(error, request, reply, !config.isProduction),
   }
+}
+
+// What Node's parser refuses never becomes a request; it is answered in the shape of every error all the same.
+function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  const statusCode = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+  const reason = STATUS_CODES[statusCode] as string
+  const body = JSON.stringify({
+    statusCode,
+    code: reason.toUpperCase().replaceAll(' ', '_'),
+    error: reason,
+    message: 'The request could not be read',
+    requestId: randomUUID(),
+  })
+  const head = `HTTP/1.1 ${statusCode} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close`
+  socket.end(`${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
 }
 
 /** The settings as the options of the app's plugins. */

@@ -73,6 +73,7 @@ test('every bad setting is named with its shape and mend, never its value', asyn
     CORS_ORIGINS: 'https://good.example.com,hunter2',
     TRUST_PROXY: 'hunter2',
     RATE_LIMIT_PER_MINUTE: '-1',
+    METRICS_PORT: 'hunter2',
   }
   const problems = problemsOf(bad)
   for (const name of Object.keys(bad)) {
@@ -83,7 +84,7 @@ test('every bad setting is named with its shape and mend, never its value', asyn
   }
   t.equal(problems.length, Object.keys(bad).length, 'each once')
   t.notMatch(problems.join('\n'), /hunter2/, 'no value is printed')
-  t.match(new ConfigError(problems).message, /^19 settings are missing or wrong:\n {2}- /)
+  t.match(new ConfigError(problems).message, /^20 settings are missing or wrong:\n {2}- /)
   t.match(new ConfigError(['X is wrong']).message, /^a setting is missing or wrong:/)
 })
 
@@ -164,4 +165,10 @@ test('.env is read in development alone, behind the environment', async (t) => {
   })
   t.equal(loadConfig({ ...PRODUCTION }, { dotenvPath: path }).PORT, 3000)
   t.throws(() => loadConfig({}, { dotenvPath: t.testdirName }), { message: /cannot be read \(EISDIR\)/ })
+})
+
+test('the emulator never stands in for half of Clerk', async (t) => {
+  t.match(problemsOf({ CLERK_SECRET_KEY: 'sk_test_x' }), [/^CLERK_ISSUER is missing \(or CLERK_PUBLISHABLE_KEY/])
+  t.match(problemsOf({ CLERK_API_URL: 'http://127.0.0.1:1' }), [/^CLERK_ISSUER is missing/])
+  t.strictSame(problemsOf({ CLERK_SECRET_KEY: 'sk_test_x', CLERK_ISSUER: 'https://clerk.example.com' }), [])
 })

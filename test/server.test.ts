@@ -120,6 +120,7 @@ test('requests that come while it closes are answered 503', async (t) => {
   await new Promise((done) => setTimeout(done, 100))
   server.child.kill('SIGTERM')
   await server.until(/closing/)
+  await new Promise((done) => setTimeout(done, 300))
   kept.write('host: x\r\n\r\n')
   while (replies.length === 0) await new Promise((done) => setTimeout(done, 10))
   t.match(replies[0], /^HTTP\/1\.1 503 /)
@@ -127,6 +128,30 @@ test('requests that come while it closes are answered 503', async (t) => {
   t.match(replies[0], /retry-after: \d/i)
   t.equal((await slow).status, 200, 'the accepted request finishes')
   t.equal(await server.exit, 0)
+})
+
+test('a signal while it waits for the database ends it too', async (t) => {
+  const server = runNode(t, ['src/server.ts'], {
+    NODE_ENV: 'test',
+    PORT: '0',
+    DATABASE_URL: 'postgres://a:b@127.0.0.1:9/c',
+    CLERK_ISSUER: 'http://127.0.0.1:9',
+  })
+  await server.until(/the database is not ready/)
+  server.child.kill('SIGTERM')
+  t.equal(await server.exit, 0)
+})
+
+test('an error that nobody caught is logged and ends it with code 1', async (t) => {
+  const database = await createDatabase(t)
+  const throwing = 'data:text/javascript,process.on("SIGWINCH",()=>{Promise.reject(new Error("boom"))})'
+  const settings = { NODE_ENV: 'test', PORT: '0', DATABASE_URL: database.url, CLERK_ISSUER: 'http://127.0.0.1:9' }
+  const server = runNode(t, ['--import', throwing, 'src/server.ts'], settings)
+  await server.until(/Server listening/)
+  server.child.kill('SIGWINCH')
+  t.equal(await server.exit, 1)
+  t.match(server.output(), /unexpected error, closing/)
+  t.match(server.output(), /boom/)
 })
 
 test('explain says what is known, whatever was thrown', async (t) => {

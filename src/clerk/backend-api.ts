@@ -2,7 +2,7 @@
 import { createClerkClient } from '@clerk/backend'
 import { isClerkAPIResponseError } from '@clerk/backend/errors'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
-import { snapshotFromApi } from '../domain/change.ts'
+import { isAhead, snapshotFromApi } from '../domain/change.ts'
 import { parseJson } from '../domain/clean.ts'
 import { ClerkUser } from '../domain/clerk-event.ts'
 import type { UserSnapshot } from '../domain/user.ts'
@@ -41,13 +41,15 @@ export function createBackendApi(options: BackendApiOptions): BackendApi {
   let pausedUntil = 0
 
   async function ask(id: string): Promise<ApiAnswer> {
-    concurrent += 1
     try {
       const answer: { raw?: unknown } | string = await client.users.getUser(id)
       // The SDK leaves a body as text whose content type a proxy has made `application/json; charset=utf-8`.
       const raw = typeof answer === 'string' ? parseJson(answer) : answer.raw
       if (!userCheck.Check(raw) || raw.id !== id) return { state: 'unavailable', reason: 'an unexpected body' }
-      return { state: 'found', user: snapshotFromApi(raw) }
+      const user = snapshotFromApi(raw)
+      if (isAhead(user.version.updatedAt, Date.now()))
+        return { state: 'unavailable', reason: 'dated more than a day ahead' }
+      return { state: 'found', user }
     } catch (error) {
       if (!isClerkAPIResponseError(error)) return { state: 'unavailable', reason: 'an unexpected error' }
       if (error.status === 404) return { state: 'absent' }
@@ -55,8 +57,6 @@ export function createBackendApi(options: BackendApiOptions): BackendApi {
         pausedUntil = performance.now() + (error.retryAfter ?? DEFAULT_PAUSE_SECONDS) * 1_000
       }
       return { state: 'unavailable', reason: error.status ? `status ${error.status}` : 'no connection' }
-    } finally {
-      concurrent -= 1
     }
   }
 
@@ -69,7 +69,11 @@ export function createBackendApi(options: BackendApiOptions): BackendApi {
       }
       if (concurrent >= maxConcurrent)
         return Promise.resolve({ state: 'unavailable', reason: 'too many calls under way' })
-      const answer = withDeadline(ask(id), deadlineMs).finally(() => inFlight.delete(id))
+      concurrent += 1
+      const asked = ask(id).finally(() => {
+        concurrent -= 1
+      })
+      const answer = withDeadline(asked, deadlineMs).finally(() => inFlight.delete(id))
       inFlight.set(id, answer)
       return answer
     },

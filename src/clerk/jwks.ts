@@ -15,7 +15,7 @@
  *
  * - The cool-down runs from the start of a look that succeeded. A refresh starts none: refreshes come by our own clock, so
  *   made-up kids cannot multiply them, and a key rotated in just after one (or just after the start) is looked for at once.
- * - The back-off follows any failed fetch: 1 s, 2 s, 4 s… up to cooldownMs. The timer retries at its end, for ever.
+ * - The back-off follows any failed fetch: 1 s, 2 s, 4 s… up to cooldownMs, or 5 s without keys. The timer retries at its end, for ever.
  * - `absent` is the only answer that becomes a 401, hence the proof that it demands. A fetch begun before the kid arrived
  *   is none: the issuer may have rotated since. A kid's first arrival is remembered until it is found.
  */
@@ -28,6 +28,7 @@ const MAX_KID_LENGTH = 256
 const MIN_MODULUS_BITS = 2_048 // RFC 7518, section 3.3
 const MAX_NUMBER_LENGTH = 2_732 // of 16,384 bits, OpenSSL's most; jwk-to-pem takes a minute over a megabyte
 const MAX_ARRIVALS = 1_000
+const LONGEST_COLD_RETRY_MS = 5_000
 const FIRST_RETRY_MS = 1_000
 
 /** Pino's and Fastify's loggers fit. */
@@ -154,7 +155,9 @@ export function createJwks({
       failures += 1
       failuresInARow += 1
       lastError = describe(error)
-      nextInMs = Math.min(cooldownMs, FIRST_RETRY_MS * 2 ** (failuresInARow - 1))
+      // Without keys nobody can be let in: then it is tried again sooner.
+      const longestMs = served().size > 0 ? cooldownMs : Math.min(cooldownMs, LONGEST_COLD_RETRY_MS)
+      nextInMs = Math.min(longestMs, FIRST_RETRY_MS * 2 ** (failuresInARow - 1))
       backOffUntil = now() + nextInMs
       const level = served().size > 0 ? 'warn' : 'error'
       if (!closed) log[level]({ reason: lastError, failuresInARow, retryInMs: nextInMs }, 'JWKS fetch failed')

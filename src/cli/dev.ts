@@ -21,11 +21,13 @@ export async function dev(config: Config): Promise<void> {
   const terminated = once(process, 'SIGTERM').then(() => undefined)
   const embedded = await embedMissing(config, { port: emulatorPort, tokenTtlSeconds: TOKEN_TTL_SECONDS })
   const service = startService(embedded.config)
+  const ended = once(service, 'exit')
   try {
     untilReady(config.PORT).then(() => announce(embedded))
-    await Promise.race([stopped, terminated, once(service, 'exit')])
+    await Promise.race([stopped, terminated, ended])
   } finally {
-    await end(service)
+    service.kill('SIGTERM')
+    await ended
     await embedded.stop()
   }
 }
@@ -43,13 +45,6 @@ function startService(config: Config): ChildProcess {
       CLERK_WEBHOOK_SIGNING_SECRET: config.CLERK_WEBHOOK_SIGNING_SECRET.join(','),
     },
   })
-}
-
-async function end(service: ChildProcess): Promise<void> {
-  if (service.exitCode !== null || service.signalCode !== null) return
-  const exit = once(service, 'exit')
-  service.kill('SIGTERM')
-  await exit
 }
 
 // A service that does not start says why itself, and is started again when its code changes.

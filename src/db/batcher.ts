@@ -16,6 +16,8 @@ export interface BatcherOptions<Item, Result> {
   weightOf?: (item: Item) => number
   /** Weight of a batch at most; an item that is heavier goes alone. */
   maxBatchWeight?: number
+  /** Whether what failed a batch would fail those that wait too, such as a server that does not answer. */
+  failsAll: (error: unknown) => boolean
   /** What a call is refused with when too many wait. */
   overloaded: () => Error
 }
@@ -27,11 +29,20 @@ interface Call<Item, Result> {
 }
 
 /**
- * Makes a function that handles one item by way of batches. It rejects with what `run` rejects with; then the calls that
- * wait are rejected too, since they would only wait for the same trouble one after the other.
+ * Makes a function that handles one item by way of batches. It rejects with what `run` rejects with. Where that
+ * would fail those that wait too, they are rejected at once: they would only wait for the same trouble one after the other.
  */
 export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): (item: Item) => Promise<Result> {
-  const { run, maxConcurrent, maxBatchSize, maxWaiting, weightOf, maxBatchWeight = Infinity, overloaded } = options
+  const {
+    run,
+    maxConcurrent,
+    maxBatchSize,
+    maxWaiting,
+    weightOf,
+    maxBatchWeight = Infinity,
+    failsAll,
+    overloaded,
+  } = options
   let waiting: Call<Item, Result>[] = []
   let underWay = 0
   let isScheduled = false
@@ -57,9 +68,12 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       const results = await run(batch.map(({ item }) => item))
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result)
     } catch (error) {
-      const others = waiting
-      waiting = []
-      for (const { reject } of [...batch, ...others]) reject(error)
+      for (const { reject } of batch) reject(error)
+      if (failsAll(error)) {
+        const others = waiting
+        waiting = []
+        for (const { reject } of others) reject(error)
+      }
     } finally {
       underWay -= 1
       flushWaiting()

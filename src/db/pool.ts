@@ -12,6 +12,8 @@ export interface PoolOptions {
   applicationName?: string
   /** How long to wait for a free or new connection. */
   connectTimeoutMs?: number
+  /** When PostgreSQL gives up waiting for a row that somebody else has locked: only that batch is late then. */
+  lockTimeoutMs?: number
   /** When PostgreSQL itself gives a statement up. */
   statementTimeoutMs?: number
   /** When we give a statement up, because PostgreSQL does not even say that it did. */
@@ -27,6 +29,7 @@ export function createPool(options: PoolOptions): pg.Pool {
     max: options.max ?? 10,
     application_name: options.applicationName ?? 'clerk-session-sync',
     connectionTimeoutMillis: options.connectTimeoutMs ?? 2_000,
+    lock_timeout: options.lockTimeoutMs ?? 1_000,
     statement_timeout: options.statementTimeoutMs ?? 3_000,
     query_timeout: options.queryTimeoutMs ?? 3_500,
     idleTimeoutMillis: 30_000,
@@ -41,12 +44,16 @@ export function createPool(options: PoolOptions): pg.Pool {
 // SQLSTATE classes that blame the data or the statement: cardinality, data, integrity, check option, syntax or access,
 // limits, raised by a trigger. https://www.postgresql.org/docs/current/errcodes-appendix.html
 const DATA_ERROR = /^(21|22|23|44|42|54|P0)/
-const PERMISSION_DENIED = '42501'
+// No permission, no such table: not migrated, or not for us.
+const NOT_THE_DATA = new Set(['42501', '42P01'])
 
 /** Whether PostgreSQL refused this data, and would refuse it again. */
 export function isDataError(error: unknown): error is pg.DatabaseError {
-  return error instanceof pg.DatabaseError && DATA_ERROR.test(`${error.code}`) && error.code !== PERMISSION_DENIED
+  return error instanceof pg.DatabaseError && DATA_ERROR.test(`${error.code}`) && !NOT_THE_DATA.has(error.code ?? '')
 }
+
+/** Whether PostgreSQL answered, if only with an error. */
+export const isServerError = (error: unknown): boolean => error instanceof pg.DatabaseError
 
 /** Whether two transactions got into each other's way: trying again helps. */
 export function isConflict(error: unknown): boolean {

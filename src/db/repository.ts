@@ -56,9 +56,8 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
   }
 
   async function refuse({ message }: Change, error: pg.DatabaseError): Promise<ChangeResult> {
-    // Not the detail, which may quote the data.
     if (message) await fail(message, `${error.code}: ${error.message}`)
-    return { error }
+    return { error: withoutData(error) }
   }
 
   /** Keeps a message that cannot be used as failed, for a replay. Repeating it counts one more attempt. */
@@ -108,6 +107,12 @@ async function pruneAlone(client: Executor, retentionDays: number): Promise<numb
   const pruned = await pruneMessages(client, retentionDays)
   await unlockPrune(client)
   return pruned
+}
+
+// The detail and the context may quote the data, which no log should.
+function withoutData(error: pg.DatabaseError): pg.DatabaseError {
+  error.detail = error.where = error.internalQuery = undefined
+  return error
 }
 
 function asUnavailable(error: unknown): unknown {

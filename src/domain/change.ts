@@ -64,7 +64,7 @@ export function changeFromEvent(
 ): Change {
   assertSchema(envelopeCheck, event)
   const eventAt = event.timestamp == null ? delivery.sentAt : toMilliseconds(event.timestamp)
-  const objectId = typeof event.data.id === 'string' ? cleanText(event.data.id) : null
+  const objectId = idOf(event.data)
   const message = {
     id: cleanText(delivery.id),
     type: cleanText(event.type),
@@ -77,6 +77,11 @@ export function changeFromEvent(
   const change: Change = { message, ...handled(event as HandledEvent, eventAt) }
   assertNotAhead(change, eventAt, nowMs)
   return change
+}
+
+function idOf(data: unknown): string | null {
+  const id = (data as { id?: unknown } | null | undefined)?.id
+  return typeof id === 'string' ? cleanText(id) : null
 }
 
 function handled(event: HandledEvent, eventAt: number): Pick<Change, 'user' | 'session'> {
@@ -100,9 +105,12 @@ function assertSchema<T extends TSchema>(check: TypeCheck<T>, value: unknown): a
   throw new InvalidEventError(`${error?.path || '/'}: ${error?.message}`)
 }
 
+/** Whether a date would shut out every later change: more than a day ahead. */
+export const isAhead = (date: number, nowMs: number): boolean => date > nowMs + DAY_MS
+
 function assertNotAhead({ user, session }: Change, eventAt: number, nowMs: number): void {
   const dates = [eventAt, session?.version.updatedAt, user?.kind === 'snapshot' ? user.version.updatedAt : undefined]
-  if (dates.some((date) => date !== undefined && date > nowMs + DAY_MS)) {
+  if (dates.some((date) => date !== undefined && isAhead(date, nowMs))) {
     throw new InvalidEventError('dated more than a day ahead')
   }
 }

@@ -55,7 +55,8 @@ const ClerkSession = Open({
 export const ClerkEnvelope = Open({
   type: Type.String({ minLength: 1, maxLength: 255 }),
   timestamp: Maybe(Time),
-  data: Open({ id: Type.Optional(Type.Unknown()) }),
+  /** Of types that change nothing here, whatever it is. */
+  data: Type.Optional(Type.Unknown()),
 })
 export type ClerkEnvelope = Static<typeof ClerkEnvelope>
 

@@ -92,11 +92,15 @@ export function readSessionToken(header: TokenHeader, claims: JsonObject): Sessi
   return freeze({
     userId: claims.sub as string,
     sessionId: (claims.sid as string | undefined) ?? null,
-    issuedAtSeconds: Math.floor(header.oiat ?? (claims.iat as number | undefined) ?? 0),
+    issuedAtSeconds: ageOf(header.oiat, claims.iat as number | undefined),
     isPending: claims.sts === 'pending',
     claims,
   })
 }
+
+// An `oiat` is older than the `iat` of the same token, or it is none.
+const ageOf = (oiat: number | undefined, iat: number | undefined) =>
+  Math.floor(iat === undefined ? 0 : Math.min(oiat ?? iat, iat))
 
 // Without recursion, since claims may be nested deeper than the stack.
 function freeze<T>(json: T): T {

@@ -3,8 +3,10 @@ import { ShuttingDown } from '../errors.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Whether the app has begun to close. */
+    /** Whether the app closes, or is about to. */
     clerkIsClosing: () => boolean
+    /** Turns health to 503 and ends connections after their next reply, while requests are still served. */
+    clerkStartDraining: () => void
   }
   interface FastifyContextConfig {
     /** Probes are answered to the end. */
@@ -15,8 +17,12 @@ declare module 'fastify' {
 /** Answers 503 `SHUTTING_DOWN` to requests that still come, over connections kept open, while the app closes. */
 export default fp(
   async (app) => {
+    let isDraining = false
     let isClosing = false
-    app.decorate('clerkIsClosing', () => isClosing)
+    app.decorate('clerkIsClosing', () => isDraining || isClosing)
+    app.decorate('clerkStartDraining', () => {
+      isDraining = true
+    })
     app.addHook('preClose', async () => {
       isClosing = true
     })
@@ -25,7 +31,7 @@ export default fp(
     })
     // Also for requests accepted before: a connection kept open would keep the server from closing.
     app.addHook('onSend', async (_request, reply) => {
-      if (isClosing) reply.header('connection', 'close')
+      if (isDraining || isClosing) reply.header('connection', 'close')
     })
   },
   { name: 'clerk-closing', fastify: '5.x' },

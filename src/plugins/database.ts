@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { createBatcher } from '../db/batcher.ts'
-import { createPool, type PoolOptions } from '../db/pool.ts'
+import { createPool, isServerError, type PoolOptions } from '../db/pool.ts'
 import { type ChangeResult, createRepository, type Repository } from '../db/repository.ts'
 import type { AuthKey, AuthState } from '../db/users.ts'
 import type { Change } from '../domain/change.ts'
@@ -30,8 +30,8 @@ declare module 'fastify' {
 }
 
 const BATCHING = {
-  // One lane of writes was enough: a second gained little, and makes smaller batches.
-  writesAtOnce: 1,
+  // One lane would be fast enough; the second goes on while a row that somebody else has locked holds up the first.
+  writesAtOnce: 2,
   readsAtOnce: 2,
   maxBatchSize: 256,
   /** Of the bodies of webhooks in a batch, together. */
@@ -55,6 +55,8 @@ export default fp<DatabaseOptions>(
     const common = {
       maxBatchSize: limits.maxBatchSize,
       maxWaiting: limits.maxWaiting,
+      // A server that answers with an error answers the next batch too.
+      failsAll: (error: unknown) => !isServerError((error as Error).cause),
       overloaded: () => retryAfter(new DatabaseUnavailable(), OVERLOADED_RETRY_AFTER_MS),
     }
     app.decorate('clerkRepository', {

@@ -19,8 +19,10 @@ test('a user is found, absent, or the API is unavailable', async (t) => {
     },
   })
   t.strictSame(await api.findUser('user_nobody'), { state: 'absent' })
+  const ahead = { ...ada, updated_at: Date.now() + 172_800_000 }
   const faults: [typeof clerk.faults.api, RegExp][] = [
     ['error', /status 500/],
+    [{ status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(ahead) }, /day ahead/],
     ['reset', /no connection/],
     ['html', /unexpected error/],
     ['hang', /no answer in 300 ms/],

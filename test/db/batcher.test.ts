@@ -12,6 +12,7 @@ function gatedBatcher(options: Partial<BatcherOptions<number, number>> = {}) {
     maxConcurrent: 1,
     maxBatchSize: 100,
     maxWaiting: 1_000,
+    failsAll: (error) => (error as Error).message === 'frozen',
     overloaded: () => new Error('too many'),
     ...options,
   })
@@ -90,4 +91,16 @@ test('trouble is that of all who wait, and of nobody after', async (t) => {
   await turn()
   batches[1]?.end()
   t.equal(await next, 30)
+})
+
+test('trouble of one batch alone leaves those that wait alone', async (t) => {
+  const { add, batches } = gatedBatcher()
+  const first = add(1)
+  await turn()
+  const waiting = add(2)
+  batches[0]?.fail(new Error('a locked row'))
+  await t.rejects(first, { message: 'a locked row' })
+  await turn()
+  batches[1]?.end()
+  t.equal(await waiting, 20)
 })

@@ -270,10 +270,13 @@ test('a read-only, slow or restarting database is trouble, and nothing of the ch
   t.strictSame(await database.query('select 1 from users union all select 1 from webhook_events'), [])
 })
 
-test('an error that is not the database’s comes through as it is', async (t) => {
+test('a database that is not migrated is trouble of ours; an error that is not its own comes through as it is', async (t) => {
   const { repository, database } = await startRepository(t)
   await database.query('alter table users rename to renamed')
-  await t.rejects(repository.findAuthState('user_1', null), { code: '42P01' })
+  await t.rejects(repository.findAuthState('user_1', null), { code: 'DATABASE_UNAVAILABLE' })
+  await database.query('alter table renamed rename to users')
+  await database.query('alter table users rename column email to mail')
+  await t.rejects(repository.findAuthState('user_1', null), { code: '42703' })
   await t.rejects(repository.apply([{ user: { kind: 'claims' } as never }]), TypeError)
 })
 

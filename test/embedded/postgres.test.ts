@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import pg from 'pg'
@@ -6,6 +6,7 @@ import { type Test, test } from 'tap'
 import { loadConfig } from '../../src/config.ts'
 import { embedMissing } from '../../src/embedded/index.ts'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
+import { ROOT, runNode } from '../helpers/process.ts'
 
 function folder(t: Test, mode: number): string {
   const path = mkdtempSync(join(tmpdir(), 'clerk-session-sync-embedded-'))
@@ -78,6 +79,20 @@ for (const [name, uid] of [
     else await t.rejects(started, { message: /does not start in .*(root|EPERM)/s })
   })
 }
+
+test('a process that exits without stopping its server does not leave it behind', async (t) => {
+  const directory = join(folder(t, 0o711), 'data')
+  const script = `import { startEmbeddedPostgres } from ${JSON.stringify(join(ROOT, 'src/embedded/postgres.ts'))}
+    const { pid } = await startEmbeddedPostgres({ directory: ${JSON.stringify(directory)} })
+    console.log('pid', pid)
+    process.exit(3)`
+  const run = runNode(t, ['--input-type=module', '--eval', script], {})
+  t.equal(await run.exit, 3)
+  const [, pid] = /pid (\d+)/.exec(run.output()) as RegExpExecArray
+  const isAlive = () => existsSync(join(directory, 'postmaster.pid'))
+  while (isAlive()) await new Promise((done) => setTimeout(done, 20))
+  t.notOk(isAlive(), `PostgreSQL (process ${pid}) has ended`)
+})
 
 test('in production nothing is embedded', async (t) => {
   const config = loadConfig({

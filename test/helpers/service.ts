@@ -38,6 +38,8 @@ export interface ServiceOptions {
   /** Options that no setting reaches, merged into those of the settings. */
   change?: (options: AppOptions) => AppOptions
   clerk?: ClerkEmulatorOptions
+  /** Sets the emulator up before the service starts. */
+  onEmulator?: (clerk: ClerkEmulator) => void
   /** Another replica: shares these with the service given. */
   beside?: Pick<Service, 'clerk' | 'database'>
   /** Whether the Backend API is configured; true unless told. */
@@ -50,6 +52,7 @@ export interface ServiceOptions {
 export async function startService(t: Test, options: ServiceOptions = {}): Promise<Service> {
   const { settings = {}, change = (same) => same, beside, hasSecretKey = true } = options
   const clerk = beside?.clerk ?? (await createClerkEmulator({ ...options.clerk }))
+  options.onEmulator?.(clerk)
   const database = beside?.database ?? (await createDatabase(t))
   const config = loadConfig({
     NODE_ENV: 'test',

@@ -86,3 +86,19 @@ test('a path that cannot be read is answered in the same shape', async (t) => {
   socket.end('GET /%E0%A4 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')
   t.match(await text(socket), /^HTTP\/1\.1 400 [\s\S]*"code":"FST_ERR_BAD_URL"[\s\S]*"requestId":/)
 })
+
+test('bytes that are no request are answered in the same shape', async (t) => {
+  const { url } = await startService(t)
+  const cases: [string, string, number][] = [
+    ['GET / HTTP/1.1\r\nhost: x\r\nauthorization: a\0b\r\n\r\n', 'BAD_REQUEST', 400],
+    ['NONSENSE\r\n\r\n', 'BAD_REQUEST', 400],
+    [`GET / HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(70_000)}\r\n\r\n`, 'REQUEST_HEADER_FIELDS_TOO_LARGE', 431],
+  ]
+  for (const [bytes, code, statusCode] of cases) {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    socket.write(bytes)
+    const reply = await text(socket)
+    t.match(reply, new RegExp(`^HTTP/1\\.1 ${statusCode} `))
+    t.match(JSON.parse(reply.split('\r\n\r\n')[1] as string), { statusCode, code, requestId: String, message: String })
+  }
+})

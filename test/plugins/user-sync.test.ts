@@ -242,3 +242,12 @@ test('trouble of the database is 503, never a 401', async (t) => {
   await proxy.mend()
   while ((await sync(service, token)).status !== 200);
 })
+
+test('a row that the database refuses is a failure of ours, and says nothing of it', async (t) => {
+  const service = await startService(t)
+  await service.database.query('create unique index on users (first_name)')
+  t.equal((await sync(service, signInUnseen(service, { firstName: 'Ada' }).token)).status, 201)
+  const refused = await sync(service, signInUnseen(service, { firstName: 'Ada' }).token)
+  t.match(refused, { status: 500, body: { code: 'INTERNAL_SERVER_ERROR' } })
+  t.notMatch(JSON.stringify(refused.body), /Ada/)
+})

@@ -54,7 +54,7 @@ test('keys that are not fetched any more are said while they serve', async (t) =
   clerk.faults.jwks = 'error'
   let jwks: { status: string } | undefined
   while (jwks?.status !== 'degraded') jwks = (await call('/readyz')).body.checks.jwks
-  t.match(jwks, { status: 'degraded', reason: /500/ })
+  t.match(jwks, { status: 'degraded', reason: /last good keys/ })
 })
 
 test('without secrets and with a fixed key there is nothing to check', async (t) => {
@@ -94,4 +94,24 @@ test('an unreachable database is 503 down, a frozen one within its time limit; b
   t.ok(performance.now() - startedAt < 3_500, 'probes do not queue up')
   await proxy.mend()
   while ((await call('/readyz')).status !== 200);
+})
+
+test('keys that are still on their way are said', async (t) => {
+  const { call, clerk } = await startService(t, {
+    change: (options) => ({ ...options, auth: { ...options.auth, jwks: { deadlineMs: 60_000 } } }),
+    onEmulator: (emulator) => {
+      emulator.faults.jwks = 'hang'
+    },
+  })
+  t.match((await call('/readyz')).body.checks.jwks, { status: 'down', reason: 'not fetched yet' })
+  clerk.faults.jwks = undefined
+})
+
+test('a replica that drains says so, and ends connections while it serves', async (t) => {
+  const { app, call } = await startService(t)
+  app.clerkStartDraining()
+  const health = await call('/readyz')
+  t.match(health, { status: 503, body: { status: 'down', checks: { database: { status: 'ok' } } } })
+  t.equal((await call('/api/auth/profile')).status, 401, 'served as ever')
+  t.equal(health.headers.get('connection'), 'close')
 })

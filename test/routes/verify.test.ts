@@ -110,6 +110,6 @@ test('a refusal has its code in a header too; trouble of an unknown kind has non
   t.strictSame(await verify({ claims: { sts: 'pending' } }), [403, 'SESSION_PENDING', 'SESSION_PENDING'])
   t.strictSame(await verify({ expiresInSeconds: -60 }), [401, 'TOKEN_EXPIRED', 'TOKEN_EXPIRED'])
   await clerk.webhooks.idle()
-  await database.query('alter table users rename to gone')
+  await database.query('alter table users rename column email to mail')
   t.strictSame(await verify(), [500, 'INTERNAL_SERVER_ERROR', null])
 })

@@ -70,16 +70,19 @@ export default fp<WebhooksOptions>(
           // The body is raw until its signature is verified; its schema comes after, and never coerces.
           validatorCompiler: () => () => true,
         },
-        (request) =>
-          receive(app, request as FastifyRequest<{ Body: Buffer }>, verify(request.headers, request.body as Buffer)),
+        async (request) => {
+          // A request without a body has no parser either.
+          const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
+          return receive(app, request, verify(request.headers, body), body)
+        },
       )
     })
   },
   { name: 'clerk-webhooks', fastify: '5.x', dependencies: ['clerk-database'] },
 )
 
-async function receive(app: FastifyInstance, request: FastifyRequest<{ Body: Buffer }>, delivery: Delivery) {
-  const change = await readChange(app, delivery, request.body.toString('utf8'))
+async function receive(app: FastifyInstance, request: FastifyRequest, delivery: Delivery, body: Buffer) {
+  const change = await readChange(app, delivery, body.toString('utf8'))
   const result = await app.clerkRepository.apply(change)
   if ('error' in result) throw result.error
   request.log.info(
@@ -96,9 +99,9 @@ async function readChange(app: FastifyInstance, delivery: Delivery, payload: str
     event = parse(payload)
     return changeFromEvent(event, { ...delivery, payload: cleanText(payload) }, Date.now())
   } catch (error) {
-    const { message } = error as Error
-    await app.clerkRepository.fail(unusableMessage(event, delivery, payload), message)
-    throw new WebhookPayloadInvalid(message)
+    if (!(error instanceof InvalidEventError)) throw error
+    await app.clerkRepository.fail(unusableMessage(event, delivery, payload), error.message)
+    throw new WebhookPayloadInvalid(error.message)
   }
 }
 

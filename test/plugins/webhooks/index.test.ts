@@ -1,4 +1,5 @@
 import Fastify from 'fastify'
+import pg from 'pg'
 import { test } from 'tap'
 import clerkDatabase from '../../../src/plugins/database.ts'
 import clerkWebhooks from '../../../src/plugins/webhooks/index.ts'
@@ -203,4 +204,51 @@ test('the intake can be mounted alone in any Fastify app', async (t) => {
   await t.rejects(async () => Fastify().register(clerkWebhooks, { signingSecrets: [NEW_SECRET] }), {
     code: 'FST_ERR_PLUGIN_DEPENDENCY_NOT_REGISTERED',
   } as never)
+})
+
+test('a request without a body is refused, not a failure of ours', async (t) => {
+  const { call, clerk } = await startService(t)
+  const headers = { ...clerk.sign('something') } as Record<string, string>
+  t.match(await call('/clerk', { method: 'POST', headers }), {
+    status: 400,
+    body: { code: 'WEBHOOK_SIGNATURE_INVALID' },
+  })
+  t.match(await call('/clerk', { method: 'POST' }), { status: 400, body: { code: 'WEBHOOK_HEADERS_MISSING' } })
+})
+
+test('other types are ignored, whatever their data', async (t) => {
+  const service = await startService(t)
+  for (const data of [undefined, null, 'text', [1], { id: 7 }]) {
+    t.match(await deliver(service, event({ type: 'x.y', data })), { status: 200, body: { outcome: 'ignored' } })
+  }
+})
+
+test('a fault of ours is a 500, and not called a bad payload', async (t) => {
+  const service = await startService(t)
+  const { hasOwn } = Object
+  t.teardown(() => {
+    Object.hasOwn = hasOwn
+  })
+  Object.hasOwn = (target, name) => {
+    if (name === 'user.updated') throw new TypeError('a bug')
+    return hasOwn(target, name)
+  }
+  t.match(await deliver(service, event()), { status: 500, body: { code: 'INTERNAL_SERVER_ERROR' } })
+  t.strictSame(await service.database.query('select * from webhook_events'), [])
+})
+
+test('a row that somebody else has locked holds up its own event, and not the others for long', async (t) => {
+  const service = await startService(t)
+  await deliver(service, event())
+  const client = new pg.Client(service.database.url)
+  await client.connect()
+  t.teardown(() => client.end())
+  await client.query('begin')
+  await client.query(`select from users where id = 'user_ada' for update`)
+  const held = deliver(service, event({ timestamp: Date.now() + 1 }), { id: 'msg_held' })
+  const other = (n: number) => deliver(service, event({ data: { id: `user_${n}`, updated_at: Date.now() } }))
+  for (const n of [1, 2, 3]) t.match(await other(n), { status: 200, body: { outcome: 'applied' } })
+  t.match(await held, { status: 503, body: { code: 'DATABASE_UNAVAILABLE' } })
+  await client.query('rollback')
+  t.match(await deliver(service, event({ timestamp: Date.now() + 1 }), { id: 'msg_held' }), { status: 200 })
 })
