@@ -143,7 +143,7 @@ export class ConfigError extends Error {
 type Environment = Record<string, string | undefined>
 
 const SERVICE_SETTINGS = ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_WEBHOOK_SIGNING_SECRET'] as const
-const CLERK_SETTINGS = ['CLERK_JWT_KEY', 'CLERK_SECRET_KEY', 'CLERK_API_URL', 'CLERK_WEBHOOK_SIGNING_SECRET']
+const CLERK_SETTINGS = ['CLERK_JWT_KEY', 'CLERK_SECRET_KEY', 'CLERK_WEBHOOK_SIGNING_SECRET']
 type RequiredSetting = (typeof SERVICE_SETTINGS)[number]
 
 export interface LoadOptions {

@@ -169,6 +169,6 @@ test('.env is read in development alone, behind the environment', async (t) => {
 
 test('the emulator never stands in for half of Clerk', async (t) => {
   t.match(problemsOf({ CLERK_SECRET_KEY: 'sk_test_x' }), [/^CLERK_ISSUER is missing \(or CLERK_PUBLISHABLE_KEY/])
-  t.match(problemsOf({ CLERK_API_URL: 'http://127.0.0.1:1' }), [/^CLERK_ISSUER is missing/])
+  t.match(problemsOf({ CLERK_WEBHOOK_SECRET: 'whsec_b2xk' }), [/^CLERK_ISSUER is missing/])
   t.strictSame(problemsOf({ CLERK_SECRET_KEY: 'sk_test_x', CLERK_ISSUER: 'https://clerk.example.com' }), [])
 })
