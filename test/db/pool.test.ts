@@ -72,6 +72,8 @@ test('every state of PostgreSQL that is its own trouble counts as that', async (
     '25006',
   )
   await trouble('too slow', await errorOf(t, url, 'select pg_sleep(9)', { statementTimeoutMs: 50 }), '57014')
+  await trouble('not migrated', await errorOf(t, url, 'select * from nowhere'), '42P01')
+  await trouble('a certificate that is not trusted', new Error('self-signed certificate'))
   await trouble('silent', await errorOf(t, url, 'select pg_sleep(1)', { statementTimeoutMs: 900, queryTimeoutMs: 50 }))
   await trouble('terminated', await errorOf(t, url, 'select pg_terminate_backend(pg_backend_pid())'), '57P01')
   await trouble('not allowed', await errorOf(t, url, 'set role pg_monitor; create table x ()'), '42501')
@@ -106,7 +108,7 @@ test('what the data or the statement is to blame for is no trouble of the databa
     '22P02': `select 'x'::int`,
     '22003': 'select 99999999999::int',
     '23505': 'create temp table x (id int primary key); insert into x values (1), (1)',
-    '42P01': 'select * from nowhere',
+    '42703': 'select nothing from pg_class',
     '54000':
       'create temp table y (id text primary key); insert into y select string_agg(random()::text, $$$$) from generate_series(1, 9999)',
     P0001: `do $$ begin raise 'no'; end $$`,

@@ -31,7 +31,7 @@ test('two services with a schema each share a database and nothing else', async 
 test('no table of another schema is taken for one of ours', async (t) => {
   const database = await createDatabase(t)
   const { apply } = await startRepository(t, { database, schema: 'missing' })
-  t.match(await apply({ user: snapshot('user_1', T0) }), [{ code: '42P01' }])
+  await t.rejects(apply({ user: snapshot('user_1', T0) }), { code: 'DATABASE_UNAVAILABLE' })
   t.strictSame(await database.query('select * from users'), [])
 })
 

@@ -1,0 +1,117 @@
+/** Who is measured: each a process of its own, in production mode, on the server's core. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Issuer } from './issuer.ts'
+import { onServerCore } from './machine.ts'
+import { AUTHORIZED_PARTY } from './tokens.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const START_DEADLINE_MS = 30_000
+const STOP_DEADLINE_MS = 10_000
+
+export const WEBHOOK_SECRET = `whsec_${Buffer.from('a secret of the bench').toString('base64')}`
+
+export interface Running {
+  port: number
+  pid: number
+  /** What it wrote, which at this log level is trouble. */
+  output(): string
+  stop(): Promise<void>
+}
+
+/** The same settings for all; who needs fewer ignores the rest. No secret key for the service: it asks nobody. */
+export function settingsFor(name: string, issuer: Issuer, databaseUrl?: string): Record<string, string> {
+  const common = {
+    ...(databaseUrl && { DATABASE_URL: databaseUrl }),
+    CLERK_ISSUER: issuer.url,
+    CLERK_AUTHORIZED_PARTIES: AUTHORIZED_PARTY,
+    CLERK_WEBHOOK_SIGNING_SECRET: WEBHOOK_SECRET,
+  }
+  if (name !== 'recipe') return common
+  const host = Buffer.from(`${new URL(issuer.url).host}$`).toString('base64')
+  return {
+    ...common,
+    CLERK_PUBLISHABLE_KEY: `pk_live_${host}`,
+    CLERK_SECRET_KEY: 'sk_live_bench',
+    // Networkless, as https://clerk.com/docs/guides/sessions/manual-jwt-verification has it.
+    CLERK_JWT_KEY: issuer.publicKey,
+  }
+}
+
+/** Starts a file and waits until it answers. */
+export async function start(
+  file: string,
+  settings: Record<string, string>,
+  cpuProfDirectory?: string,
+): Promise<Running> {
+  const port = await findFreePort()
+  const profiling = cpuProfDirectory ? ['--cpu-prof', `--cpu-prof-dir=${cpuProfDirectory}`] : []
+  const child = spawn(...onServerCore(process.execPath, [...profiling, file]), {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      NODE_ENV: 'production',
+      LOG_LEVEL: 'warn',
+      HOST: '127.0.0.1',
+      PORT: String(port),
+      ...settings,
+    },
+  })
+  const output = collect(child)
+  const exit = once(child, 'exit')
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  await untilAnswers(child, port).catch((error: Error) => {
+    kill()
+    throw new Error(`${file} ${error.message}:\n${output()}`)
+  })
+  return {
+    port,
+    pid: child.pid as number,
+    output,
+    async stop() {
+      process.removeListener('exit', kill)
+      child.kill('SIGTERM')
+      const deadline = setTimeout(kill, STOP_DEADLINE_MS)
+      await exit
+      clearTimeout(deadline)
+    },
+  }
+}
+
+async function untilAnswers(child: ChildProcess, port: number): Promise<void> {
+  const giveUpAt = performance.now() + START_DEADLINE_MS
+  for (;;) {
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error('ended')
+    const answer = await fetch(`http://127.0.0.1:${port}/livez`).catch(() => undefined)
+    await answer?.body?.cancel()
+    if (answer) return
+    if (performance.now() > giveUpAt) throw new Error('does not answer')
+    await sleep(50)
+  }
+}
+
+const OUTPUT_LENGTH = 4_000
+
+function collect(child: ChildProcess): () => string {
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      output = (output + text).slice(-OUTPUT_LENGTH)
+    })
+  }
+  return () => output.trim()
+}
+
+async function findFreePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  const { port } = server.address() as { port: number }
+  await new Promise((done) => server.close(done))
+  return port
+}

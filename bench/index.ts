@@ -1,0 +1,56 @@
+/** Measures the service against the documented recipe and bare Fastify. See README.md. */
+import { reportGrowth, runGrowth } from './growth.ts'
+import { type Issuer, startIssuer } from './issuer.ts'
+import { reportJwt, runJwt } from './jwt.ts'
+import { describeMachine } from './machine.ts'
+import { type Options, readOptions, USAGE } from './options.ts'
+import { runPeers } from './peers.ts'
+import { report, reportBars } from './report.ts'
+import { summarize } from './summary.ts'
+
+const progress = (text: string) => process.stderr.write(`${text.trim()}\n`)
+
+interface Outcome {
+  text: string
+  figures: unknown
+  faults: string[]
+}
+
+const run: Record<Options['mode'], (options: Options, issuer: Issuer) => Promise<Outcome>> = {
+  async peers(options, issuer) {
+    const measurements = await runPeers(options, issuer, progress)
+    const summaries = summarize(measurements)
+    return {
+      text: `${report(summaries)}\n\n${reportBars(summaries)}`,
+      figures: summaries,
+      faults: measurements.flatMap(({ faults }) => faults),
+    }
+  },
+  async growth(options, issuer) {
+    const stages = await runGrowth(options, issuer, progress)
+    const faults = stages.flatMap(({ summaries }) => summaries.flatMap(({ faults }) => faults))
+    return { text: reportGrowth(stages), figures: stages, faults }
+  },
+  async jwt(options, issuer) {
+    const figures = await runJwt(options, issuer, progress)
+    return { text: reportJwt(figures), figures, faults: figures.flatMap(({ faults }) => faults) }
+  },
+}
+
+let options: Options
+try {
+  options = readOptions(process.argv.slice(2))
+} catch (error) {
+  console.error(`${(error as Error).message}\n${USAGE}`)
+  process.exit(2)
+}
+// What was started ends with this process.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+const machine = describeMachine()
+const issuer = await startIssuer()
+const { text, figures, faults } = await run[options.mode](options, issuer).finally(() => issuer.close())
+console.log(options.isJson ? JSON.stringify({ machine, options, figures }, null, 2) : `${machine}\n\n${text.trim()}`)
+if (faults.length > 0) {
+  console.error(`VOID: ${faults.length} faults; the first: ${faults[0]}`)
+  process.exitCode = 1
+}

@@ -1,0 +1,132 @@
+import { parseArgs } from 'node:util'
+
+export const CONTENDERS = ['service', 'recipe', 'bare'] as const
+export type ContenderName = (typeof CONTENDERS)[number]
+
+export const PATHS = ['profile', 'profile-cold', 'sync-user', 'sync-new', 'webhook', 'burst'] as const
+export type PathName = (typeof PATHS)[number]
+
+/** What to measure, and how hard. */
+export interface Options {
+  connections: number[]
+  seconds: number
+  warmupSeconds: number
+  rounds: number
+  users: number
+  /** Users whose tokens are sent again and again, and, on the cold path, so many that no cache holds them. */
+  tokens: number
+  coldTokens: number
+  burstEvents: number
+  contenders: ContenderName[]
+  paths: PathName[]
+  mode: 'peers' | 'growth' | 'jwt'
+  /** Of `--growth`, in this order. */
+  growthUsers: number[]
+  growthLedgerRows: number
+  /** The entry of the service. */
+  service: string
+  /** Where the service leaves its CPU profile when it ends. */
+  cpuProfDirectory?: string
+  isJson: boolean
+}
+
+const FULL = {
+  connections: [1, 32, 128],
+  seconds: 4,
+  warmupSeconds: 1,
+  rounds: 3,
+  users: 100_000,
+  tokens: 8_000,
+  coldTokens: 50_000,
+  burstEvents: 20_000,
+  growthUsers: [1_000, 100_000, 2_000_000],
+  growthLedgerRows: 1_000_000,
+}
+type Scale = typeof FULL
+const QUICK: Scale = {
+  connections: [8],
+  seconds: 0.5,
+  warmupSeconds: 0.2,
+  rounds: 1,
+  users: 1_000,
+  tokens: 100,
+  coldTokens: 300,
+  burstEvents: 500,
+  growthUsers: [500, 1_000],
+  growthLedgerRows: 1_000,
+}
+
+export const USAGE = `node bench/index.ts [--quick] [--connections 1,32,128] [--seconds 4] [--rounds 3] [--users 100000] [--tokens 8000]
+  [--contenders ${CONTENDERS.join()}] [--paths ${PATHS.join()}]
+  [--growth | --jwt] [--service dist/server.js] [--cpu-prof directory] [--json]`
+
+/** Reads the command line. Throws a TypeError that names what is wrong. */
+export function readOptions(args: string[]): Options {
+  const text = { type: 'string' } as const
+  const flag = { type: 'boolean', default: false } as const
+  const { values } = parseArgs({
+    args,
+    options: {
+      quick: flag,
+      growth: flag,
+      jwt: flag,
+      json: flag,
+      connections: text,
+      seconds: text,
+      rounds: text,
+      users: text,
+      tokens: text,
+      contenders: text,
+      paths: text,
+      service: { ...text, default: 'dist/server.js' },
+      'cpu-prof': text,
+    },
+  })
+  if (values.growth && values.jwt) throw new TypeError('--growth and --jwt exclude each other')
+  const mode = values.growth ? 'growth' : values.jwt ? 'jwt' : 'peers'
+  const scale = values.quick ? QUICK : FULL
+  const defaults = mode === 'growth' ? growthDefaults(scale) : { ...scale, contenders: CONTENDERS, paths: PATHS }
+  const users = number('users', values.users) ?? scale.users
+  return {
+    ...scale,
+    connections: list(values.connections)?.map((item) => number('connections', item) as number) ?? defaults.connections,
+    seconds: number('seconds', values.seconds) ?? scale.seconds,
+    rounds: number('rounds', values.rounds) ?? scale.rounds,
+    users,
+    tokens: Math.min(number('tokens', values.tokens) ?? scale.tokens, users),
+    coldTokens: Math.min(scale.coldTokens, users),
+    contenders: choice('contenders', CONTENDERS, values.contenders, defaults.contenders),
+    paths: choice('paths', PATHS, values.paths, defaults.paths),
+    mode,
+    service: values.service,
+    cpuProfDirectory: values['cpu-prof'],
+    isJson: values.json,
+  }
+}
+
+/** Growth is about what a request costs the service: at one number of connections, on the paths that repeat. */
+function growthDefaults(scale: Scale) {
+  const contenders: ContenderName[] = ['service']
+  const paths: PathName[] = ['profile', 'sync-user', 'webhook']
+  return { connections: [Math.max(...scale.connections)], contenders, paths }
+}
+
+const list = (value: string | undefined) => value?.split(',').map((item) => item.trim())
+
+function number(name: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined
+  if (!(Number(value) > 0)) throw new TypeError(`--${name}: ${value} is no number above 0`)
+  return Number(value)
+}
+
+function choice<T extends string>(
+  name: string,
+  known: readonly T[],
+  value: string | undefined,
+  initial: readonly T[],
+): T[] {
+  const chosen = list(value) ?? initial
+  const unknown = chosen.find((item) => !known.includes(item as T))
+  if (unknown !== undefined) throw new TypeError(`--${name}: ${unknown} is none of ${known.join(', ')}`)
+  return known.filter((item) => (chosen as readonly string[]).includes(item))
+}

@@ -1,0 +1,161 @@
+/** What is asked on each path, and how the answers and the rows are checked afterwards. */
+import { customClaims, emailOf, scatter, spread, userId } from './bench-user.ts'
+import type { LoadResult } from './driver.ts'
+import type { Options, PathName } from './options.ts'
+import type { Database } from './postgres.ts'
+import { tokenRequest } from './requests.ts'
+import { countRows, findClaimFaults, findLedgerFaults, findRowFaults, fingerprint } from './row-checks.ts'
+import type { BenchEvent, createEventFactory } from './webhooks.ts'
+
+/** One run of a path: its requests, and the check afterwards, which says what is lost or wrong. */
+export interface Plan {
+  request: (index: number) => Buffer | undefined
+  /** Sent before the clock starts, where the requests themselves may not be. */
+  warmup?: (index: number) => Buffer | undefined
+  findFaults: (result: LoadResult) => Promise<string[]>
+}
+
+/** Whom a path is driven against. */
+export interface Target {
+  /** Undefined for who has no rows. */
+  database?: Database
+  /** Keeps a ledger, and writes nothing where nothing changed. */
+  isService: boolean
+  /** Where its rotation over tokens and users stands. */
+  position: number
+}
+
+export interface World {
+  options: Options
+  tokens: Map<number, string>
+  makeEvent: ReturnType<typeof createEventFactory>
+  /** Of messages and users, counted up over all runs; a version is one too, in ms. */
+  nextSequence: number
+  nextUser: number
+  firstVersion: number
+}
+
+type Planner = (world: World, target: Target, requests: number) => Promise<Plan>
+
+const PROFILE = '/api/auth/profile'
+const SYNC_USER = '/api/auth/sync-user'
+
+const readPlanner =
+  (method: 'GET' | 'POST', path: string, count: (options: Options) => number): Planner =>
+  async (world, target) => {
+    const numbers = spread(count(world.options), world.options.users)
+    const requests = numbers.map((number) => tokenRequest(method, path, world.tokens.get(number) as string))
+    const isSync = method === 'POST'
+    const first = target.position
+    const at = (index: number) => scatter(first + index, numbers.length)
+    const before = target.database && (await fingerprint(target.database, numbers))
+    return {
+      request: (index) => requests[at(index)],
+      async findFaults({ sent, samples }) {
+        target.position += sent
+        if (!target.database) return []
+        const faults = samples.flatMap(({ index, body }) => findReplyFault(body, numbers[at(index)] as number, isSync))
+        // The recipe writes at each sync, by design.
+        const isWritten = isSync && !target.isService
+        if (!isWritten && (await fingerprint(target.database, numbers)) !== before) faults.push('rows have changed')
+        return faults
+      },
+    }
+  }
+
+/** Each token once, newer than its row and saying the same: users who come back. Timed to the end. */
+const syncNew: Planner = async (world, target) => {
+  const { options, tokens } = world
+  const all = spread(options.coldTokens, options.users)
+  const first = target.position
+  const numbers = Array.from(
+    { length: Math.min(options.tokens, all.length) },
+    (_, index) => all[scatter(first + index, all.length)] as number,
+  )
+  const requests = numbers.map((number) => tokenRequest('POST', SYNC_USER, tokens.get(number) as string))
+  await target.database?.query(
+    `update users u set clerk_updated_at = now() - interval '60 days', clerk_event_at = u.clerk_updated_at,
+      claims_issued_at = null, claims_columns = null, last_name = e.last_name
+    from unnest($1::text[], $2::text[]) as e (id, last_name) where u.id = e.id`,
+    [numbers.map(userId), numbers.map((number) => customClaims(number).last_name)],
+  )
+  return {
+    warmup: () => undefined,
+    request: (index) => requests[index],
+    async findFaults({ samples }) {
+      target.position += numbers.length
+      if (!target.database) return []
+      const faults = samples.flatMap(({ index, body }) => findReplyFault(body, numbers[index] as number, true))
+      return [...faults, ...(await findClaimFaults(target.database, numbers))]
+    },
+  }
+}
+
+function findReplyFault(body: string, number: number, isSync: boolean): string[] {
+  const { user, created, source } = JSON.parse(body)
+  if (user.id !== userId(number) || user.email !== emailOf(number)) return [`user ${number} was answered with ${body}`]
+  if (isSync && (created || !['database', 'session_claims'].includes(source))) return [`not a sync: ${body}`]
+  return []
+}
+
+const webhook: Planner = async (world, target, requests) => {
+  const first = target.position
+  const { users } = world.options
+  const events = makeEvents(world, requests, (index) => 1 + scatter(first + index, users))
+  const bytes = events.map((event) => world.makeEvent('user.updated', event))
+  return {
+    request: (index) => bytes[index],
+    async findFaults({ sent }) {
+      target.position += sent
+      return findEventFaults(target, events.slice(0, sent))
+    },
+  }
+}
+
+const burst: Planner = async (world, target) => {
+  const count = world.options.burstEvents
+  const firstUser = world.nextUser
+  world.nextUser += count * 2
+  const events = makeEvents(world, count * 2, (index) => firstUser + index)
+  const bytes = events.map((event) => world.makeEvent('user.created', event))
+  const rowsBefore = target.database && (await countRows(target.database))
+  const warm = Math.ceil(count / 5)
+  return {
+    warmup: (index) => (index < warm ? bytes[count + index] : undefined),
+    request: (index) => (index < count ? bytes[index] : undefined),
+    async findFaults({ sent }) {
+      if (!target.database) return []
+      const faults = await findEventFaults(target, events.slice(0, sent))
+      const rows = await countRows(target.database)
+      if (rows !== (rowsBefore as number) + sent + warm) faults.push(`${rows} rows after ${sent} new users`)
+      await target.database.query('delete from users where id >= $1', [userId(firstUser)])
+      return faults
+    },
+  }
+}
+
+function makeEvents(world: World, count: number, numberOf: (index: number) => number): BenchEvent[] {
+  const first = world.nextSequence
+  world.nextSequence += count
+  return Array.from({ length: count }, (_, index) => ({
+    sequence: first + index,
+    number: numberOf(index),
+    version: world.firstVersion + first + index,
+  }))
+}
+
+async function findEventFaults({ database, isService }: Target, events: BenchEvent[]): Promise<string[]> {
+  if (!database) return []
+  const newest = new Map(events.map((event) => [event.number, event]))
+  const faults = await findRowFaults(database, [...newest.values()])
+  return isService ? [...faults, ...(await findLedgerFaults(database, events))] : faults
+}
+
+export const planners: Record<PathName, Planner> = {
+  profile: readPlanner('GET', PROFILE, ({ tokens }) => tokens),
+  'profile-cold': readPlanner('GET', PROFILE, ({ coldTokens }) => coldTokens),
+  'sync-user': readPlanner('POST', SYNC_USER, ({ tokens }) => tokens),
+  'sync-new': syncNew,
+  webhook,
+  burst,
+}

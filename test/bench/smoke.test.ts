@@ -1,0 +1,56 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { test } from 'tap'
+
+const ROOT = join(import.meta.dirname, '../..')
+
+interface Run {
+  code: number
+  stdout: string
+  stderr: string
+}
+
+// Without tap's variables: nothing is to be measured in there but the bench's own figures.
+function runBench(...args: string[]): Promise<Run> {
+  const env = { PATH: process.env.PATH, HOME: process.env.HOME }
+  return new Promise((resolve) => {
+    const file = join(ROOT, 'bench/index.ts')
+    execFile(process.execPath, [file, ...args], { cwd: ROOT, env }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr })
+    })
+  })
+}
+
+// From src, which is there without a build.
+const QUICK = ['--quick', '--service', 'src/server.ts']
+
+test('every contender answers on every path, and every row is what was sent', async (t) => {
+  const { code, stdout, stderr } = await runBench(...QUICK)
+  t.equal(code, 0, stderr)
+  for (const path of ['profile', 'profile-cold', 'sync-user', 'sync-new', 'webhook', 'burst']) {
+    const [, table = ''] = stdout.split(`### ${path}, 8 connections\n`)
+    for (const contender of ['service', 'recipe', 'bare']) {
+      t.match(table, new RegExp(`^\\| ${contender} +\\| +[\\d,]+ \\|`, 'm'), `${contender} has a figure on ${path}`)
+    }
+  }
+})
+
+test('growth is measured at each size', async (t) => {
+  const { code, stdout, stderr } = await runBench('--growth', '--paths', 'webhook', ...QUICK)
+  t.equal(code, 0, stderr)
+  t.match(stdout, /### service, webhook, 8 connections/)
+  for (const stage of ['500 users', '1,000 users', 'and 1,000 ledger rows']) t.match(stdout, `| ${stage} `)
+})
+
+test('the auth plugin is measured against plain @fastify/jwt', async (t) => {
+  const { code, stdout, stderr } = await runBench('--jwt', '--quick')
+  t.equal(code, 0, stderr)
+  t.match(stdout, /^\| auth plugin .* seen before \|/m)
+  t.match(stdout, /^\| @fastify\/jwt .* new \|/m)
+})
+
+test('a wrong option is told, with how to use it', async (t) => {
+  const { code, stderr } = await runBench('--paths', 'nowhere')
+  t.equal(code, 2)
+  t.match(stderr, /--paths: nowhere is none of profile, .*\nnode bench\/index\.ts/)
+})
