@@ -29,7 +29,8 @@ export function createPool(options: PoolOptions): pg.Pool {
     max: options.max ?? 10,
     application_name: options.applicationName ?? 'clerk-session-sync',
     connectionTimeoutMillis: options.connectTimeoutMs ?? 2_000,
-    lock_timeout: options.lockTimeoutMs ?? 1_000,
+    // Longer than PostgreSQL's deadlock_timeout of 1 s: a deadlock is found first, and tried again.
+    lock_timeout: options.lockTimeoutMs ?? 1_500,
     statement_timeout: options.statementTimeoutMs ?? 3_000,
     query_timeout: options.queryTimeoutMs ?? 3_500,
     idleTimeoutMillis: 30_000,
