@@ -42,8 +42,8 @@ const verify: FastifyPluginAsyncTypebox = async (app) => {
         method,
         url,
         onRequest: app.requireClerkUser(),
-        // Not for pages: an OPTIONS here is somebody's request, not a preflight of ours. And proxies share an address.
-        config: { cors: false, rateLimit: false },
+        // Not for pages: an OPTIONS here is somebody's request, not a preflight of ours.
+        config: { cors: false },
         schema: {
           hide: visibility === 'hidden',
           tags: ['auth'],

@@ -241,7 +241,6 @@ test('what is not of the schema is refused, and the reason quotes nobody', async
     t.throws(() => toChange(event), { name: 'InvalidEventError', message })
   for (const nothing of [null, 7, [], 'x', {}, { type: 'user.created' }, { type: '', data: {} }])
     refused(nothing, /^\//)
-  refused({ type: 'x.y', data: null }, /^\/data: /)
   refused({ type: 'x'.repeat(256), data: {} }, /^\/type: /)
   const wrong: [string, string, unknown][] = [
     ['user.created', 'id', 7],

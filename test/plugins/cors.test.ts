@@ -66,7 +66,7 @@ test('every reply can be read by the pages named, refusals and our own trouble i
   await assertReadable(t, call('/api/auth/profile', as('user_2unknown')), [403, 'USER_DELETED'])
   await assertReadable(t, call('/nowhere', from(ORIGIN)), [404, 'NOT_FOUND'])
   await clerk.webhooks.idle()
-  await database.query('alter table users rename to gone')
+  await database.query('alter table users rename column email to gone')
   await assertReadable(t, call('/api/auth/profile', as('user_2unknown')), [500, 'INTERNAL_SERVER_ERROR'])
   clerk.rotateKeys()
   clerk.faults.jwks = 'error'
