@@ -68,10 +68,15 @@ export function serverOptions(config: Config): FastifyHttpOptions<Server> {
   }
 }
 
+const REFUSALS = new Map([
+  ['HPE_HEADER_OVERFLOW' as string | undefined, 431],
+  ['ERR_HTTP_REQUEST_TIMEOUT', 408],
+])
+
 // What Node's parser refuses never becomes a request; it is answered in the shape of every error all the same.
 function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const statusCode = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+  const statusCode = REFUSALS.get(error.code) ?? 400
   const reason = STATUS_CODES[statusCode] as string
   const body = JSON.stringify({
     statusCode,

@@ -1,7 +1,8 @@
-import { connect } from 'node:net'
+import { connect, Socket } from 'node:net'
 import { test } from 'tap'
+import { loadConfig } from '../src/config.ts'
 import { createClerkEmulator } from '../src/emulator/index.ts'
-import { explain } from '../src/server.ts'
+import { explain, serverOptions } from '../src/server.ts'
 import { createDatabase } from './helpers/database.ts'
 import { freePorts, runBuilt, runNode } from './helpers/process.ts'
 import { createTcpProxy } from './helpers/tcp-proxy.ts'
@@ -152,6 +153,26 @@ test('an error that nobody caught is logged and ends it with code 1', async (t) 
   t.equal(await server.exit, 1)
   t.match(server.output(), /unexpected error, closing/)
   t.match(server.output(), /boom/)
+})
+
+test('outside production, without a Clerk instance, it runs with an emulator and says where', async (t) => {
+  const database = await createDatabase(t)
+  const server = runNode(t, ['src/server.ts'], { NODE_ENV: 'test', PORT: '0', DATABASE_URL: database.url })
+  const [, url] = await server.until(/an emulator of one runs at (http:[^"\s]+)/)
+  t.equal((await fetch(url as string)).status, 200)
+  server.child.kill('SIGTERM')
+  t.equal(await server.exit, 0)
+})
+
+test('a connection that is gone is not answered', async (t) => {
+  const { clientErrorHandler } = serverOptions(loadConfig({ NODE_ENV: 'test' }))
+  const socket = new Socket()
+  clientErrorHandler?.call(
+    undefined as never,
+    Object.assign(new Error('gone'), { code: 'ECONNRESET' }) as never,
+    socket,
+  )
+  t.ok(socket.destroyed)
 })
 
 test('explain says what is known, whatever was thrown', async (t) => {
