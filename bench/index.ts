@@ -45,7 +45,11 @@ try {
   process.exit(2)
 }
 // What was started ends with this process.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => {
+    console.error(`ended by ${signal}`)
+    process.exit(130)
+  })
 const machine = describeMachine()
 const issuer = await startIssuer()
 const { text, figures, faults } = await run[options.mode](options, issuer).finally(() => issuer.close())

@@ -138,6 +138,9 @@ export default fp<AuthOptions>(
     })
 
     async function verify(request: FastifyRequest, credential: Credential): Promise<SessionToken> {
+      if (!credential.isCookie && /[^\w.-]/.test(credential.token)) {
+        throw new InvalidToken('it has characters that no token has')
+      }
       let jwt: DecodedJwt
       try {
         jwt = await request.clerkJwtVerify()
@@ -198,7 +201,6 @@ function findBearer(request: FastifyRequest): Credential | undefined {
   if (!/^bearer(?=\s|$)/i.test(authorization)) return undefined
   const token = authorization.slice(6).trim()
   if (token === '') return undefined
-  if (/[^\w.-]/.test(token)) throw new InvalidToken('it has characters that no token has')
   return { token, isCookie: false }
 }
 

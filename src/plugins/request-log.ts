@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 /** One line a request, when it is answered; probes only at level debug. Fastify's own two lines should be off. */
 export default fp(
   async (app) => {
-    app.addHook('onResponse', async (request, reply) => {
+    app.addHook('onResponse', (request, reply, done) => {
       const level = request.routeOptions.config.servesWhileClosing ? 'debug' : 'info'
       request.log[level](
         {
@@ -16,6 +16,7 @@ export default fp(
         },
         'request',
       )
+      done()
     })
   },
   { name: 'clerk-request-log', fastify: '5.x' },

@@ -4,8 +4,9 @@ import fp from 'fastify-plugin'
 export default fp(
   async (app) => {
     // Fastify refuses a type that it cannot read (415), and QUERY without any (400).
-    app.addHook('onRequest', async ({ headers }) => {
+    app.addHook('onRequest', ({ headers }, _reply, done) => {
       headers['content-type'] = 'application/octet-stream'
+      done()
     })
     app.removeAllContentTypeParsers()
     app.addContentTypeParser('*', (_request, _payload, done) => done(null, undefined))

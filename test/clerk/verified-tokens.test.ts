@@ -17,6 +17,14 @@ test('a verdict is for the whole credential and ends with its validity', async (
   t.equal(tokens.find('a.b.', 0), undefined)
 })
 
+test('another token with the same signature is not that token', async (t) => {
+  const tokens = createVerifiedTokens(10)
+  const signature = 's'.repeat(342)
+  tokens.keep(`header.payload.${signature}`, verdict('user_a'))
+  t.equal(tokens.find(`header.forged.${signature}`, 0), undefined)
+  t.match(tokens.find(`header.payload.${signature}`, 0), { token: { userId: 'user_a' } })
+})
+
 test('the store is bounded, and the oldest goes first', async (t) => {
   const tokens = createVerifiedTokens(2)
   for (const name of ['a', 'b', 'a', 'c']) tokens.keep(name, verdict(`user_${name}`))

@@ -54,6 +54,17 @@ test('a snapshot creates a row with every column', async (t) => {
   })
 })
 
+test('times come back to the millisecond', async (t) => {
+  const { write, repository } = await start(t)
+  const times = Array.from({ length: 200 }, (_, i) => T0 + i * 86_400_123 + i)
+  await write(...times.map((time, i) => snapshot(`user_${i}`, time, { lastSignInAt: time })))
+  const states = await repository.findAuthStates(times.map((_, i) => ({ userId: `user_${i}`, sessionId: null })))
+  t.strictSame(
+    states.map(({ user, clerkUpdatedAt }) => [user?.lastSignInAt, clerkUpdatedAt]),
+    times.map((time) => [new Date(time).toISOString(), time]),
+  )
+})
+
 test('an older event leaves the row untouched', async (t) => {
   const { write, row } = await start(t)
   await write(snapshot('user_1', T0 + 5, { firstName: 'New' }))
