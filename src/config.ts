@@ -43,6 +43,7 @@ const Settings = Type.Object({
     Text('a plain name such as clerk', 'the schema of the tables, made when it is missing', '^[a-z_][a-z0-9_]{0,62}$'),
   ),
   DATABASE_POOL_MAX: Count('connections to PostgreSQL at most', 1, 1000, 10),
+  DATABASE_TRANSACTION_POOLING: Flag('true behind a pooler in transaction mode, such as PgBouncer', false),
   CLERK_ISSUER: Maybe(
     Text(
       'https://<your-instance>.clerk.accounts.dev',

@@ -96,6 +96,7 @@ export function appOptions(config: Config): AppOptions {
       connectionString: config.DATABASE_URL as string,
       schema: config.DATABASE_SCHEMA,
       max: config.DATABASE_POOL_MAX,
+      transactionPooling: config.DATABASE_TRANSACTION_POOLING,
       storePayloads: config.WEBHOOK_STORE_PAYLOADS,
     },
     auth: {

@@ -4,7 +4,7 @@ import { DrizzleQueryError } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import { migrate as drizzleMigrate } from 'drizzle-orm/node-postgres/migrator'
 import pg from 'pg'
-import { withSearchPath } from './search-path.ts'
+import { plain } from './search-path.ts'
 
 // Any number, as long as every replica takes the same ("clerk" in ASCII).
 export const MIGRATION_LOCK = 0x636c65726b
@@ -22,16 +22,21 @@ export interface MigrateOptions {
  * wait for the first (60 s at most). Rejects with PostgreSQL's error, and then nothing of the failed migration stays.
  */
 export async function migrate(connectionString: string, { schema }: MigrateOptions = {}): Promise<void> {
+  const searchPath = schema && `"${plain(schema)}"`
   const client = new pg.Client({
-    connectionString: withSearchPath(connectionString, schema),
+    connectionString,
     application_name: 'clerk-session-sync migrate',
     connectionTimeoutMillis: 5_000,
   })
   client.on('error', () => undefined) // The query under way rejects as well.
   await client.connect()
   try {
-    await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`)
-    await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK])
+    // One transaction from the lock to the end, for a pooler in transaction mode: drizzle's own `begin` changes nothing inside
+    // it, and its `commit` ends it.
+    await client.query(`begin; set local lock_timeout = ${LOCK_TIMEOUT_MS}`)
+    await client.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
+    // After the lock: PostgreSQL would go on believing that there is no schema which another replica has made meanwhile.
+    if (searchPath) await client.query(`set local search_path = ${searchPath}`)
     // A table of its own, since drizzle skips what is older than the newest row: an application's migrations may be there too.
     await drizzleMigrate(drizzle(client), {
       migrationsFolder: MIGRATIONS,
@@ -41,6 +46,6 @@ export async function migrate(connectionString: string, { schema }: MigrateOptio
   } catch (error) {
     throw error instanceof DrizzleQueryError ? error.cause : error
   } finally {
-    await client.end() // Frees the lock.
+    await client.end() // Frees the lock where drizzle did not come to its end.
   }
 }

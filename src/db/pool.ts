@@ -1,6 +1,7 @@
 /** Connections with limits: nothing that PostgreSQL does, or fails to do, may keep a request waiting for ever. */
 import pg from 'pg'
-import { withSearchPath } from './search-path.ts'
+import { plain, withSearchPath } from './search-path.ts'
+import { createTransactionPool } from './transaction-pooling.ts'
 
 export interface PoolOptions {
   /** A `postgres://` URL. */
@@ -10,6 +11,8 @@ export interface PoolOptions {
   /** Connections at most, 10 unless told. */
   max?: number
   applicationName?: string
+  /** Whether a pooler such as PgBouncer, in transaction mode, stands in front of PostgreSQL. */
+  transactionPooling?: boolean
   /** How long to wait for a free or new connection. */
   connectTimeoutMs?: number
   /** When PostgreSQL gives up waiting for a row that somebody else has locked: only that batch is late then. */
@@ -24,18 +27,24 @@ export interface PoolOptions {
 
 /** A pool with time limits. An idle connection that breaks is reported, and never ends the process. */
 export function createPool(options: PoolOptions): pg.Pool {
-  const pool = new pg.Pool({
-    connectionString: withSearchPath(options.connectionString, options.schema),
+  const { connectionString, schema } = options
+  const common = {
+    connectionString,
     max: options.max ?? 10,
     application_name: options.applicationName ?? 'clerk-session-sync',
     connectionTimeoutMillis: options.connectTimeoutMs ?? 2_000,
-    // Longer than PostgreSQL's deadlock_timeout of 1 s: a deadlock is found first, and tried again.
-    lock_timeout: options.lockTimeoutMs ?? 1_500,
-    statement_timeout: options.statementTimeoutMs ?? 3_000,
     query_timeout: options.queryTimeoutMs ?? 3_500,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
-  })
+  }
+  const limits = {
+    // Longer than PostgreSQL's deadlock_timeout of 1 s: a deadlock is found first, and tried again.
+    lock_timeout: options.lockTimeoutMs ?? 1_500,
+    statement_timeout: options.statementTimeoutMs ?? 3_000,
+  }
+  const pool = options.transactionPooling
+    ? createTransactionPool(common, { ...limits, ...(schema !== undefined && { search_path: `"${plain(schema)}"` }) })
+    : new pg.Pool({ ...common, ...limits, connectionString: withSearchPath(connectionString, schema) })
   pool.on('error', options.onError)
   // Between checkout and release pg reports a broken connection here as well as by the failed query.
   pool.on('connect', (client) => client.on('error', options.onError))

@@ -78,35 +78,9 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
   const ledgerSummary = () => guarded(findLedgerSummary(pool))
 
   /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
-  async function prune(retentionDays: number): Promise<number> {
-    const client = await guarded(pool.connect())
-    try {
-      const pruned = await pruneAlone(client, retentionDays)
-      client.release()
-      return pruned
-    } catch (error) {
-      client.release(error as Error) // Closed, it gives up the lock as well.
-      throw asUnavailable(error)
-    }
-  }
+  const prune = (retentionDays: number): Promise<number> => guarded(pruneMessages(pool, retentionDays))
 
   return { apply, fail, findAuthState, findAuthStates: findStates, ledgerSummary, prune, counts }
-}
-
-// "prun" in ASCII, and the schema: services beside each other in one database have a ledger each.
-const PRUNE_LOCK = sql.raw(`${0x7072756e}, hashtext(current_schema())`)
-const tryPruneLock = statement<{ locked: boolean }>(
-  'prune_lock',
-  sql`select pg_try_advisory_lock(${PRUNE_LOCK}) as locked`,
-)
-const unlockPrune = statement('prune_unlock', sql`select pg_advisory_unlock(${PRUNE_LOCK})`)
-
-async function pruneAlone(client: Executor, retentionDays: number): Promise<number> {
-  const [lock] = await tryPruneLock(client)
-  if (!lock?.locked) return 0
-  const pruned = await pruneMessages(client, retentionDays)
-  await unlockPrune(client)
-  return pruned
 }
 
 // The detail and the context may quote the data, which no log should.

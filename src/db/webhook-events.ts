@@ -79,16 +79,23 @@ export async function failMessage(executor: Executor, message: Message, reason: 
 }
 
 const PRUNE_BATCH = 1_000
+// "prun" in ASCII, and the schema: services beside each other in one database have a ledger each.
+const PRUNE_LOCK = sql.raw(`${0x7072756e}, hashtext(current_schema())`)
 
 const prune = statement<{ id: string }>(
   'webhook_events_prune',
-  sql`delete from ${webhookEvents} where id in (
-    select id from ${webhookEvents} where received_at < now() - make_interval(days => ${$(1)}::int)
+  sql`with lock as materialized (select pg_try_advisory_xact_lock(${PRUNE_LOCK}) as taken)
+  delete from ${webhookEvents} where id in (
+    select id from ${webhookEvents}
+    where (select taken from lock) and received_at < now() - make_interval(days => ${$(1)}::int)
     order by received_at limit ${sql.raw(String(PRUNE_BATCH))} for update skip locked)
   returning id`,
 )
 
-/** Deletes messages received more than so many days ago, a small batch a statement. Returns how many. */
+/**
+ * Deletes messages received more than so many days ago, a small batch a statement, as long as nobody else is at it.
+ * Returns how many.
+ */
 export async function pruneMessages(executor: Executor, retentionDays: number): Promise<number> {
   let pruned = 0
   for (;;) {

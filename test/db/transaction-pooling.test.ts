@@ -1,0 +1,76 @@
+/** Everything once more, with a real PgBouncer in transaction mode between. */
+import { type Test, test } from 'tap'
+import { migrate } from '../../src/db/migrate.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { startPgBouncer } from '../helpers/pgbouncer.ts'
+import { message, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
+import { startService } from '../helpers/service.ts'
+
+async function startBehindPgBouncer(t: Test, { isEmpty = false } = {}) {
+  const database = await createDatabase(t, { isEmpty })
+  return { database, pooled: { ...database, url: await startPgBouncer(t, database.url) } }
+}
+
+test('migrations need no direct connection, in a schema of their own or not, also several at once', async (t) => {
+  const { database, pooled } = await startBehindPgBouncer(t, { isEmpty: true })
+  await Promise.all(Array.from({ length: 3 }, () => migrate(pooled.url)))
+  await Promise.all(Array.from({ length: 3 }, () => migrate(pooled.url, { schema: 'clerk' })))
+  t.match(
+    await database.query(`select to_regclass('public.users')::text as one, to_regclass('clerk.users')::text as two`),
+    [{ one: 'users', two: 'clerk.users' }],
+  )
+  t.strictSame(await database.query("select 1 from pg_locks where locktype = 'advisory'"), [], 'no lock stays behind')
+})
+
+test('statements are not prepared by name, and the limits and the schema hold for each', async (t) => {
+  const { database, pooled } = await startBehindPgBouncer(t)
+  await migrate(database.url, { schema: 'clerk' })
+  const options = { database: pooled, transactionPooling: true, max: 8 }
+  const one = await startRepository(t, { ...options, schema: 'clerk', statementTimeoutMs: 777 })
+  const two = await startRepository(t, options)
+  const shown = async ({ pool }: typeof one) =>
+    (await pool.query("select current_setting('statement_timeout') as timeout, current_setting('search_path') as path"))
+      .rows
+  for (let round = 0; round < 5; round += 1) {
+    // More at once than there are connections.
+    const [ours, theirs] = await Promise.all([shown(one), shown(two), ...Array.from({ length: 6 }, () => shown(two))])
+    t.match([ours, theirs], [[{ timeout: '777ms', path: 'clerk' }], [{ timeout: '3s', path: /public/ }]])
+  }
+  const lanes = Array.from({ length: 60 }, async (_, i) => {
+    const { apply, repository } = i % 2 === 0 ? one : two
+    const changes = {
+      user: snapshot(`user_${i % 6}`, T0 + i),
+      session: session(`sess_${i}`, `user_${i % 6}`, 'active', T0),
+    }
+    const [outcome] = await apply({ message: message(`msg_${i}`), ...changes })
+    const { user } = await repository.findAuthState(`user_${i % 6}`, `sess_${i}`)
+    return outcome === 'applied' && user?.id === `user_${i % 6}`
+  })
+  t.strictSame(new Set(await Promise.all(lanes)), new Set([true]))
+  for (const schema of ['clerk', 'public']) {
+    t.match(await database.query(`select count(*)::int from ${schema}.webhook_events`), [{ count: 30 }])
+  }
+  t.equal(await two.repository.prune(30), 0)
+  await t.rejects(one.pool.query('select pg_sleep(2)'), { code: '57014' }, 'also a time limit that is met')
+  await t.rejects(one.pool.query('select nothing'), { code: '42703' })
+  t.equal((await shown(one)).length, 1, 'and it goes on')
+})
+
+test('the service does all its work behind it', async (t) => {
+  const { database, pooled } = await startBehindPgBouncer(t)
+  const settings = { DATABASE_URL: pooled.url, DATABASE_TRANSACTION_POOLING: 'true' }
+  const { clerk, call } = await startService(t, { settings })
+  const users = Array.from({ length: 20 }, (_, i) => clerk.createUser({ email: `user${i}@example.com` }))
+  const sessions = users.map(({ id }) => clerk.signIn(id))
+  const replies = await Promise.all(
+    sessions.map(({ id }) => call('/api/auth/profile', { token: clerk.sessionToken(id) })),
+  )
+  t.strictSame(new Set(replies.map(({ status }) => status)), new Set([200]))
+  const [first] = sessions
+  clerk.revokeSession(first?.id as string)
+  await clerk.webhooks.idle()
+  const token = clerk.sessionToken(first?.id as string)
+  t.match(await call('/api/auth/profile', { token }), { status: 401, body: { code: 'SESSION_REVOKED' } })
+  t.equal((await call('/api/auth/health')).body.status, 'ok')
+  t.match(await database.query("select count(*)::int from webhook_events where outcome <> 'failed'"), [{ count: 61 }])
+})
