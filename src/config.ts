@@ -145,6 +145,8 @@ type Environment = Record<string, string | undefined>
 
 const SERVICE_SETTINGS = ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_WEBHOOK_SIGNING_SECRET'] as const
 const CLERK_SETTINGS = ['CLERK_JWT_KEY', 'CLERK_SECRET_KEY', 'CLERK_WEBHOOK_SIGNING_SECRET']
+/** What may stand in a file that `<name>_FILE` names, as Docker and Kubernetes mount secrets. */
+const SECRETS = ['DATABASE_URL', 'CLERK_JWT_KEY', 'CLERK_SECRET_KEY', 'CLERK_WEBHOOK_SIGNING_SECRET'] as const
 type RequiredSetting = (typeof SERVICE_SETTINGS)[number]
 
 export interface LoadOptions {
@@ -154,17 +156,19 @@ export interface LoadOptions {
 }
 
 /**
- * Reads the settings. In development `.env` is read too; the environment goes before it. Empty counts as not set.
+ * Reads the settings. In development `.env` is read too; the environment goes before it. Empty counts as not set. A secret may
+ * stand in a file that `<name>_FILE` names.
  * @throws ConfigError that names every bad setting
  */
 export function loadConfig(environment: Environment, { dotenvPath = '.env', required }: LoadOptions = {}): Config {
   const isDevelopment = (environment.NODE_ENV || 'development') === 'development'
   const data = withoutEmpty({ ...(isDevelopment && readDotenv(dotenvPath)), ...withoutEmpty(environment) })
   data.CLERK_WEBHOOK_SIGNING_SECRET ??= data.CLERK_WEBHOOK_SECRET
+  const problems = new Map<string, string>()
+  readSecretFiles(data, problems)
   const known = Object.keys(Settings.properties) as (keyof Settings)[]
   const picked = Object.fromEntries(known.filter((name) => data[name] !== undefined).map((name) => [name, data[name]]))
 
-  const problems = new Map<string, string>()
   const settings = validate(picked, problems)
   checkBeyondSchema(settings, problems)
   const isProduction = settings.NODE_ENV === 'production'
@@ -199,6 +203,26 @@ function readDotenv(path: string): Environment {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
     throw new ConfigError([`${path}: cannot be read (${(error as NodeJS.ErrnoException).code})`])
+  }
+}
+
+/** Puts the content of each secret's file in its place. What is wrong is said without it. */
+function readSecretFiles(data: Environment, problems: Map<string, string>): void {
+  for (const name of SECRETS) {
+    const path = data[`${name}_FILE`]
+    if (path === undefined) continue
+    const wrong = (what: string) => problems.set(name, `${name}_FILE is wrong: ${what}`)
+    if (data[name] !== undefined) {
+      wrong(`${name} is set as well — leave one of them out`)
+      continue
+    }
+    try {
+      const content = readFileSync(path, 'utf8').trim()
+      if (content === '') wrong(`${path} is empty`)
+      else data[name] = content
+    } catch (error) {
+      wrong(`${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+    }
   }
 }
 

@@ -52,6 +52,44 @@ test('production names every missing setting in one message', async (t) => {
   t.equal(problems.length, 3)
 })
 
+const SECRETS = {
+  DATABASE_URL: 'postgres://app:hunter2@db:5432/app',
+  CLERK_SECRET_KEY: 'sk_test_hunter2',
+  CLERK_WEBHOOK_SIGNING_SECRET: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+  CLERK_JWT_KEY: generateKeyPairSync('rsa', { modulusLength: 2048 })
+    .publicKey.export({ type: 'spki', format: 'pem' })
+    .toString()
+    .trim(),
+}
+
+test('each secret may come from a file', async (t) => {
+  const directory = t.testdir(Object.fromEntries(Object.entries(SECRETS).map(([name, value]) => [name, `${value}\n`])))
+  const files = Object.fromEntries(Object.keys(SECRETS).map((name) => [`${name}_FILE`, join(directory, name)]))
+  const production = { NODE_ENV: 'production', CLERK_ISSUER: 'https://clerk.example.com' }
+  t.strictSame(loadConfig({ ...production, ...files }, nowhere), loadConfig({ ...production, ...SECRETS }, nowhere))
+})
+
+test('a secret twice, an empty file and one that is not there are named, without any content', async (t) => {
+  const directory = t.testdir({ empty: '\n', bad: 'mysql://hunter2' })
+  const at = (file: string) => join(directory, file)
+  t.strictSame(
+    problemsOf({
+      ...PRODUCTION,
+      DATABASE_URL: '',
+      DATABASE_URL_FILE: at('bad'),
+      CLERK_SECRET_KEY_FILE: at('nowhere'),
+      CLERK_JWT_KEY_FILE: at('empty'),
+      CLERK_WEBHOOK_SIGNING_SECRET_FILE: at('empty'),
+    }).toSorted(),
+    [
+      `CLERK_JWT_KEY_FILE is wrong: ${at('empty')} is empty`,
+      `CLERK_SECRET_KEY_FILE is wrong: ${at('nowhere')} cannot be read (ENOENT)`,
+      'CLERK_WEBHOOK_SIGNING_SECRET_FILE is wrong: CLERK_WEBHOOK_SIGNING_SECRET is set as well — leave one of them out',
+      'DATABASE_URL is wrong (15 characters): expected postgres://user:password@host:5432/database — the PostgreSQL database to keep in step',
+    ],
+  )
+})
+
 test('every bad setting is named with its shape and mend, never its value', async (t) => {
   const bad = {
     NODE_ENV: 'staging-hunter2',
