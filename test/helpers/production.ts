@@ -11,8 +11,8 @@ export interface Production {
 }
 
 /** What replicas of the service have in common. Tokens are good for the whole test. */
-export async function createProduction(t: Test): Promise<Production> {
-  const database = await createDatabase(t)
+export async function createProduction(t: Test, given?: TestDatabase): Promise<Production> {
+  const database = given ?? (await createDatabase(t))
   const clerk = await createClerkEmulator({ tokenTtlSeconds: 3_600 })
   t.teardown(() => clerk.close())
   return {

@@ -11,10 +11,12 @@ export interface TcpProxy {
   freeze(): void
   /** Passes everything on again. */
   mend(): Promise<void>
+  /** Leads new connections to another server, and resets those that are open: as a name that moves in a failover. */
+  leadTo(serverUrl: string): void
 }
 
 export async function createTcpProxy(t: Scope, serverUrl: string): Promise<TcpProxy> {
-  const target = new URL(serverUrl)
+  let target = new URL(serverUrl)
   const sockets = new Set<Socket>()
   let isFrozen = false
   const proxy = createServer((client) => {
@@ -58,6 +60,10 @@ export async function createTcpProxy(t: Scope, serverUrl: string): Promise<TcpPr
       isFrozen = false
       resetAll()
       if (!proxy.listening) await listen(port)
+    },
+    leadTo(otherUrl) {
+      target = new URL(otherUrl)
+      resetAll()
     },
   }
 }
