@@ -9,6 +9,7 @@ import { isLaterState } from '../domain/session.ts'
 import type { UserChange, UserClaims, UserDeletion, UserSnapshot } from '../domain/user.ts'
 import { isNewer, newestById } from '../domain/version.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
+import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
 import { isDatabaseTrouble, isDataError } from './pool.ts'
 import { endSessionsOf, upsertSessions } from './sessions.ts'
 import { $, type Executor, statement } from './statement.ts'
@@ -77,6 +78,10 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
   /** When the newest webhook came and how many wait as failed. */
   const ledgerSummary = () => guarded(findLedgerSummary(pool))
 
+  /** A page of the messages that could not be used, the oldest first. */
+  const failedEvents = (filter: FailedEventsFilter, page: { after?: FailedEventsCursor; limit: number }) =>
+    guarded(findFailedEvents(pool, filter, page))
+
   /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
   async function prune(retentionDays: number): Promise<number> {
     const client = await guarded(pool.connect())
@@ -90,7 +95,7 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     }
   }
 
-  return { apply, fail, findAuthState, findAuthStates: findStates, ledgerSummary, prune, counts }
+  return { apply, fail, findAuthState, findAuthStates: findStates, ledgerSummary, failedEvents, prune, counts }
 }
 
 // "prun" in ASCII, and the schema: services beside each other in one database have a ledger each.
