@@ -11,10 +11,11 @@ import { isNewer, newestById } from '../domain/version.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
 import { isDatabaseTrouble, isDataError } from './pool.ts'
-import { endSessionsOf, upsertSessions } from './sessions.ts'
+import { endSessionsOf, pruneSessions as pruneFinalSessions, upsertSessions } from './sessions.ts'
 import { $, type Executor, statement } from './statement.ts'
 import { inTransaction } from './transaction.ts'
 import { type AuthKey, type AuthState, findAuthStates, upsertUsers } from './users.ts'
+import { rewindVersions } from './version-correction.ts'
 import { claimMessages, failMessage, findLedgerSummary, pruneMessages, settleMessages } from './webhook-events.ts'
 
 /** What became of one change: an outcome, or the error for which it alone was refused. */
@@ -29,6 +30,7 @@ export interface RepositoryOptions {
 export type Repository = ReturnType<typeof createRepository>
 
 const RETRY_AFTER_MS = 2_000
+const MIN_SESSION_DAYS = 7
 
 /** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
 export function createRepository({ pool, storePayloads = false }: RepositoryOptions) {
@@ -82,11 +84,11 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
   const failedEvents = (filter: FailedEventsFilter, page: { after?: FailedEventsCursor; limit: number }) =>
     guarded(findFailedEvents(pool, filter, page))
 
-  /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
-  async function prune(retentionDays: number): Promise<number> {
+  /** Runs a pruning unless another replica is at it. Returns how many rows it deleted. */
+  async function pruneUnlessLocked(work: (client: Executor) => Promise<number>): Promise<number> {
     const client = await guarded(pool.connect())
     try {
-      const pruned = await pruneAlone(client, retentionDays)
+      const pruned = await pruneAlone(client, work)
       client.release()
       return pruned
     } catch (error) {
@@ -95,7 +97,24 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     }
   }
 
-  return { apply, fail, findAuthState, findAuthStates: findStates, ledgerSummary, failedEvents, prune, counts }
+  /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
+  const prune = (retentionDays: number) => pruneUnlessLocked((client) => pruneMessages(client, retentionDays))
+
+  /** The same for sessions that have been over for so long. Deliveries that Svix tries again must find them: a week at least. */
+  const pruneSessions = (retentionDays: number) =>
+    pruneUnlessLocked((client) => pruneFinalSessions(client, Math.max(retentionDays, MIN_SESSION_DAYS)))
+
+  return {
+    apply,
+    fail,
+    findAuthState,
+    findAuthStates: findStates,
+    ledgerSummary,
+    failedEvents,
+    prune,
+    pruneSessions,
+    counts,
+  }
 }
 
 // "prun" in ASCII, and the schema: services beside each other in one database have a ledger each.
@@ -106,10 +125,10 @@ const tryPruneLock = statement<{ locked: boolean }>(
 )
 const unlockPrune = statement('prune_unlock', sql`select pg_advisory_unlock(${PRUNE_LOCK})`)
 
-async function pruneAlone(client: Executor, retentionDays: number): Promise<number> {
+async function pruneAlone(client: Executor, work: (client: Executor) => Promise<number>): Promise<number> {
   const [lock] = await tryPruneLock(client)
   if (!lock?.locked) return 0
-  const pruned = await pruneMessages(client, retentionDays)
+  const pruned = await work(client)
   await unlockPrune(client)
   return pruned
 }
@@ -177,6 +196,8 @@ async function applyUsers(client: Executor, changes: Change[]): Promise<Map<User
     else if (user) full.push(user)
   }
   await lockWithoutRows(client, changes)
+  const corrections = full.filter((change) => change.kind === 'snapshot' && change.corrects)
+  if (corrections.length > 0) await rewindVersions(client, corrections as UserSnapshot[])
 
   const applied = new Map<UserChange, { created: boolean }>()
   const winners = newestById(full, supersedes)

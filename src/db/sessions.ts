@@ -76,3 +76,23 @@ const end = statement(
 export async function endSessionsOf(executor: Executor, userIds: string[]): Promise<void> {
   await end(executor, userIds)
 }
+
+const PRUNE_BATCH = 1_000
+
+const prune = statement<{ id: string }>(
+  'sessions_prune',
+  sql`delete from ${sessions} where id in (
+    select id from ${sessions} where status in ${FINAL} and updated_at < now() - make_interval(days => ${$(1)}::int)
+    order by updated_at limit ${sql.raw(String(PRUNE_BATCH))} for update skip locked)
+  returning id`,
+)
+
+/** Deletes sessions that have been over for more than so many days, a small batch a statement. Returns how many. */
+export async function pruneSessions(executor: Executor, retentionDays: number): Promise<number> {
+  let pruned = 0
+  for (;;) {
+    const rows = await prune(executor, retentionDays)
+    pruned += rows.length
+    if (rows.length < PRUNE_BATCH) return pruned
+  }
+}
