@@ -62,3 +62,25 @@ test('what was read before Clerk went away is written, and its place kept', asyn
   await t.rejects(run, /Clerk is away/)
   t.strictSame(places, [500, 1_000])
 })
+
+test('after the wish to stop no page is begun, and what is under way is finished', async (t) => {
+  const clerk = await createClerkEmulator()
+  t.teardown(() => clerk.close())
+  clerk.seedUsers(1_500)
+  const whole = createBulkApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
+  const stop = new AbortController()
+  const places: number[] = []
+  const result = await backfill({
+    api: whole,
+    store: {
+      async apply(changes) {
+        stop.abort()
+        return changes.map(() => ({ outcome: 'applied', created: false }))
+      },
+      savePlace: async ({ users }) => void places.push(users),
+    },
+    signal: stop.signal,
+  })
+  t.match(result, { isComplete: false, updated: 500, place: { users: 500 } })
+  t.strictSame(places, [500])
+})
