@@ -1,4 +1,5 @@
 /** Measures the service against the documented recipe and bare Fastify. See README.md. */
+import { reportBackfills, runBackfills } from './backfill.ts'
 import { reportGrowth, runGrowth } from './growth.ts'
 import { type Issuer, startIssuer } from './issuer.ts'
 import { reportJwt, runJwt } from './jwt.ts'
@@ -34,6 +35,10 @@ const run: Record<Options['mode'], (options: Options, issuer: Issuer) => Promise
   async jwt(options, issuer) {
     const figures = await runJwt(options, issuer, progress)
     return { text: reportJwt(figures), figures, faults: figures.flatMap(({ faults }) => faults) }
+  },
+  async backfill(options) {
+    const figures = await runBackfills(options, progress)
+    return { text: reportBackfills(figures), figures, faults: figures.flatMap(({ faults }) => faults) }
   },
 }
 

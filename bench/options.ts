@@ -19,10 +19,12 @@ export interface Options {
   burstEvents: number
   contenders: ContenderName[]
   paths: PathName[]
-  mode: 'peers' | 'growth' | 'jwt'
+  mode: 'peers' | 'growth' | 'jwt' | 'backfill'
   /** Of `--growth`, in this order. */
   growthUsers: number[]
   growthLedgerRows: number
+  /** Of `--backfill`, in this order. */
+  backfillUsers: number[]
   /** The entry of the service. */
   service: string
   /** Where the service leaves its CPU profile when it ends. */
@@ -41,6 +43,7 @@ const FULL = {
   burstEvents: 20_000,
   growthUsers: [1_000, 100_000, 2_000_000],
   growthLedgerRows: 1_000_000,
+  backfillUsers: [100_000, 1_000_000],
 }
 type Scale = typeof FULL
 const QUICK: Scale = {
@@ -54,11 +57,12 @@ const QUICK: Scale = {
   burstEvents: 500,
   growthUsers: [500, 1_000],
   growthLedgerRows: 1_000,
+  backfillUsers: [1_000, 2_000],
 }
 
 export const USAGE = `node bench/index.ts [--quick] [--connections 1,32,128] [--seconds 4] [--rounds 3] [--users 100000] [--tokens 8000]
   [--contenders ${CONTENDERS.join()}] [--paths ${PATHS.join()}]
-  [--growth | --jwt] [--service dist/server.js] [--cpu-prof directory] [--json]`
+  [--growth | --jwt | --backfill] [--service dist/server.js] [--cpu-prof directory] [--json]`
 
 /** Reads the command line. Throws a TypeError that names what is wrong. */
 export function readOptions(args: string[]): Options {
@@ -70,6 +74,7 @@ export function readOptions(args: string[]): Options {
       quick: flag,
       growth: flag,
       jwt: flag,
+      backfill: flag,
       json: flag,
       connections: text,
       seconds: text,
@@ -82,8 +87,8 @@ export function readOptions(args: string[]): Options {
       'cpu-prof': text,
     },
   })
-  if (values.growth && values.jwt) throw new TypeError('--growth and --jwt exclude each other')
-  const mode = values.growth ? 'growth' : values.jwt ? 'jwt' : 'peers'
+  const [mode = 'peers', another] = (['growth', 'jwt', 'backfill'] as const).filter((name) => values[name])
+  if (another) throw new TypeError(`--${mode} and --${another} exclude each other`)
   const scale = values.quick ? QUICK : FULL
   const defaults = mode === 'growth' ? growthDefaults(scale) : { ...scale, contenders: CONTENDERS, paths: PATHS }
   const users = number('users', values.users) ?? scale.users

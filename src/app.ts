@@ -11,6 +11,7 @@ import database, { type DatabaseOptions } from './plugins/database.ts'
 import errorReplies, { type ErrorRepliesOptions } from './plugins/error-replies.ts'
 import ledgerPruning, { type LedgerPruningOptions } from './plugins/ledger-pruning.ts'
 import openapi from './plugins/openapi.ts'
+import reconciling, { type ReconcilingOptions } from './plugins/reconciling.ts'
 import requestLog from './plugins/request-log.ts'
 import userSync, { type UserSyncOptions } from './plugins/user-sync.ts'
 import webhooks, { type WebhooksOptions } from './plugins/webhooks/index.ts'
@@ -27,6 +28,8 @@ export interface AppOptions {
   /** Without signing secrets no webhook route is mounted. */
   webhooks?: WebhooksOptions
   pruning?: LedgerPruningOptions
+  /** Without it the service never reconciles by itself. */
+  reconciling?: Omit<ReconcilingOptions, 'database'>
   errors?: ErrorRepliesOptions
   /** The origins whose pages may call; none is off. */
   corsOrigins?: readonly string[]
@@ -50,6 +53,7 @@ export default fp<AppOptions>(
     await registerRateLimit(app, options.rateLimitPerMinute ?? 0)
     if (options.webhooks) await app.register(webhooks, options.webhooks)
     await app.register(ledgerPruning, options.pruning ?? {})
+    if (options.reconciling) await app.register(reconciling, { ...options.reconciling, database: options.database })
 
     await app.register(syncUser)
     await app.register(profile)

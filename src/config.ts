@@ -84,6 +84,7 @@ const Settings = Type.Object({
   ),
   WEBHOOK_STORE_PAYLOADS: Flag('keeps the bodies of applied events, which hold personal data', false),
   WEBHOOK_EVENTS_RETENTION_DAYS: Count('days after which the ledger forgets an event', 1, 3650, 30),
+  RECONCILE_INTERVAL_MINUTES: Count('minutes between reconciles with Clerk, which repair; 0 is off', 0, 35_000, 0),
   AUTO_SYNC: Flag('syncs a missing user on any authenticated call', true),
   PORT: Count('the port to listen on; 0 for any', 0, 65_535, 3000),
   HOST: Maybe(Text('0.0.0.0 or 127.0.0.1', 'the address to listen on', '^\\S+$')),
@@ -147,7 +148,7 @@ const SERVICE_SETTINGS = ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_WEBHOOK_SIGNING
 const CLERK_SETTINGS = ['CLERK_JWT_KEY', 'CLERK_SECRET_KEY', 'CLERK_WEBHOOK_SIGNING_SECRET']
 /** What may stand in a file that `<name>_FILE` names, as Docker and Kubernetes mount secrets. */
 const SECRETS = ['DATABASE_URL', 'CLERK_JWT_KEY', 'CLERK_SECRET_KEY', 'CLERK_WEBHOOK_SIGNING_SECRET'] as const
-type RequiredSetting = (typeof SERVICE_SETTINGS)[number]
+type RequiredSetting = (typeof SERVICE_SETTINGS)[number] | 'CLERK_SECRET_KEY'
 
 export interface LoadOptions {
   dotenvPath?: string

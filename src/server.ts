@@ -119,6 +119,13 @@ export function appOptions(config: Config): AppOptions {
         ? { signingSecrets: config.CLERK_WEBHOOK_SIGNING_SECRET }
         : undefined,
     pruning: { retentionDays: config.WEBHOOK_EVENTS_RETENTION_DAYS },
+    reconciling:
+      config.RECONCILE_INTERVAL_MINUTES > 0 && config.CLERK_SECRET_KEY
+        ? {
+            intervalMs: config.RECONCILE_INTERVAL_MINUTES * 60_000,
+            backendApi: { secretKey: config.CLERK_SECRET_KEY, apiUrl: config.CLERK_API_URL },
+          }
+        : undefined,
     errors: { showsDetails: config.NODE_ENV === 'development' },
     corsOrigins: config.CORS_ORIGINS,
     rateLimitPerMinute: config.RATE_LIMIT_PER_MINUTE,

@@ -1,11 +1,9 @@
 /** Users from Clerk's Backend API: a better answer where it can be had in time, never a reason to fail. */
 import { createClerkClient } from '@clerk/backend'
 import { isClerkAPIResponseError } from '@clerk/backend/errors'
-import { TypeCompiler } from '@sinclair/typebox/compiler'
-import { isAhead, snapshotFromApi } from '../domain/change.ts'
 import { parseJson } from '../domain/clean.ts'
-import { ClerkUser } from '../domain/clerk-event.ts'
 import type { UserSnapshot } from '../domain/user.ts'
+import { readApiUser } from './api-user.ts'
 
 export interface BackendApiOptions {
   secretKey: string
@@ -30,8 +28,6 @@ export interface BackendApi {
 
 const DEFAULT_PAUSE_SECONDS = 1
 
-const userCheck = TypeCompiler.Compile(ClerkUser)
-
 /** The client of one Clerk instance. A 429 stops all calls until its `Retry-After` is over. */
 export function createBackendApi(options: BackendApiOptions): BackendApi {
   const { secretKey, apiUrl, deadlineMs = 3_000, maxConcurrent = 50 } = options
@@ -45,11 +41,10 @@ export function createBackendApi(options: BackendApiOptions): BackendApi {
       const answer: { raw?: unknown } | string = await client.users.getUser(id)
       // The SDK leaves a body as text whose content type a proxy has made `application/json; charset=utf-8`.
       const raw = typeof answer === 'string' ? parseJson(answer) : answer.raw
-      if (!userCheck.Check(raw) || raw.id !== id) return { state: 'unavailable', reason: 'an unexpected body' }
-      const user = snapshotFromApi(raw)
-      if (isAhead(user.version.updatedAt, Date.now()))
-        return { state: 'unavailable', reason: 'dated more than a day ahead' }
-      return { state: 'found', user }
+      const read = readApiUser(raw, Date.now())
+      if ('reason' in read) return { state: 'unavailable', reason: read.reason }
+      if (read.user.id !== id) return { state: 'unavailable', reason: 'an unexpected body' }
+      return { state: 'found', user: read.user }
     } catch (error) {
       if (!isClerkAPIResponseError(error)) return { state: 'unavailable', reason: 'an unexpected error' }
       if (error.status === 404) return { state: 'absent' }

@@ -1,47 +1,154 @@
 #!/usr/bin/env node
-/** The command line: `clerk-session-sync <command>`. Results on stdout, progress on stderr; 0 done, 1 failed, 2 wrong usage. */
-import { Command, CommanderError } from 'commander'
-import { VERSION } from '../app.ts'
-import { loadConfig } from '../config.ts'
-import { migrate } from '../db/migrate.ts'
-import { explain, serve } from '../server.ts'
-import { dev } from './dev.ts'
+/**
+ * The command line: `clerk-session-sync <command>`. Results on stdout, progress on stderr; exit code 0 done, 1 failed or
+ * drift found, 2 wrong usage, 130 interrupted.
+ */
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { type ConfigError, type LoadOptions, loadConfig } from '../config.ts'
+import { type BackfillFlags, runBackfill } from './backfill.ts'
+import { type Context, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_USAGE, onInterrupt } from './context.ts'
+import { type DoctorFlags, reportSettings, runDoctor } from './doctor/index.ts'
+import { explainFailure } from './failure.ts'
+import { type MigrateFlags, runMigrate } from './migrate.ts'
+import { createOutput } from './output.ts'
+import { type PruneFlags, runPrune } from './prune.ts'
+import { type ReconcileFlags, runReconcile } from './reconcile.ts'
+import { type ReplayFlags, runReplay } from './replay.ts'
+import { runSync, runUser } from './user.ts'
 
-const EXIT_FAILED = 1
-const EXIT_WRONG_USAGE = 2
+const DATABASE: LoadOptions = { required: ['DATABASE_URL'] }
+const DATABASE_AND_CLERK: LoadOptions = { required: ['DATABASE_URL', 'CLERK_SECRET_KEY'] }
+const ALL: LoadOptions = { required: ['DATABASE_URL', 'CLERK_ISSUER'] }
+
+let signal: AbortSignal | undefined
+
+const outputOf = (flags: object) =>
+  createOutput({ isJson: 'json' in flags, stdout: process.stdout, stderr: process.stderr })
+
+/** Runs a command of the operator's: with its settings, its output, and its exit code. */
+async function run<Flags extends object>(
+  flags: Flags,
+  required: LoadOptions,
+  command: (context: Context, flags: Flags) => Promise<number>,
+): Promise<void> {
+  const output = outputOf(flags)
+  signal = onInterrupt(output)
+  process.exitCode = await command({ config: loadConfig(process.env, required), output, signal }, flags)
+}
 
 const program = new Command('clerk-session-sync')
   .description("Keeps a backend's users table in step with Clerk. Settings come from the environment; see the README.")
-  .version(VERSION)
+  .version(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version)
   .exitOverride()
+  .addHelpText(
+    'after',
+    `
+Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
+
+  clerk-session-sync doctor                     what is wrong?
+  clerk-session-sync backfill                   bring every Clerk user here; again after Ctrl-C to go on
+  clerk-session-sync reconcile --fix            find what differs from Clerk, and repair it
+  clerk-session-sync user user_2w5X8yBvTq       one user, here and at Clerk`,
+  )
 
 program
   .command('serve')
   .description('run the service, as `node dist/server.js` does')
   .action(async () => {
+    // Only those two need the service: the others start faster without it.
+    const { serve } = await import('../server.ts')
     await serve(loadConfig(process.env))
   })
 
 program
   .command('dev')
   .description('run the service with all that is not set embedded: PostgreSQL under .data/ and a local Clerk emulator')
-  .action(() => dev(loadConfig({ ...process.env, NODE_ENV: 'development' })))
-
-program
-  .command('migrate')
-  .description('bring the database of DATABASE_URL up to the newest migration')
   .action(async () => {
-    const { DATABASE_URL, DATABASE_SCHEMA } = loadConfig(process.env, { required: ['DATABASE_URL'] })
-    await migrate(DATABASE_URL as string, { schema: DATABASE_SCHEMA })
-    console.log('The database is up to date.')
+    const { dev } = await import('./dev.ts')
+    await dev(loadConfig({ ...process.env, NODE_ENV: 'development' }))
   })
+
+const command = (name: string, description: string) =>
+  program.command(name).description(description).option('--json', 'the result as JSON')
+
+command('migrate', 'bring the database of DATABASE_URL up to the newest migration')
+  .option('--status', 'only say which migrations are applied; exit code 1 when some are not')
+  .action((flags: MigrateFlags) => run(flags, DATABASE, runMigrate))
+
+command('backfill', 'bring every Clerk user into the table; may be interrupted, and goes on from there')
+  .option('--restart', 'begin anew instead of going on')
+  .option('--dry-run', 'write nothing, and say what would be written')
+  .action((flags: BackfillFlags) => run(flags, DATABASE_AND_CLERK, runBackfill))
+
+command('reconcile', 'compare Clerk with the table, and say what no webhook delivered; exit code 1 while they differ')
+  .option('--fix', 'repair what differs')
+  .option(
+    '--max-deletions <count>',
+    'how many users gone at Clerk --fix may delete (50 or a tenth, unless told)',
+    number,
+  )
+  .action((flags: ReconcileFlags) => run(flags, DATABASE_AND_CLERK, runReconcile))
+
+command('replay', 'apply webhooks that failed once more; exit code 1 when some fail again')
+  .option('--list', 'only list them')
+  .option('--since <time>', 'received since then, such as 2026-01-02 or 2026-01-02T03:04:05Z', time)
+  .option('--type <type>', 'of this type, such as user.updated')
+  .option('--id <id...>', 'of these Svix message ids')
+  .action((flags: ReplayFlags) => run(flags, DATABASE, runReplay))
+
+command('prune', 'delete old events, and sessions that are over; the service does so by itself every hour')
+  .option('--days <days>', 'older than so many days (WEBHOOK_EVENTS_RETENTION_DAYS unless told)', number)
+  .action((flags: PruneFlags) => run(flags, DATABASE, runPrune))
+
+command(
+  'user <id>',
+  "one user's row, sessions and last events beside Clerk's answer; exit code 1 when they differ",
+).action((id: string, flags: object) => run(flags, DATABASE, (context) => runUser(context, id)))
+
+command('sync <id>', "bring one user's row up to date with Clerk").action((id: string, flags: object) =>
+  run(flags, DATABASE_AND_CLERK, (context) => runSync(context, id)),
+)
+
+command('doctor', 'check settings, database, Clerk and the running service; exit code 1 when something fails')
+  .option('--url <url>', 'where the service runs (HOST and PORT unless told)')
+  .option('--token <jwt>', 'explain claim by claim why this token is accepted or refused; - reads it from stdin')
+  .action(async (flags: DoctorFlags) => {
+    const problems = findProblems(ALL)
+    if (problems) process.exitCode = reportSettings(outputOf(flags), problems)
+    else await run(flags, ALL, runDoctor)
+  })
+
+/** What is wrong with the settings, if anything is. */
+function findProblems(required: LoadOptions): readonly string[] | undefined {
+  try {
+    loadConfig(process.env, required)
+    return undefined
+  } catch (error) {
+    return (error as ConfigError).problems
+  }
+}
+
+function number(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('expected a whole number')
+  return Number(text)
+}
+
+function time(text: string): Date {
+  const date = new Date(text)
+  if (Number.isNaN(date.getTime())) throw new InvalidArgumentError('expected a time such as 2026-01-02T03:04:05Z')
+  return date
+}
 
 try {
   await program.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : EXIT_WRONG_USAGE
+  } else if (signal?.aborted) {
+    process.exit(EXIT_INTERRUPTED)
   } else {
+    const explain = signal ? explainFailure : (await import('../server.ts')).explain
     console.error(explain(error))
     process.exit(EXIT_FAILED)
   }

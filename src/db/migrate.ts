@@ -10,7 +10,8 @@ import { plain } from './search-path.ts'
 export const MIGRATION_LOCK = 0x636c65726b
 const LOCK_TIMEOUT_MS = 60_000
 
-const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url))
+export const MIGRATIONS_TABLE = 'clerk_session_sync_migrations'
+export const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url))
 
 export interface MigrateOptions {
   /** The schema of the tables, made when it is missing; the database's own first one unless told. */
@@ -41,7 +42,7 @@ export async function migrate(connectionString: string, { schema }: MigrateOptio
     await drizzleMigrate(drizzle(client), {
       migrationsFolder: MIGRATIONS,
       migrationsSchema: schema ?? 'public',
-      migrationsTable: 'clerk_session_sync_migrations',
+      migrationsTable: MIGRATIONS_TABLE,
     })
   } catch (error) {
     throw error instanceof DrizzleQueryError ? error.cause : error

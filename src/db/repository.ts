@@ -9,11 +9,13 @@ import { isLaterState } from '../domain/session.ts'
 import type { UserChange, UserClaims, UserDeletion, UserSnapshot } from '../domain/user.ts'
 import { isNewer, newestById } from '../domain/version.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
+import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
 import { isDatabaseTrouble, isDataError } from './pool.ts'
-import { endSessionsOf, upsertSessions } from './sessions.ts'
+import { endSessionsOf, pruneSessions as pruneFinalSessions, upsertSessions } from './sessions.ts'
 import { $, type Executor, statement } from './statement.ts'
 import { inTransaction } from './transaction.ts'
 import { type AuthKey, type AuthState, findAuthStates, upsertUsers } from './users.ts'
+import { rewindVersions } from './version-correction.ts'
 import { claimMessages, failMessage, findLedgerSummary, pruneMessages, settleMessages } from './webhook-events.ts'
 
 /** What became of one change: an outcome, or the error for which it alone was refused. */
@@ -28,6 +30,7 @@ export interface RepositoryOptions {
 export type Repository = ReturnType<typeof createRepository>
 
 const RETRY_AFTER_MS = 2_000
+const MIN_SESSION_DAYS = 7
 
 /** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
 export function createRepository({ pool, storePayloads = false }: RepositoryOptions) {
@@ -77,10 +80,28 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
   /** When the newest webhook came and how many wait as failed. */
   const ledgerSummary = () => guarded(findLedgerSummary(pool))
 
-  /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
-  const prune = (retentionDays: number): Promise<number> => guarded(pruneMessages(pool, retentionDays))
+  /** A page of the messages that could not be used, the oldest first. */
+  const failedEvents = (filter: FailedEventsFilter, page: { after?: FailedEventsCursor; limit: number }) =>
+    guarded(findFailedEvents(pool, filter, page))
 
-  return { apply, fail, findAuthState, findAuthStates: findStates, ledgerSummary, prune, counts }
+  /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
+  const prune = (retentionDays: number) => guarded(pruneMessages(pool, retentionDays))
+
+  /** The same for sessions that have been over for so long. Deliveries that Svix tries again must find them: a week at least. */
+  const pruneSessions = (retentionDays: number) =>
+    guarded(pruneFinalSessions(pool, Math.max(retentionDays, MIN_SESSION_DAYS)))
+
+  return {
+    apply,
+    fail,
+    findAuthState,
+    findAuthStates: findStates,
+    ledgerSummary,
+    failedEvents,
+    prune,
+    pruneSessions,
+    counts,
+  }
 }
 
 // The detail and the context may quote the data, which no log should.
@@ -146,6 +167,8 @@ async function applyUsers(client: Executor, changes: Change[]): Promise<Map<User
     else if (user) full.push(user)
   }
   await lockWithoutRows(client, changes)
+  const corrections = full.filter((change) => change.kind === 'snapshot' && change.corrects)
+  if (corrections.length > 0) await rewindVersions(client, corrections as UserSnapshot[])
 
   const applied = new Map<UserChange, { created: boolean }>()
   const winners = newestById(full, supersedes)

@@ -5,6 +5,7 @@
 import { sql } from 'drizzle-orm'
 import { boolean, index, integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core'
 import type { JsonObject } from '../domain/clean.ts'
+import { FINAL_SESSION_STATUSES } from '../domain/session.ts'
 
 // Milliseconds are what Clerk and JavaScript know.
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 })
@@ -41,6 +42,8 @@ export const users = pgTable(
   (table) => [index('users_email_idx').using('hash', table.email)],
 )
 
+const isFinal = sql.raw(`status in (${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
+
 /** One row a session that an event told of. No foreign key: events come in any order. */
 export const sessions = pgTable(
   'sessions',
@@ -60,7 +63,11 @@ export const sessions = pgTable(
     createdAt: time('created_at').notNull().defaultNow(),
     updatedAt: time('updated_at').notNull().defaultNow(),
   },
-  (table) => [index('sessions_user_id_idx').on(table.userId)],
+  (table) => [
+    index('sessions_user_id_idx').on(table.userId),
+    // For their pruning: only sessions that are over pay for it.
+    index('sessions_final_idx').on(table.updatedAt).where(isFinal),
+  ],
 )
 
 /** The ledger: the story of every webhook message, without personal data once it is applied. */
@@ -88,3 +95,10 @@ export const webhookEvents = pgTable(
     index('webhook_events_failed_idx').on(table.receivedAt).where(sql`outcome = 'failed'`),
   ],
 )
+
+/** What work that outlasts a process must remember, one row a job: the place of a backfill, the findings of a reconcile. */
+export const syncState = pgTable('sync_state', {
+  job: text('job').primaryKey(),
+  state: jsonb('state').$type<JsonObject>().notNull(),
+  updatedAt: time('updated_at').notNull().defaultNow(),
+})

@@ -1,6 +1,7 @@
 /** The SQL of `sessions`. Whoever writes a session holds the lock of its user (see repository.ts). */
 import { sql } from 'drizzle-orm'
 import { FINAL_SESSION_STATUSES, type SessionState } from '../domain/session.ts'
+import { pruning } from './pruning.ts'
 import { sessions, users } from './schema.ts'
 import { $, bare, type Executor, excluded, list, statement } from './statement.ts'
 
@@ -76,3 +77,6 @@ const end = statement(
 export async function endSessionsOf(executor: Executor, userIds: string[]): Promise<void> {
   await end(executor, userIds)
 }
+
+/** Deletes sessions that have been over for more than so many days (see pruning.ts). Returns how many. */
+export const pruneSessions = pruning('sessions_prune', sessions, sessions.updatedAt, sql`status in ${FINAL}`)

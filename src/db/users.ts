@@ -17,9 +17,9 @@ const PROFILE: ProfileColumn = {
   publicMetadata: users.publicMetadata,
   lastSignInAt: users.lastSignInAt,
 }
-const profileColumns = Object.values(PROFILE)
+export const profileColumns = Object.values(PROFILE)
 
-const WRITTEN = [
+export const WRITTEN = [
   users.id,
   ...profileColumns,
   users.banned,
@@ -34,8 +34,8 @@ const WRITTEN = [
 
 // Times travel as milliseconds; every other column as its own type.
 const isTime = (column: PgColumn) => column.dataType === 'date'
-const inputType = (column: PgColumn) => sql.raw(isTime(column) ? 'float8' : column.getSQLType())
-const fromInput = (column: PgColumn) =>
+export const inputType = (column: PgColumn) => sql.raw(isTime(column) ? 'float8' : column.getSQLType())
+export const fromInput = (column: PgColumn) =>
   isTime(column) ? sql`to_timestamp(i.${bare(column)} / 1000)` : sql`i.${bare(column)}`
 
 const isVersionless = sql`u.clerk_updated_at is null`
@@ -114,7 +114,8 @@ export async function upsertUsers(executor: Executor, changes: UserChange[]): Pr
   return new Map(rows.map(({ id, created }) => [id, created]))
 }
 
-function toRow(change: UserChange): Record<string, unknown> {
+/** A change as the input of a statement with the columns `WRITTEN`. */
+export function toRow(change: UserChange): Record<string, unknown> {
   const claims = change.kind === 'claims'
   const profile = change.kind === 'deletion' ? EMPTY_PROFILE : { ...EMPTY_PROFILE, ...change.profile }
   const row: Record<string, unknown> = { id: change.id, banned: false, sync_source: sourceOf(change) }
@@ -135,7 +136,7 @@ function toRow(change: UserChange): Record<string, unknown> {
 
 function sourceOf(change: UserChange): SyncSource {
   if (change.kind === 'claims') return 'session_claims'
-  return change.kind === 'deletion' ? 'webhook' : change.source
+  return change.kind === 'deletion' ? (change.source ?? 'webhook') : change.source
 }
 
 /** Whose state is asked for; tokens of JWT templates have no session. */

@@ -1,6 +1,7 @@
 /** The SQL of `webhook_events`, the ledger. */
 import { sql } from 'drizzle-orm'
 import type { Message, Outcome } from '../domain/change.ts'
+import { pruning } from './pruning.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, statement } from './statement.ts'
 
@@ -78,32 +79,8 @@ export async function failMessage(executor: Executor, message: Message, reason: 
   await fail(executor, message.id, message.type, message.objectId, message.eventAt, reason, message.payload)
 }
 
-const PRUNE_BATCH = 1_000
-// "prun" in ASCII, and the schema: services beside each other in one database have a ledger each.
-const PRUNE_LOCK = sql.raw(`${0x7072756e}, hashtext(current_schema())`)
-
-const prune = statement<{ id: string }>(
-  'webhook_events_prune',
-  sql`with lock as materialized (select pg_try_advisory_xact_lock(${PRUNE_LOCK}) as taken)
-  delete from ${webhookEvents} where id in (
-    select id from ${webhookEvents}
-    where (select taken from lock) and received_at < now() - make_interval(days => ${$(1)}::int)
-    order by received_at limit ${sql.raw(String(PRUNE_BATCH))} for update skip locked)
-  returning id`,
-)
-
-/**
- * Deletes messages received more than so many days ago, a small batch a statement, as long as nobody else is at it.
- * Returns how many.
- */
-export async function pruneMessages(executor: Executor, retentionDays: number): Promise<number> {
-  let pruned = 0
-  for (;;) {
-    const rows = await prune(executor, retentionDays)
-    pruned += rows.length
-    if (rows.length < PRUNE_BATCH) return pruned
-  }
-}
+/** Deletes messages received more than so many days ago (see pruning.ts). Returns how many. */
+export const pruneMessages = pruning('webhook_events_prune', webhookEvents, webhookEvents.receivedAt)
 
 interface Summary {
   last_received_at: Date | null

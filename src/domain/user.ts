@@ -81,6 +81,11 @@ export interface UserSnapshot {
   banned: boolean
   /** When Clerk created the user, in milliseconds since 1970. */
   clerkCreatedAt: number | null
+  /**
+   * The row's version that Clerk, asked after it was read, turned out not to have: as long as the row has exactly this one,
+   * the snapshot takes its place.
+   */
+  corrects?: Version | null
 }
 
 /** A partial view with an age of its own: what a session token says of its user. */
@@ -99,6 +104,8 @@ export interface UserDeletion {
   id: string
   /** The timestamp of the event's envelope, in milliseconds since 1970. */
   deletedAt: number
+  /** A webhook unless told. */
+  source?: SyncSource
 }
 
 export type UserChange = UserSnapshot | UserClaims | UserDeletion

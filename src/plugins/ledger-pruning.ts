@@ -6,7 +6,7 @@ export interface LedgerPruningOptions {
   intervalMs?: number
 }
 
-/** Prunes the ledger at the start and then hourly; of several replicas, one does it. */
+/** Prunes the ledger, and sessions that are over, at the start and then hourly; of several replicas, one does it. */
 export default fp<LedgerPruningOptions>(
   async (app, { retentionDays = 30, intervalMs = 3_600_000 }) => {
     let timer: NodeJS.Timeout | undefined
@@ -16,6 +16,8 @@ export default fp<LedgerPruningOptions>(
       try {
         const pruned = await app.clerkRepository.prune(retentionDays)
         if (pruned > 0) app.log.info({ pruned, retentionDays }, 'pruned the ledger')
+        const sessions = await app.clerkRepository.pruneSessions(retentionDays)
+        if (sessions > 0) app.log.info({ pruned: sessions, retentionDays }, 'pruned sessions that are over')
       } catch (error) {
         app.log.warn({ err: error }, 'the ledger could not be pruned')
       }

@@ -49,6 +49,12 @@ test('the auth plugin is measured against plain @fastify/jwt', async (t) => {
   t.match(stdout, /^\| @fastify\/jwt .* new \|/m)
 })
 
+test('the backfill is measured, and every user arrives', async (t) => {
+  const { code, stdout, stderr } = await runBench('--backfill', ...QUICK)
+  t.equal(code, 0, stderr)
+  for (const users of ['1,000', '2,000']) t.match(stdout, new RegExp(`^\\| ${users} \\| +[\\d,]+ \\|`, 'm'))
+})
+
 test('a wrong option is told, with how to use it', async (t) => {
   const { code, stderr } = await runBench('--paths', 'nowhere')
   t.equal(code, 2)

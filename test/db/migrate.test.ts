@@ -57,7 +57,7 @@ test('three instances that start at once on an empty database all succeed', asyn
   t.equal(await applied(database), journal.entries.length)
   t.strictSame(
     await database.query("select table_name from information_schema.tables where table_schema = 'public' order by 1"),
-    [BOOKKEEPING, 'sessions', 'users', 'webhook_events'].map((table_name) => ({ table_name })),
+    [BOOKKEEPING, 'sessions', 'sync_state', 'users', 'webhook_events'].map((table_name) => ({ table_name })),
   )
 })
 

@@ -6,7 +6,7 @@ import { claims, deletion, SECOND, session, snapshot, startRepository, T0 } from
 
 test('the tables are what the migrations made', async (t) => {
   const database = await createDatabase(t)
-  for (const table of [schema.users, schema.sessions, schema.webhookEvents]) {
+  for (const table of [schema.users, schema.sessions, schema.webhookEvents, schema.syncState]) {
     const { name, columns, indexes } = getTableConfig(table)
     const made = await database.query(
       `select a.attname as name, format_type(atttypid, atttypmod) as type, attnotnull as required

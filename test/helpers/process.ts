@@ -10,6 +10,7 @@ export interface RunningProcess {
   child: ChildProcess
   /** What it wrote to stdout and stderr so far. */
   output(): string
+  stdout(): string
   /** Resolves when its output matches; rejects with the output when it ends before. */
   until(pattern: RegExp): Promise<RegExpExecArray>
   /** Its exit code, or the signal that ended it. */
@@ -41,7 +42,11 @@ export function runBuilt(t: Test, args: string[], env: Record<string, string>): 
 function run(t: Test, command: string, args: string[], options: SpawnOptions): RunningProcess {
   const child = spawn(command, args, { cwd: ROOT, ...options, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
-  child.stdout?.setEncoding('utf8').on('data', (text) => (output += text))
+  let stdout = ''
+  child.stdout?.setEncoding('utf8').on('data', (text) => {
+    output += text
+    stdout += text
+  })
   child.stderr?.setEncoding('utf8').on('data', (text) => (output += text))
   const exit = once(child, 'close').then(([code, signal]) => code ?? signal)
   t.teardown(async () => {
@@ -60,7 +65,7 @@ function run(t: Test, command: string, args: string[], options: SpawnOptions): R
       if (ended && !pattern.test(output)) throw new Error(`ended without ${pattern}:\n${output}`)
     }
   }
-  return { child, output: () => output, until, exit }
+  return { child, output: () => output, stdout: () => stdout, until, exit }
 }
 
 /** A port of loopback that nothing listens on, and of which the next one is free too. */

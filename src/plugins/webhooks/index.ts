@@ -5,9 +5,9 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type Change, changeFromEvent, InvalidEventError, type Message, type Outcome } from '../../domain/change.ts'
-import { cleanText, parseJson } from '../../domain/clean.ts'
+import type { Change, Outcome } from '../../domain/change.ts'
 import { ClerkEnvelope } from '../../domain/clerk-event.ts'
+import { readReceivedEvent } from '../../domain/received-event.ts'
 import { errorReplySchemas, WebhookPayloadInvalid } from '../../errors.ts'
 import errorReplies from '../error-replies.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
@@ -94,33 +94,8 @@ async function receive(app: FastifyInstance, request: FastifyRequest, delivery: 
 
 /** The change that a body stands for. One that cannot be used is kept as failed before it is refused. */
 async function readChange(app: FastifyInstance, delivery: Delivery, payload: string): Promise<Change> {
-  let event: unknown
-  try {
-    event = parse(payload)
-    return changeFromEvent(event, { ...delivery, payload: cleanText(payload) }, Date.now())
-  } catch (error) {
-    if (!(error instanceof InvalidEventError)) throw error
-    await app.clerkRepository.fail(unusableMessage(event, delivery, payload), error.message)
-    throw new WebhookPayloadInvalid(error.message)
-  }
-}
-
-function parse(payload: string): unknown {
-  try {
-    return parseJson(payload)
-  } catch {
-    throw new InvalidEventError('the body is not JSON')
-  }
-}
-
-// What can be said of an event whose schema is wrong.
-function unusableMessage(event: unknown, { id, sentAt }: Delivery, payload: string): Message {
-  const { type, data } = (event ?? {}) as { type?: unknown; data?: { id?: unknown } | null }
-  return {
-    id,
-    type: typeof type === 'string' ? cleanText(type).slice(0, 255) : 'unknown',
-    objectId: typeof data?.id === 'string' ? cleanText(data.id) : null,
-    eventAt: sentAt,
-    payload: cleanText(payload),
-  }
+  const received = readReceivedEvent(delivery, payload, Date.now())
+  if ('change' in received) return received.change
+  await app.clerkRepository.fail(received.unusable, received.reason)
+  throw new WebhookPayloadInvalid(received.reason)
 }

@@ -1,0 +1,177 @@
+/** Clerk against the table, in constant memory: every difference found, and mended by the door that webhooks take. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Change } from '../domain/change.ts'
+import type { ComparedRow, Difference, Drift, DriftKind, ReconcileReport } from '../domain/drift.ts'
+import type { UserSnapshot } from '../domain/user.ts'
+import type { Version } from '../domain/version.ts'
+import { type BulkApi, MAX_IDS } from './bulk-api.ts'
+import { readAhead, walkUsers } from './walk-users.ts'
+
+/** What a reconcile needs of the database. */
+export interface ReconcileStore {
+  /** The database's clock (ms), and how many users are not deleted. */
+  measure(): Promise<{ now: number; living: number }>
+  compare(users: readonly UserSnapshot[]): Promise<ComparedRow[]>
+  /** Of these users those who are not deleted here, with the versions of their rows. */
+  findLiving(ids: readonly string[]): Promise<Map<string, Version | null>>
+  /** Remembers users that Clerk listed. */
+  addSeen(ids: readonly string[]): Promise<void>
+  /** Users who are not deleted here, were here at `atMs`, and were not listed; batch by batch. */
+  unseen(atMs: number): AsyncIterable<string[]>
+  apply(changes: Change[]): Promise<unknown>
+}
+
+export interface ReconcileOptions {
+  api: Pick<BulkApi, 'listUsers' | 'findUsers' | 'isAbsent'>
+  store: ReconcileStore
+  signal: AbortSignal
+  /** Repairs what it finds. */
+  isFixing: boolean
+  /** From when on (ms) webhooks ought to have told of every change. */
+  expectedSince: number
+  /** More deletions than that are withheld altogether; unless told, 50 or a tenth of the users, whichever is more. */
+  maxDeletions?: number
+  /** How long a version that Clerk does not have (yet) may be a matter of Clerk's replicas. */
+  settleMs?: number
+  onProgress?: (checked: number, drifting: number) => void
+}
+
+const READ_AHEAD = 2
+const SAMPLE = 20
+const MIN_DELETIONS = 50
+const MAX_DELETED_SHARE = 0.1
+// So many that are gone, and not one known to Clerk: it is another instance.
+const FEW = 10
+
+const KIND_OF: Partial<Record<Difference, DriftKind>> = {
+  missing: 'missing',
+  stale: 'stale',
+  different: 'stale',
+  newer: 'newer',
+}
+
+/** Looks for drift and, when told to, repairs it. May run beside webhooks and be repeated. */
+export async function reconcile(options: ReconcileOptions): Promise<ReconcileReport> {
+  const { api, store, signal, isFixing, expectedSince, settleMs = 5_000, onProgress } = options
+  const { now, living } = await store.measure()
+  const report: ReconcileReport = {
+    startedAt: new Date().toISOString(),
+    isComplete: false,
+    checked: 0,
+    drift: { missing: noDrift(), stale: noDrift(), newer: noDrift(), gone: noDrift() },
+    deletedHere: 0,
+    unusable: [],
+    deletionsWithheld: 0,
+    undelivered: { created: 0, updated: 0, deleted: 0 },
+    undeliveredSince: new Date(expectedSince).toISOString(),
+  }
+  const { drift } = report
+  let known = 0
+
+  function note(kind: DriftKind, ids: readonly string[]): void {
+    drift[kind].count += ids.length
+    drift[kind].sample.push(...ids.slice(0, SAMPLE - drift[kind].sample.length))
+  }
+
+  /** What a webhook should have brought: it would have left the time of its event. */
+  function noteSilence(user: UserSnapshot, { difference, version }: ComparedRow): void {
+    if (user.version.updatedAt < expectedSince) return
+    const isTold = difference === 'newer' || difference === 'deleted' || difference === 'different'
+    if (isTold || (difference === 'same' && version?.eventAt !== null)) return
+    report.undelivered[Number(user.clerkCreatedAt) >= expectedSince ? 'created' : 'updated'] += 1
+  }
+
+  /** Notes what drifts and, when fixing, writes it and looks whether it helped. */
+  async function settle(users: UserSnapshot[], rows: readonly ComparedRow[]): Promise<void> {
+    const kinds = new Map(rows.map(({ id, difference }) => [id, KIND_OF[difference]]))
+    const drifting = users.filter(({ id }) => kinds.get(id) !== undefined)
+    for (const { id } of drifting) note(kinds.get(id) as DriftKind, [id])
+    if (!isFixing || drifting.length === 0) return
+    await store.apply(drifting.map((user) => ({ user })))
+    for (const { id, difference } of await store.compare(drifting)) {
+      const isRepaired = difference !== 'missing' && difference !== 'stale' && difference !== 'different'
+      if (isRepaired) drift[kinds.get(id) as DriftKind].repaired += 1
+    }
+  }
+
+  /** The row is read first, then Clerk is asked: what it says now is newer than what the row was then. */
+  async function lookAgain(ids: readonly string[], mayWait = true): Promise<void> {
+    const versions = await store.findLiving(ids)
+    const { users } = await api.findUsers(ids)
+    const corrected = users.map((user) => ({ ...user, corrects: versions.get(user.id) }))
+    const rows = await store.compare(corrected)
+    const isFresh = rows.some(({ difference, version }) => {
+      return difference === 'newer' && Math.abs(Date.now() - (version as Version).updatedAt) < settleMs
+    })
+    if (!isFresh || !mayWait) return settle(corrected, rows)
+    await sleep(settleMs, undefined, { signal })
+    return lookAgain(ids, false)
+  }
+
+  async function checkPage(users: UserSnapshot[], ids: readonly string[]): Promise<void> {
+    await store.addSeen(ids)
+    const rows = new Map((await store.compare(users)).map((row) => [row.id, row]))
+    const doubtful: string[] = []
+    const certain: UserSnapshot[] = []
+    for (const user of users) {
+      const row = rows.get(user.id) as ComparedRow
+      noteSilence(user, row)
+      if (row.difference !== 'missing') known += 1
+      if (row.difference === 'deleted') report.deletedHere += 1
+      if (row.difference === 'newer' || row.difference === 'different') doubtful.push(user.id)
+      else certain.push(user)
+    }
+    await settle(certain, [...rows.values()])
+    for (const batch of batchesOf(doubtful)) await lookAgain(batch)
+  }
+
+  /** Of those that Clerk did not list, those that it does not know when asked for them. */
+  async function* gone(): AsyncGenerator<string[]> {
+    for await (const unseen of store.unseen(now)) {
+      for (const ids of batchesOf(unseen)) {
+        const { users, ids: found } = await api.findUsers(ids)
+        // Of those who are there after all the rows are looked at, too.
+        await checkPage(users, found)
+        const absent = ids.filter((id) => !found.includes(id))
+        const livingNow = await store.findLiving(absent)
+        yield absent.filter((id) => livingNow.has(id))
+      }
+    }
+  }
+
+  async function deleteGone(): Promise<void> {
+    for await (const ids of gone()) {
+      const isAbsent = await Promise.all(ids.map((id) => api.isAbsent(id)))
+      const deletedAt = Date.now()
+      const absent = ids.filter((_, index) => isAbsent[index])
+      await store.apply(absent.map((id) => ({ user: { kind: 'deletion', id, deletedAt, source: 'clerk_api' } })))
+      drift.gone.repaired += absent.length - (await store.findLiving(absent)).size
+    }
+  }
+
+  try {
+    for await (const { users, unusable, ids } of readAhead(walkUsers(api), READ_AHEAD)) {
+      await checkPage(users, ids)
+      report.checked += ids.length
+      report.unusable.push(...unusable.map(({ id }) => id).slice(0, SAMPLE - report.unusable.length))
+      onProgress?.(report.checked, countOf(drift))
+    }
+    for await (const ids of gone()) note('gone', ids)
+    report.undelivered.deleted = drift.gone.count
+    const limit = options.maxDeletions ?? Math.max(MIN_DELETIONS, living * MAX_DELETED_SHARE)
+    const isOtherInstance = options.maxDeletions === undefined && known === 0 && drift.gone.count > FEW
+    if (drift.gone.count > limit || isOtherInstance) report.deletionsWithheld = drift.gone.count
+    else if (isFixing) await deleteGone()
+    report.isComplete = true
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+  return report
+}
+
+const noDrift = (): Drift => ({ count: 0, repaired: 0, sample: [] })
+const countOf = (drift: ReconcileReport['drift']) => Object.values(drift).reduce((sum, { count }) => sum + count, 0)
+
+function* batchesOf(ids: readonly string[]): Generator<string[]> {
+  for (let start = 0; start < ids.length; start += MAX_IDS) yield ids.slice(start, start + MAX_IDS)
+}

@@ -1,0 +1,52 @@
+/** So many requests in a window that slides, and none while Clerk said to wait. */
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export interface RequestLimitOptions {
+  /** Requests in any window at most. */
+  requests: number
+  windowMs: number
+}
+
+export type RequestLimit = ReturnType<typeof createRequestLimit>
+
+/**
+ * A request holds its place from before it is sent until a window after its answer: whenever it arrived at the other side
+ * in between, no window there holds more than `requests`.
+ */
+export function createRequestLimit({ requests, windowMs }: RequestLimitOptions) {
+  /** When the places of answered requests become free, in order. */
+  const freeAt: number[] = []
+  let underWay = 0
+  let pausedUntil = 0
+
+  function msToWait(now: number): number {
+    while (freeAt.length > 0 && (freeAt[0] as number) <= now) freeAt.shift()
+    if (now < pausedUntil) return pausedUntil - now
+    if (underWay + freeAt.length < requests) return 0
+    // With all of them under way, one will have been answered by then.
+    return (freeAt[0] ?? now + windowMs) - now
+  }
+
+  return {
+    /** Lets no request begin for so long. */
+    pause(ms: number): void {
+      pausedUntil = Math.max(pausedUntil, performance.now() + ms)
+    },
+
+    /** Runs a request as soon as there is a place for it. Rejects with the signal's reason when it aborts before. */
+    async run<T>(request: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+      for (let waitMs = msToWait(performance.now()); waitMs > 0; waitMs = msToWait(performance.now())) {
+        await sleep(Math.ceil(waitMs), undefined, { signal })
+      }
+      signal?.throwIfAborted()
+      underWay += 1
+      try {
+        return await request()
+      } finally {
+        underWay -= 1
+        // Clocks that count whole milliseconds may be off by one.
+        freeAt.push(performance.now() + windowMs + 2)
+      }
+    },
+  }
+}

@@ -1,0 +1,77 @@
+/** What the commands work with: the settings, the database, Clerk, and the wish to stop. */
+import type pg from 'pg'
+import { type BulkApi, type BulkApiOptions, createBulkApi } from '../clerk/bulk-api.ts'
+import type { Config } from '../config.ts'
+import { createPool } from '../db/pool.ts'
+import { createRepository, type Repository } from '../db/repository.ts'
+import type { Output } from './output.ts'
+
+export const EXIT_DONE = 0
+export const EXIT_FAILED = 1
+export const EXIT_WRONG_USAGE = 2
+export const EXIT_INTERRUPTED = 130
+
+export interface Context {
+  config: Config
+  output: Output
+  /** Aborts at the first Ctrl-C or SIGTERM; the second ends the process at once. */
+  signal: AbortSignal
+}
+
+export interface Database {
+  pool: pg.Pool
+  repository: Repository
+}
+
+// Nobody waits for an answer here: long reads may take their time.
+const STATEMENT_TIMEOUT_MS = 60_000
+const CONNECTIONS = 4
+
+const ignore = Function.prototype as (error: Error) => void
+
+/** Runs a command's work on connections of its own. */
+export async function withDatabase<T>({ config }: Pick<Context, 'config'>, work: (database: Database) => Promise<T>) {
+  const pool = createPool({
+    connectionString: config.DATABASE_URL as string,
+    schema: config.DATABASE_SCHEMA,
+    max: CONNECTIONS,
+    applicationName: 'clerk-session-sync cli',
+    connectTimeoutMs: 5_000,
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    queryTimeoutMs: STATEMENT_TIMEOUT_MS + 5_000,
+    onError: ignore, // The query under way rejects as well.
+  })
+  try {
+    return await work({ pool, repository: createRepository({ pool, storePayloads: config.WEBHOOK_STORE_PAYLOADS }) })
+  } finally {
+    await pool.end()
+  }
+}
+
+/** Says what will be tried again. */
+export const noteRetry = (output: Output, who: string) => (reason: string, waitMs: number) =>
+  output.note(`${who}: ${reason}, trying again in ${Math.round(waitMs)} ms`)
+
+/** Clerk's Backend API by the settings; what is tried again is said. */
+export function createApi({ config, output, signal }: Context, options: Partial<BulkApiOptions> = {}): BulkApi {
+  return createBulkApi({
+    secretKey: config.CLERK_SECRET_KEY as string,
+    apiUrl: config.CLERK_API_URL,
+    signal,
+    onRetry: noteRetry(output, 'Clerk'),
+    ...options,
+  })
+}
+
+/** The first Ctrl-C or SIGTERM asks to stop, the second insists. */
+export function onInterrupt(output: Output): AbortSignal {
+  const controller = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(EXIT_INTERRUPTED)
+      controller.abort(new Error('interrupted'))
+      output.note('stopping when what is under way is done; once more to stop at once')
+    })
+  }
+  return controller.signal
+}

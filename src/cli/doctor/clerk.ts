@@ -1,0 +1,82 @@
+import { ClerkRefusal } from '../../clerk/bulk-api.ts'
+import { compareUsers } from '../../db/drift.ts'
+import { type Context, createApi, withDatabase } from '../context.ts'
+import { count } from '../output.ts'
+import { type Check, fail, pass, reasonOf, warn } from './check.ts'
+
+const DEADLINE_MS = 5_000
+const SKEW_SECONDS = 5
+const ISSUER_REMEDY =
+  'check CLERK_ISSUER (Clerk dashboard, API keys: the Frontend API URL) and the way out of this host'
+
+/** The issuer's keys and clock, the secret key, and a sample of the users. */
+export async function checkClerk(context: Context, hasDatabase: boolean): Promise<Check[]> {
+  const keys = await checkKeys(context.config.CLERK_ISSUER as string)
+  const checks = [...keys.checks]
+  if (!context.config.CLERK_SECRET_KEY) return checks
+  const api = createApi(context, { maxAttempts: 2, deadlineMs: DEADLINE_MS })
+  try {
+    const ids = await api.findKeyIds()
+    const isSame = keys.ids.length === 0 || ids.some((id) => keys.ids.includes(id))
+    const users = `valid, of an instance with ${count(await api.countUsers())} users`
+    checks.push(
+      isSame
+        ? pass('Backend API', users)
+        : fail(
+            'Backend API',
+            `${users} that is not the issuer's`,
+            'take CLERK_SECRET_KEY and CLERK_ISSUER from one instance',
+          ),
+    )
+    if (isSame && hasDatabase) checks.push(await checkSample(context, api))
+  } catch (error) {
+    const remedy =
+      error instanceof ClerkRefusal ? 'copy CLERK_SECRET_KEY again' : 'check CLERK_API_URL and status.clerk.com'
+    checks.push(fail('Backend API', reasonOf(error), remedy))
+  }
+  return checks
+}
+
+async function checkKeys(issuer: string): Promise<{ checks: Check[]; ids: string[] }> {
+  try {
+    const { keys, skewSeconds } = await fetchKeys(issuer)
+    const ids = keys.map(({ kid }) => String(kid))
+    const skew = `ours minus Clerk's is ${skewSeconds} s`
+    return {
+      ids,
+      checks: [
+        ids.length > 0
+          ? pass('keys (JWKS)', `${ids.length} at ${issuer}`)
+          : fail('keys (JWKS)', `none at ${issuer}`, ISSUER_REMEDY),
+        Math.abs(skewSeconds) > SKEW_SECONDS
+          ? fail('clock', skew, 'set the clock by NTP: tokens and webhooks are dated')
+          : pass('clock', 'in step with Clerk'),
+      ],
+    }
+  } catch (error) {
+    return { ids: [], checks: [fail('keys (JWKS)', `${issuer}: ${reasonOf(error)}`, ISSUER_REMEDY)] }
+  }
+}
+
+export interface PublishedKey {
+  kid?: unknown
+}
+
+/** The keys that the issuer publishes, and how far our clock is ahead of its, to the second. */
+export async function fetchKeys(issuer: string): Promise<{ keys: PublishedKey[]; skewSeconds: number }> {
+  const response = await fetch(`${issuer}/.well-known/jwks.json`, { signal: AbortSignal.timeout(DEADLINE_MS) })
+  if (!response.ok) throw new Error(`status ${response.status}`)
+  const { keys } = (await response.json()) as { keys?: PublishedKey[] }
+  const theirs = Date.parse(String(response.headers.get('date')))
+  return { keys: keys ?? [], skewSeconds: Math.trunc((Date.now() - theirs) / 1_000) }
+}
+
+async function checkSample(context: Context, api: ReturnType<typeof createApi>): Promise<Check> {
+  const { users } = await api.findLatestUsers()
+  const rows = await withDatabase(context, ({ pool }) => compareUsers(pool, users))
+  const drifting = rows.filter(({ difference }) => difference !== 'same' && difference !== 'deleted').length
+  const detail = `${drifting} of the ${users.length} users that changed last at Clerk`
+  return drifting > 0
+    ? warn('drift', detail, 'clerk-session-sync reconcile, then reconcile --fix')
+    : pass('drift', detail)
+}

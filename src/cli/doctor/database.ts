@@ -1,0 +1,65 @@
+import { findDatabaseSize } from '../../db/database-size.ts'
+import { findLedgerTypes } from '../../db/ledger-types.ts'
+import { findMigrationStatus } from '../../db/migration-status.ts'
+import { type Context, withDatabase } from '../context.ts'
+import { count } from '../output.ts'
+import { type Check, fail, pass, reasonOf, warn } from './check.ts'
+
+const QUIET_HOURS = 24
+const MEGABYTE = 1_048_576
+const CROWDED = 0.8
+
+/** The database: reachable, migrated, and what the ledger and the sizes of the tables say. */
+export async function checkDatabase(context: Context): Promise<Check[]> {
+  const { DATABASE_URL, DATABASE_SCHEMA, DATABASE_POOL_MAX } = context.config
+  const startedAt = performance.now()
+  let pending: string[]
+  try {
+    const status = await findMigrationStatus(DATABASE_URL as string, DATABASE_SCHEMA)
+    pending = status.filter(({ isApplied }) => !isApplied).map(({ name }) => name)
+  } catch (error) {
+    return [fail('database', reasonOf(error), 'check DATABASE_URL, and that PostgreSQL runs and lets this host in')]
+  }
+  const reachable = pass('database', `answers after ${Math.round(performance.now() - startedAt)} ms`)
+  if (pending.length > 0) {
+    return [reachable, fail('migrations', `not applied: ${pending.join(', ')}`, 'run clerk-session-sync migrate')]
+  }
+  return withDatabase(context, async ({ pool }) => {
+    const { connections, maxConnections, tables } = await findDatabaseSize(pool)
+    const sizes = tables.map(
+      ({ name, rows, bytes }) => `${name} ${count(rows)} rows, ${Math.ceil(bytes / MEGABYTE)} MB`,
+    )
+    return [
+      reachable,
+      pass('migrations', 'all applied'),
+      checkCrowd(connections, maxConnections, DATABASE_POOL_MAX),
+      pass('tables', sizes.join('; ')),
+      ...checkLedger(await findLedgerTypes(pool), Date.now()),
+    ]
+  })
+}
+
+/** Whether the next replica still finds connections. */
+export function checkCrowd(connections: number, maxConnections: number, poolMax: number): Check {
+  const crowd = `${connections} of ${maxConnections} connections taken, DATABASE_POOL_MAX=${poolMax} a replica`
+  return connections > maxConnections * CROWDED
+    ? warn('connections', crowd, 'lower DATABASE_POOL_MAX, or raise max_connections')
+    : pass('connections', crowd)
+}
+
+function checkLedger(ledger: Awaited<ReturnType<typeof findLedgerTypes>>, nowMs: number): Check[] {
+  const failed = ledger.reduce((sum, entry) => sum + entry.failed, 0)
+  const last = Math.max(...ledger.map(({ lastReceivedAt }) => +lastReceivedAt))
+  const hours = (nowMs - last) / 3_600_000
+  const remedy = 'clerk-session-sync reconcile says whether that is too quiet'
+  return [
+    ledger.length === 0
+      ? warn('last webhook', 'none has ever come', 'in the Clerk dashboard, Webhooks, add the endpoint and send a test')
+      : hours > QUIET_HOURS
+        ? warn('last webhook', `${Math.floor(hours)} hours ago`, remedy)
+        : pass('last webhook', new Date(last).toISOString()),
+    failed > 0
+      ? warn('failed events', `${count(failed)} wait for a replay`, 'clerk-session-sync replay --list, then replay')
+      : pass('failed events', 'none'),
+  ]
+}

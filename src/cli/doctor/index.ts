@@ -1,0 +1,61 @@
+/** `doctor`: looks at everything that a report of trouble would ask about, each with one line of remedy. */
+import { readFileSync } from 'node:fs'
+import type { Config } from '../../config.ts'
+import { type Context, EXIT_DONE, EXIT_FAILED } from '../context.ts'
+import { columns, type Output } from '../output.ts'
+import { type Check, fail } from './check.ts'
+import { checkClerk } from './clerk.ts'
+import { checkDatabase } from './database.ts'
+import { checkService } from './service.ts'
+import { checkSettings } from './settings.ts'
+import { explainToken } from './token.ts'
+
+export interface DoctorFlags {
+  /** Of the running service; HOST and PORT unless told. */
+  url?: string
+  /** A session token, or `-` for stdin. */
+  token?: string
+}
+
+/** Exit code 1 when something fails; warnings are for reading. */
+export async function runDoctor(context: Context, { url, token }: DoctorFlags): Promise<number> {
+  const { config, output } = context
+  const database = await checkDatabase(context)
+  const hasDatabase = database.every(({ status }) => status !== 'fail')
+  if (token !== undefined) {
+    const text = token === '-' ? readFileSync(process.stdin.fd, 'utf8') : token
+    return report(output, await explainToken(context, text, hasDatabase))
+  }
+  const [clerk, service] = await Promise.all([
+    checkClerk(context, hasDatabase),
+    checkService(config, url?.replace(/\/+$/, '') ?? addressOf(config)),
+  ])
+  return report(output, [...checkSettings(config), ...database, ...clerk, ...service])
+}
+
+/** For settings that cannot be read: what is wrong with each. */
+export function reportSettings(output: Output, problems: readonly string[]): number {
+  return report(
+    output,
+    problems.map((problem) => fail('settings', problem, 'see .env.example and the README')),
+  )
+}
+
+function addressOf({ HOST, PORT }: Config): string {
+  return `http://${HOST === '0.0.0.0' ? '127.0.0.1' : HOST}:${PORT}`
+}
+
+const SIGNS = { pass: 'pass', warn: 'WARN', fail: 'FAIL' }
+
+function report(output: Output, checks: Check[]): number {
+  const failed = checks.filter(({ status }) => status === 'fail').length
+  const warned = checks.filter(({ status }) => status === 'warn').length
+  output.result({ checks, failed, warned }, [
+    ...columns(
+      checks.map(({ name, status, detail, remedy }) => [SIGNS[status], name, remedy ? `${detail}: ${remedy}` : detail]),
+    ),
+    '',
+    failed + warned === 0 ? 'All is well.' : `${failed} failed, ${warned} to look at.`,
+  ])
+  return failed > 0 ? EXIT_FAILED : EXIT_DONE
+}

@@ -1,0 +1,112 @@
+/** Why a token is accepted or refused, claim by claim, by the rules of the service. The token itself is never shown. */
+import { createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto'
+import type { Config } from '../../config.ts'
+import { type JsonObject, parseJson } from '../../domain/clean.ts'
+import { isFinal } from '../../domain/session.ts'
+import { CLOCK_TOLERANCE_SECONDS, claimsFault, headerFault, type TokenRules } from '../../domain/session-token.ts'
+import { type Context, withDatabase } from '../context.ts'
+import { type Check, fail, pass, reasonOf, warn } from './check.ts'
+import { fetchKeys } from './clerk.ts'
+
+const GET_ANOTHER = 'get a fresh token from Clerk: getToken()'
+
+/** One line a claim. Of a token that cannot be read, one line in all. */
+export async function explainToken(context: Context, token: string, hasDatabase: boolean): Promise<Check[]> {
+  const parts = token.trim().split('.')
+  let header: JsonObject
+  let claims: JsonObject
+  try {
+    const [first, second] = parts.slice(0, 2).map((part) => parseJson(Buffer.from(part, 'base64url').toString('utf8')))
+    header = { ...(first as JsonObject) }
+    claims = { ...(second as JsonObject) }
+  } catch {
+    return [fail('token', 'not three parts of base64url with JSON inside', GET_ANOTHER)]
+  }
+  const rules: TokenRules = {
+    issuer: context.config.CLERK_ISSUER as string,
+    authorizedParties: context.config.CLERK_AUTHORIZED_PARTIES,
+    isAzpOptional: context.config.CLERK_AZP_OPTIONAL,
+    allowsJwtTemplates: context.config.CLERK_JWT_TEMPLATES,
+  }
+  const nowSeconds = Date.now() / 1_000
+  return [
+    ...explainHeader(header, rules),
+    await explainSignature(context.config, parts, header.kid),
+    ...explainClaims(claims, rules, nowSeconds),
+    ...explainTimes(claims, nowSeconds),
+    ...(hasDatabase && typeof claims.sub === 'string' ? await explainState(context, claims) : []),
+  ]
+}
+
+// Each claim alone in an otherwise good token, so that the rules of the service say what is wrong with it.
+function explainHeader(header: JsonObject, rules: TokenRules): Check[] {
+  return ['alg', 'typ', 'cat', 'crit', 'b64'].flatMap((name) => {
+    if (!(name in header) && name !== 'alg') return []
+    const fault = headerFault({ alg: 'RS256', ...pick(header, name) }, rules)
+    return line(`header ${name}`, show(header[name]), name === 'alg' && !(name in header) ? 'missing' : fault)
+  })
+}
+
+function explainClaims(claims: JsonObject, rules: TokenRules, nowSeconds: number): Check[] {
+  const good = { iss: rules.issuer, sub: 'user_1', exp: nowSeconds + 60, azp: rules.authorizedParties[0] }
+  return ['iss', 'azp', 'sub', 'sid', 'iat', 'exp', 'nbf'].flatMap((name) => {
+    if (!(name in claims) && !(name in good)) return []
+    const { [name as keyof typeof good]: _, ...others } = good
+    const fault = claimsFault({ ...others, ...pick(claims, name) }, rules, { isCookie: false, nowSeconds })
+    return line(`claim ${name}`, show(claims[name]), fault)
+  })
+}
+
+function explainTimes({ exp, nbf, sts }: JsonObject, nowSeconds: number): Check[] {
+  const checks: Check[] = []
+  if (typeof exp === 'number' && exp + CLOCK_TOLERANCE_SECONDS <= nowSeconds) {
+    checks.push(fail('expired', `${Math.floor(nowSeconds - exp)} s ago (401 TOKEN_EXPIRED)`, GET_ANOTHER))
+  }
+  if (typeof nbf === 'number' && nbf - CLOCK_TOLERANCE_SECONDS > nowSeconds) {
+    checks.push(fail('not yet valid', `for ${Math.ceil(nbf - nowSeconds)} s`, 'check the clock of this host'))
+  }
+  if (sts === 'pending') {
+    checks.push(fail('claim sts', 'pending (403 SESSION_PENDING)', "the user has a task of Clerk's to finish"))
+  }
+  return checks
+}
+
+async function explainSignature(config: Config, parts: string[], kid: unknown): Promise<Check> {
+  try {
+    const key = await findKey(config, kid)
+    if (!key) return fail('header kid', 'none of the keys of the issuer', 'is it a token of this instance?')
+    const [header, payload, signature = ''] = parts
+    const isGood = verify('sha256', Buffer.from(`${header}.${payload}`), key, Buffer.from(signature, 'base64url'))
+    return isGood && parts.length === 3
+      ? pass('signature', 'made with a key of the issuer')
+      : fail('signature', 'not made with the key that the header names', 'is the token whole, and of this instance?')
+  } catch (error) {
+    return warn('signature', `not checked: ${reasonOf(error)}`, 'check CLERK_ISSUER and the way out of this host')
+  }
+}
+
+async function findKey({ CLERK_JWT_KEY, CLERK_ISSUER }: Config, kid: unknown): Promise<KeyObject | undefined> {
+  if (CLERK_JWT_KEY) return createPublicKey(CLERK_JWT_KEY)
+  const { keys } = await fetchKeys(CLERK_ISSUER as string)
+  const jwk = keys.find((key) => kid !== undefined && key.kid === kid)
+  return jwk && createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
+}
+
+/** What the tables know of the user and the session; in the order of the contract. */
+async function explainState(context: Context, { sub, sid }: JsonObject): Promise<Check[]> {
+  const sessionId = typeof sid === 'string' ? sid : null
+  const state = await withDatabase(context, ({ repository }) => repository.findAuthState(sub as string, sessionId))
+  if (state.isDeleted) return [fail('user', 'deleted (403 USER_DELETED)', 'nothing: a deleted user stays deleted')]
+  if (state.isBanned) return [fail('user', 'banned (403 USER_BANNED)', 'unban the user in the Clerk dashboard')]
+  const user = state.user
+    ? pass('user', 'has a row')
+    : warn('user', 'has no row yet', 'the first call syncs it; or: clerk-session-sync sync <id>')
+  const isOver = state.sessionStatus !== undefined && isFinal(state.sessionStatus)
+  const status = state.sessionStatus ?? 'not heard of, which is fine'
+  return [user, isOver ? fail('session', `${status} (401 SESSION_REVOKED)`, 'sign in again') : pass('session', status)]
+}
+
+const pick = (object: JsonObject, name: string) => (name in object ? { [name]: object[name] } : {})
+const show = (value: unknown) => (value === undefined ? 'missing' : JSON.stringify(value))
+const line = (name: string, value: string, fault: string | undefined): Check =>
+  fault ? fail(name, `${value}: ${fault}`, GET_ANOTHER) : pass(name, value)

@@ -1,0 +1,80 @@
+/** Where a command speaks: results on stdout, as text or JSON; everything else on stderr. */
+
+export interface Output {
+  readonly isJson: boolean
+  /** The result, once. */
+  result(data: object, text: readonly string[]): void
+  /** A line for whoever watches. */
+  note(line: string): void
+  /** How far it is: one line that changes on a terminal, elsewhere a line now and then. */
+  progress(line: string): void
+}
+
+export interface OutputOptions {
+  isJson: boolean
+  stdout: Pick<NodeJS.WriteStream, 'write'>
+  stderr: Pick<NodeJS.WriteStream, 'write'> & { isTTY?: boolean; columns?: number }
+  /** Of the lines of progress that are no terminal's. */
+  intervalMs?: number
+}
+
+const CLEAR_LINE = '\r\x1b[2K'
+
+export function createOutput({ isJson, stdout, stderr, intervalMs = 2_000 }: OutputOptions): Output {
+  let nextAt = 0
+  let isLineOpen = false
+
+  function note(line: string): void {
+    stderr.write(`${isLineOpen ? CLEAR_LINE : ''}${line}\n`)
+    isLineOpen = false
+  }
+
+  return {
+    isJson,
+    note,
+    progress(line) {
+      if (stderr.isTTY) {
+        stderr.write(CLEAR_LINE + line.slice(0, (stderr.columns || 80) - 1))
+        isLineOpen = true
+      } else if (performance.now() >= nextAt) {
+        nextAt = performance.now() + intervalMs
+        note(line)
+      }
+    },
+    result(data, text) {
+      if (isLineOpen) stderr.write(CLEAR_LINE)
+      isLineOpen = false
+      stdout.write(isJson ? `${JSON.stringify(data, null, 2)}\n` : text.map((line) => `${line}\n`).join(''))
+    },
+  }
+}
+
+const BAR_WIDTH = 20
+
+/** `████░░ 40 %  20,000 of 50,000`. */
+export function bar(done: number, total: number): string {
+  const share = total > 0 ? Math.min(1, done / total) : 0
+  const full = Math.round(share * BAR_WIDTH)
+  return `${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)} ${Math.floor(share * 100)} %  ${count(done)} of ${count(total)}`
+}
+
+export const count = (value: number): string => Math.round(value).toLocaleString('en-US')
+
+/** `1 h 2 min`, `3 min 4 s`, `5 s`. */
+export function duration(seconds: number): string {
+  const whole = Math.ceil(seconds)
+  if (whole >= 3_600) return `${Math.floor(whole / 3_600)} h ${Math.floor((whole % 3_600) / 60)} min`
+  return whole >= 60 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${whole} s`
+}
+
+/** Rows with their columns in line. */
+export function columns(rows: readonly (readonly string[])[]): string[] {
+  const widths: number[] = []
+  for (const row of rows) for (const [at, cell] of row.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length)
+  return rows.map((row) =>
+    row
+      .map((cell, at) => cell.padEnd(widths[at] as number))
+      .join('  ')
+      .trimEnd(),
+  )
+}

@@ -1,0 +1,72 @@
+/** `replay`: failed webhooks once more, by the code of the intake. */
+import type { FailedEvent, FailedEventsFilter } from '../db/failed-events.ts'
+import { listFailedEvents, type ReplayRepository, replayFailedEvents } from '../db/replay.ts'
+import type { ChangeResult, Repository } from '../db/repository.ts'
+import { type Context, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, withDatabase } from './context.ts'
+import { columns, count } from './output.ts'
+
+export interface ReplayFlags {
+  list?: boolean
+  since?: Date
+  type?: string
+  id?: string[]
+}
+
+export async function runReplay(context: Context, { list, since, type, id }: ReplayFlags): Promise<number> {
+  const filter = { since, type, ids: id }
+  return withDatabase(context, async ({ repository }) => {
+    const replayer = {
+      ...repository,
+      apply: (change: Parameters<Repository['apply']>[0][number]) => one(repository, change),
+    }
+    return list ? listThem(context, replayer, filter) : replayThem(context, replayer, filter)
+  })
+}
+
+async function one(repository: Repository, change: Parameters<Repository['apply']>[0][number]): Promise<ChangeResult> {
+  const [result] = await repository.apply([change])
+  return result as ChangeResult
+}
+
+async function listThem(
+  { output }: Context,
+  repository: ReplayRepository,
+  filter: FailedEventsFilter,
+): Promise<number> {
+  const events: Omit<FailedEvent, 'payload'>[] = []
+  for await (const { payload: _personal, ...event } of listFailedEvents(repository, filter)) events.push(event)
+  output.result({ events }, [
+    ...columns(
+      events.map((event) => [
+        event.receivedAt.toISOString(),
+        event.id,
+        event.type,
+        orDash(event.objectId),
+        orDash(event.error),
+      ]),
+    ),
+    `${count(events.length)} failed events.`,
+  ])
+  return EXIT_DONE
+}
+
+async function replayThem(context: Context, repository: ReplayRepository, filter: FailedEventsFilter): Promise<number> {
+  const { output, signal } = context
+  const results: { id: string; type: string; objectId: string | null; outcome: string; error?: string }[] = []
+  for await (const { event, outcome, error } of replayFailedEvents(repository, filter)) {
+    results.push({ id: event.id, type: event.type, objectId: event.objectId, outcome, error })
+    output.progress(`${count(results.length)} replayed`)
+    if (signal.aborted) break
+  }
+  const failed = results.filter(({ outcome }) => outcome === 'failed').length
+  output.result({ isComplete: !signal.aborted, replayed: results.length, failed, results }, [
+    ...columns(
+      results.map(({ id, type, objectId, outcome, error }) => [id, type, orDash(objectId), outcome, orDash(error)]),
+    ),
+    `${count(results.length)} events replayed, ${count(failed)} failed again.`,
+  ])
+  if (signal.aborted) return EXIT_INTERRUPTED
+  return failed > 0 ? EXIT_FAILED : EXIT_DONE
+}
+
+const orDash = (text: string | null | undefined) => text ?? '–'

@@ -1,0 +1,108 @@
+/** `user <id>` and `sync <id>`: one user, here and at Clerk. */
+import { compareUsers } from '../db/drift.ts'
+import { findUserHistory, type UserHistory } from '../db/user-history.ts'
+import type { Difference } from '../domain/drift.ts'
+import type { UserSnapshot } from '../domain/user.ts'
+import { type Context, createApi, type Database, EXIT_DONE, EXIT_FAILED, withDatabase } from './context.ts'
+import { columns } from './output.ts'
+
+/** The row beside Clerk's answer, the sessions and the last events. Exit code 1 when they differ. */
+export async function runUser(context: Context, id: string): Promise<number> {
+  return withDatabase(context, async ({ pool }) => {
+    const history = await findUserHistory(pool, id)
+    const clerk = context.config.CLERK_SECRET_KEY ? await ask(context, id) : undefined
+    const [compared] = clerk ? await compareUsers(pool, [clerk]) : []
+    const verdict = describeVerdict(context, history, compared?.difference)
+    context.output.result(
+      { id, verdict, difference: compared?.difference ?? null, here: history, clerk: clerk ?? null },
+      [
+        `${id}: ${verdict}`,
+        '',
+        ...columns(sideBySide(history.row, clerk)),
+        '',
+        'Sessions:',
+        ...columns(history.sessions.map((session) => pick(session, ['id', 'status', 'clerk_updated_at']))),
+        '',
+        'Events:',
+        ...columns(history.events.map((event) => pick(event, ['received_at', 'type', 'outcome', 'id', 'error']))),
+      ],
+    )
+    const isGone = context.config.CLERK_SECRET_KEY !== undefined && clerk === undefined && isLiving(history)
+    const isDrifting = isGone || ['missing', 'stale', 'different', 'newer'].includes(`${compared?.difference}`)
+    return isDrifting || (!history.row && !clerk) ? EXIT_FAILED : EXIT_DONE
+  })
+}
+
+/** Brings one user's row up to date with Clerk. */
+export async function runSync(context: Context, id: string): Promise<number> {
+  return withDatabase(context, async (database) => {
+    const clerk = await ask(context, id)
+    const change = clerk
+      ? { user: clerk }
+      : { user: { kind: 'deletion' as const, id, deletedAt: Date.now(), source: 'clerk_api' as const } }
+    // Nothing is written of a user whom neither side knows.
+    const isKnown = clerk !== undefined || isLiving(await findUserHistory(database.pool, id))
+    const outcome = isKnown ? await write(database, change) : 'unknown to Clerk and here'
+    const { row } = await findUserHistory(database.pool, id)
+    context.output.result({ id, outcome, row: row ?? null }, [`${id}: ${outcome}`, ...columns(sideBySide(row, clerk))])
+    return isKnown ? EXIT_DONE : EXIT_FAILED
+  })
+}
+
+async function write({ repository }: Database, change: Parameters<Database['repository']['apply']>[0][number]) {
+  const [result] = await repository.apply([change])
+  if (!result || 'error' in result) throw result?.error
+  if (change.user?.kind === 'deletion') return 'gone at Clerk, deleted here'
+  if (result.created) return 'created'
+  return result.outcome === 'applied' ? 'updated' : 'up to date'
+}
+
+async function ask(context: Context, id: string): Promise<UserSnapshot | undefined> {
+  const { users } = await createApi(context).findUsers([id])
+  return users[0]
+}
+
+const isLiving = ({ row }: UserHistory) => row !== undefined && row.deleted_at === null
+
+const VERDICTS: Record<Difference, string> = {
+  missing: 'at Clerk, missing here',
+  stale: 'older here than at Clerk',
+  different: 'of the same version here and at Clerk, but different',
+  newer: 'newer here than at Clerk',
+  deleted: 'deleted here, still at Clerk',
+  same: 'the same here and at Clerk',
+}
+
+function describeVerdict({ config }: Context, history: UserHistory, difference: Difference | undefined): string {
+  if (difference) return VERDICTS[difference]
+  if (!config.CLERK_SECRET_KEY) return 'not compared with Clerk (CLERK_SECRET_KEY is not set)'
+  if (!history.row) return 'unknown here and at Clerk'
+  return isLiving(history) ? 'here, gone at Clerk' : 'deleted here, gone at Clerk'
+}
+
+function sideBySide(row: Record<string, unknown> | undefined, clerk: UserSnapshot | undefined): string[][] {
+  const { email, emailVerified, firstName, lastName, username, imageUrl, publicMetadata, lastSignInAt } =
+    clerk?.profile ?? {}
+  const time = (ms: number | null | undefined) => (ms == null ? ms : new Date(ms).toISOString())
+  const atClerk: Record<string, unknown> = clerk
+    ? {
+        email,
+        email_verified: emailVerified,
+        first_name: firstName,
+        last_name: lastName,
+        username,
+        image_url: imageUrl,
+        public_metadata: publicMetadata,
+        last_sign_in_at: time(lastSignInAt),
+        banned: clerk.banned,
+        clerk_created_at: time(clerk.clerkCreatedAt),
+        clerk_updated_at: time(clerk.version.updatedAt),
+      }
+    : {}
+  const names = [...new Set([...Object.keys(atClerk), ...Object.keys(row ?? {})])]
+  return [['', 'here', 'at Clerk'], ...names.map((name) => [name, show(row?.[name]), show(atClerk[name])])]
+}
+
+const show = (value: unknown) =>
+  value === undefined ? '' : value === null ? '–' : typeof value === 'object' ? JSON.stringify(value) : String(value)
+const pick = (row: Record<string, unknown>, names: readonly string[]) => names.map((name) => show(row[name]))

@@ -1,0 +1,39 @@
+/** One process at a time for a job, of all that share a database. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { sql } from 'drizzle-orm'
+import type pg from 'pg'
+import { $, type Executor, statement } from './statement.ts'
+
+// Of the job and the schema: services beside each other in one database do not wait for each other.
+const LOCK = sql`hashtext('clerk-session-sync ' || ${$(1)}::text), hashtext(current_schema())`
+const tryLock = statement<{ locked: boolean }>('job_lock', sql`select pg_try_advisory_lock(${LOCK}) as locked`)
+
+const RETRY_MS = 100
+
+export interface JobLockOptions {
+  /** How long somebody else may take to give it up; none unless told. */
+  waitMs?: number
+}
+
+/**
+ * Runs a job on a connection of its own that holds the job's lock; closing it gives the lock up, whatever happens. Undefined
+ * when somebody else is at it.
+ */
+export async function withJobLock<T>(
+  pool: pg.Pool,
+  job: string,
+  work: (executor: Executor) => Promise<T>,
+  { waitMs = 0 }: JobLockOptions = {},
+): Promise<{ result: T } | undefined> {
+  const client = await pool.connect()
+  try {
+    const giveUpAt = performance.now() + waitMs
+    while (!(await tryLock(client, job))[0]?.locked) {
+      if (performance.now() >= giveUpAt) return undefined
+      await sleep(RETRY_MS)
+    }
+    return { result: await work(client) }
+  } finally {
+    client.release(true)
+  }
+}

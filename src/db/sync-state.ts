@@ -1,0 +1,30 @@
+/** The SQL of `sync_state`: what a job must remember beyond the process that runs it. */
+import { sql } from 'drizzle-orm'
+import type { JsonObject } from '../domain/clean.ts'
+import { syncState } from './schema.ts'
+import { $, type Executor, statement } from './statement.ts'
+
+const select = statement<{ state: JsonObject }>(
+  'sync_state_select',
+  sql`select state from ${syncState} where job = ${$(1)}`,
+)
+const upsert = statement(
+  'sync_state_upsert',
+  sql`insert into ${syncState} (job, state) values (${$(1)}, ${$(2)}::jsonb)
+  on conflict (job) do update set state = excluded.state, updated_at = now()`,
+)
+const remove = statement('sync_state_delete', sql`delete from ${syncState} where job = ${$(1)}`)
+
+/** What the job remembered last. */
+export async function findState<State>(executor: Executor, job: string): Promise<State | undefined> {
+  const [row] = await select(executor, job)
+  return row?.state as State | undefined
+}
+
+export async function saveState(executor: Executor, job: string, state: object): Promise<void> {
+  await upsert(executor, job, JSON.stringify(state))
+}
+
+export async function deleteState(executor: Executor, job: string): Promise<void> {
+  await remove(executor, job)
+}

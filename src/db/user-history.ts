@@ -1,0 +1,37 @@
+/** All that the tables know of one user, for an operator's eyes. */
+import { sql } from 'drizzle-orm'
+import { sessions, users, webhookEvents } from './schema.ts'
+import { $, type Executor, statement } from './statement.ts'
+
+export interface UserHistory {
+  /** The row, column by column; times as ISO 8601. */
+  row: Record<string, unknown> | undefined
+  sessions: Record<string, unknown>[]
+  /** The newest events of the user and of those sessions. */
+  events: Record<string, unknown>[]
+}
+
+const LAST = sql.raw('20')
+
+const selectRow = statement<{ row: Record<string, unknown> }>(
+  'user_row',
+  sql`select to_jsonb(u) as row from ${users} u where id = ${$(1)}`,
+)
+const selectSessions = statement<{ row: Record<string, unknown> }>(
+  'user_sessions',
+  sql`select to_jsonb(s) as row from ${sessions} s where user_id = ${$(1)} order by clerk_updated_at desc limit ${LAST}`,
+)
+// By object id, of which there is no index: one look at the whole ledger.
+const selectEvents = statement<{ row: Record<string, unknown> }>(
+  'user_events',
+  sql`select to_jsonb(e) - 'payload' as row from ${webhookEvents} e
+  where object_id = any(${$(1)}::text[]) order by received_at desc limit ${LAST}`,
+)
+
+/** The user's row, sessions and events, the newest first, 20 at most. Bodies of events are left out. */
+export async function findUserHistory(executor: Executor, id: string): Promise<UserHistory> {
+  const [row] = await selectRow(executor, id)
+  const theirs = (await selectSessions(executor, id)).map(({ row }) => row)
+  const events = await selectEvents(executor, [id, ...theirs.map((session) => session.id)])
+  return { row: row?.row, sessions: theirs, events: events.map(({ row }) => row) }
+}

@@ -1,0 +1,137 @@
+import { type Test, test } from 'tap'
+import { type BulkApiOptions, createBulkApi } from '../../src/clerk/bulk-api.ts'
+import { createRequestLimit } from '../../src/clerk/request-limit.ts'
+import { type Trail, walkUsers } from '../../src/clerk/walk-users.ts'
+import { type ClerkEmulatorOptions, createClerkEmulator, type Fault } from '../../src/emulator/index.ts'
+
+async function start(t: Test, options: Partial<BulkApiOptions> = {}, emulator: ClerkEmulatorOptions = {}) {
+  const clerk = await createClerkEmulator(emulator)
+  t.teardown(() => clerk.close())
+  const reasons: string[] = []
+  const api = createBulkApi({
+    secretKey: clerk.secretKey,
+    apiUrl: clerk.apiUrl,
+    firstPauseMs: 1,
+    onRetry: (reason) => {
+      reasons.push(reason)
+      clerk.faults.api = undefined
+    },
+    ...options,
+  })
+  return { clerk, api, reasons }
+}
+
+test('every fault is tried again, and the answer comes in the end', async (t) => {
+  const { clerk, api, reasons } = await start(t, { deadlineMs: 300 })
+  clerk.createUser()
+  const json = { 'content-type': 'application/json' }
+  const faults: [Fault, string][] = [
+    ['error', 'status 500'],
+    [{ status: 408 }, 'status 408'],
+    ['reset', 'no connection'],
+    ['hang', 'no answer in 300 ms'],
+    ['drip', 'no answer in 300 ms'],
+    ['html', 'an answer that is no JSON'],
+    ['empty', 'an answer that is no JSON'],
+    [{ status: 200, headers: json, body: '{}' }, 'an unexpected body'],
+    [{ status: 200, headers: json, body: 'null' }, 'an unexpected body'],
+  ]
+  for (const [fault, reason] of faults) {
+    clerk.faults.api = fault
+    t.equal(await api.countUsers(), 1)
+    t.equal(reasons.pop(), reason)
+  }
+  clerk.faults.api = { status: 200, headers: json, body: '{}' }
+  t.equal((await api.listUsers(undefined))?.users.length, 1)
+  clerk.faults.jwks = { status: 200, headers: json, body: '{}' }
+  const impatient = createBulkApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, maxAttempts: 2, firstPauseMs: 1 })
+  await t.rejects(impatient.findKeyIds(), { name: 'ClerkUnavailable', message: /an unexpected body, 2 times/ })
+  clerk.faults.api = { status: 403 }
+  await t.rejects(api.isAbsent('user_1'), { name: 'ClerkRefusal', message: /403 .*may not do this/ })
+  await t.rejects(api.listUsers('user_1'), { name: 'ClerkRefusal', message: /403/ })
+})
+
+test('Retry-After is waited in full, in seconds, as a date, or unsaid', async (t) => {
+  const { clerk, api } = await start(t)
+  for (const [header, leastMs] of [
+    [{ 'retry-after': '1' }, 1_000],
+    [{ 'retry-after': new Date(Date.now() + 3_000).toUTCString() }, 500],
+    [{ 'retry-after': 'soon' }, 1_000],
+    [{}, 1_000],
+  ] as [Record<string, string>, number][]) {
+    clerk.faults.api = { status: 429, headers: header }
+    const startedAt = performance.now()
+    await api.countUsers()
+    t.ok(performance.now() - startedAt >= leastMs, JSON.stringify(header))
+  }
+  t.equal(api.counts.rateLimited, 4)
+})
+
+test('a signal ends a request, a pause and a wait for a place', async (t) => {
+  const stop = new AbortController()
+  const { clerk, api } = await start(t, { signal: stop.signal })
+  clerk.faults.api = 'hang'
+  const asked = api.countUsers()
+  setTimeout(() => stop.abort(new Error('stop')), 50)
+  await t.rejects(asked, /stop/)
+  await t.rejects(api.countUsers(), /stop/)
+  const limit = createRequestLimit({ requests: 1, windowMs: 60_000 })
+  await limit.run(async () => 1)
+  await t.rejects(limit.run(async () => 2, AbortSignal.timeout(20)))
+})
+
+test('no window holds more requests than the limit, however they are timed', async (t) => {
+  const windowMs = 200
+  const limit = createRequestLimit({ requests: 5, windowMs })
+  const begun: number[] = []
+  await Promise.all(
+    Array.from({ length: 23 }, () =>
+      limit.run(async () => {
+        begun.push(performance.now())
+        await new Promise((done) => setTimeout(done, Math.random() * 30))
+      }),
+    ),
+  )
+  t.equal(begun.length, 23)
+  for (const [at, time] of begun.entries()) {
+    t.ok(begun.filter((other) => other > time - windowMs && other <= time).length <= 5, `request ${at}`)
+  }
+})
+
+async function walk(walked: ReturnType<typeof walkUsers>) {
+  const ids: string[] = []
+  let trail: Trail = []
+  for await (const step of walked) {
+    ids.push(...step.ids)
+    trail = step.trail
+  }
+  return { ids, trail }
+}
+
+test('a walk goes on behind its place, also when the users there are gone', async (t) => {
+  const { clerk, api } = await start(t, {}, { deletedCursor: 'reject' })
+  clerk.seedUsers(1_203)
+  const all = [...clerk.users()].map(({ id }) => id)
+  const whole = await walk(walkUsers(api))
+  t.strictSame(whole.ids, all)
+  t.ok(whole.trail.length <= 24)
+  clerk.createUser()
+  t.equal((await walk(walkUsers(api, whole.trail))).ids.length, 1, 'on from its end')
+  for (const id of all.slice(-3)) clerk.deleteUser(id)
+  const { ids } = await walk(walkUsers(api, whole.trail))
+  t.ok(ids.length <= 2, 'from the last that is left')
+  t.equal((await walk(walkUsers(api, ['user_nobody']))).ids.length, 1_201, 'from the beginning where none is left')
+  await t.rejects(walk(walkUsers({ listUsers: async () => api.listUsers(undefined) })), /same page again and again/)
+})
+
+test('keys, latest users, and whether a user is there', async (t) => {
+  const { clerk, api } = await start(t)
+  const createdAt = Date.now() - 60_000
+  const [ada, bob] = [clerk.createUser({ createdAt }), clerk.createUser({ createdAt })]
+  clerk.updateUser(ada.id, { firstName: 'Ada' })
+  t.strictSame((await api.findLatestUsers()).ids, [ada.id, bob.id])
+  t.equal((await api.findKeyIds()).length, 1)
+  t.strictSame([await api.isAbsent(ada.id), await api.isAbsent('user_x')], [false, true])
+  const nowhere = createBulkApi({ secretKey: 'sk_live_x', signal: AbortSignal.abort(new Error('stop')) })
+  await t.rejects(nowhere.countUsers(), /stop/)
+})

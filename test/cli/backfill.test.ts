@@ -1,0 +1,235 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import { type Test, test } from 'tap'
+import { snapshotFromApi } from '../../src/domain/change.ts'
+import type { ClerkEmulator, Fault } from '../../src/emulator/index.ts'
+import { startCommandLine } from '../helpers/command-line.ts'
+import type { TestDatabase } from '../helpers/database.ts'
+import { startService } from '../helpers/service.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
+
+/** Every row is what Clerk says, and nobody is too many or too few. */
+async function assertEqual(t: Test, clerk: ClerkEmulator, database: TestDatabase): Promise<void> {
+  const rows = await database.query(
+    `select id, email, last_name, public_metadata, (extract(epoch from clerk_updated_at) * 1000)::float8 as version
+     from users where deleted_at is null`,
+  )
+  const here = new Map(rows.map(({ id, ...row }) => [id, row]))
+  let different = 0
+  let users = 0
+  for (const user of clerk.users()) {
+    const { profile, version } = snapshotFromApi(user)
+    users += 1
+    const expected = [profile.email, profile.lastName, JSON.stringify(profile.publicMetadata), version.updatedAt]
+    const row = here.get(user.id)
+    const found = row && [row.email, row.last_name, JSON.stringify(row.public_metadata), row.version]
+    if (JSON.stringify(found) !== JSON.stringify(expected)) {
+      different += 1
+      if (different <= 3) t.strictSame(found, expected, user.id)
+    }
+  }
+  t.equal(different, 0, 'every row is what Clerk says')
+  t.equal(rows.length, users, 'as many rows as users')
+}
+
+const LIVE = 'sk_live_abcdefghijklmnopqrstuvwxyz0123456789'
+
+test('50,000 users, with faults, limits, a kill in the middle, and changes under way', async (t) => {
+  const { clerk, database } = await startService(t, {
+    clerk: { secretKey: LIVE, rateLimit: { requests: 30, windowMs: 1_000 }, deletedCursor: 'reject' },
+  })
+  clerk.seedUsers(50_000)
+  const { start, run } = await startCommandLine(
+    t,
+    {},
+    {
+      DATABASE_URL: database.url,
+      CLERK_ISSUER: clerk.issuer,
+      CLERK_API_URL: clerk.apiUrl,
+      CLERK_SECRET_KEY: clerk.secretKey,
+    },
+  )
+  const rows = async () => (await database.query<{ n: number }>('select count(*)::int as n from users'))[0]?.n ?? 0
+
+  const seed = (number: number) => `user_2Seed${String(number).padStart(22, '0')}`
+  // Faults for a while, updates, deletions, sign-ups, their webhooks delivered.
+  let isOver = false
+  const weather = (async () => {
+    for (let n = 0; !isOver; n += 1) {
+      const fault = ([undefined, 'error', undefined, 'reset', undefined, 'html', undefined, { delayMs: 50 }] as const)[
+        n % 8
+      ]
+      clerk.faults.api = n < 300 ? fault : undefined
+      if (n < 90) {
+        // The last of each page: the cursor of whoever has just read it.
+        clerk.deleteUser(seed(n * 500 + 499))
+        clerk.updateUser(seed(n * 500 + 250), { lastName: `Changed ${n}` })
+        clerk.createUser({ email: `new-${n}@example.com` })
+      }
+      await sleep(20)
+    }
+    clerk.faults.api = undefined
+  })()
+
+  const killed = start('backfill')
+  await waitUntil('a few thousand rows', async () => (await rows()) > 8_000)
+  killed.child.kill('SIGKILL')
+  t.equal(await killed.exit, 'SIGKILL')
+  const [place] = await database.query(`select state from sync_state where job = 'backfill'`)
+  const before = place?.state.users
+  t.ok(before >= 5_000, `its place is kept: ${before}`)
+
+  const stopped = start('backfill', '--json')
+  await waitUntil('some more', async () => (await rows()) > 20_000)
+  stopped.child.kill('SIGINT')
+  t.equal(await stopped.exit, 130, stopped.output())
+  const partial = JSON.parse(stopped.stdout())
+  t.match(partial, { isComplete: false, resumedAfter: before, refused: 0 })
+  t.match(stopped.output(), /stopping when what is under way is done/)
+
+  const requestsBefore = clerk.stats.apiRequestsByPath['GET /v1/users'] ?? 0
+  const last = await run('backfill', '--json')
+  isOver = true
+  await weather
+  t.equal(last.code, 0, last.output)
+  t.match(last.json, { isComplete: true, resumedAfter: before + partial.users, refused: 0 })
+  const left = 50_200 - last.json.resumedAfter
+  t.ok(last.json.users <= left, `it did not start over: ${last.json.users} of ${left}`)
+  t.ok((clerk.stats.apiRequestsByPath['GET /v1/users'] ?? 0) > requestsBefore)
+
+  await clerk.webhooks.idle()
+  await assertEqual(t, clerk, database)
+  t.strictSame(await database.query(`select * from sync_state where job = 'backfill'`), [], 'the next one begins anew')
+  t.equal((await database.query('select 1 from users where deleted_at is not null')).length > 0, true)
+})
+
+test('the limit of a development instance is kept, and Retry-After honoured', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t, { rateLimit: { requests: 100, windowMs: 10_000 } })
+  clerk.seedUsers(20_000)
+  // A limit that the client does not know of.
+  clerk.faults.api = { status: 429, headers: { 'retry-after': '1' } }
+  const mended = waitUntil('the first request', async () => clerk.stats.apiRequests > 0).then(() => {
+    clerk.faults.api = undefined
+  })
+  const { code, json, output } = await run('backfill', '--json')
+  await mended
+  t.equal(code, 0, output)
+  t.equal(clerk.stats.rateLimited, 0)
+  t.ok(clerk.stats.maxRequestsInWindow <= 100, `${clerk.stats.maxRequestsInWindow} in a window`)
+  t.match(output, /Clerk: status 429, trying again in 1000 ms/)
+  t.match(json, { created: 20_000, users: 20_000, rateLimited: Number })
+  await assertEqual(t, clerk, database)
+})
+
+test('a dry run writes nothing, and says what a backfill would do', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t)
+  clerk.seedUsers(3)
+  t.match((await run('backfill', '--dry-run', '--json')).json, { isDryRun: true, users: 3, wouldCreate: 3 })
+  t.strictSame(await database.query('select id from users'), [])
+  t.equal((await run('backfill')).code, 0)
+  clerk.createUser()
+  clerk.updateUser([...clerk.users()][0]?.id ?? '', { firstName: 'Ada' })
+  const { code, output } = await run('backfill', '--dry-run')
+  t.equal(code, 0)
+  t.match(output, /Of 4 users a backfill would create 1 and update 1; 2 are here already/)
+  const again = await run('backfill')
+  t.match(again.output, /4 users in .*: 1 created, 1 updated, 2 unchanged, 0 refused/)
+})
+
+test('--restart begins anew, a place that Clerk does not know any more too', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t)
+  clerk.seedUsers(600)
+  const ids = [...clerk.users()].map(({ id }) => id)
+  const setPlace = (trail: string[]) =>
+    database.query(`insert into sync_state (job, state) values ('backfill', $1)`, [
+      { trail, users: 500, startedAt: new Date().toISOString() },
+    ])
+  await setPlace([ids[499] as string])
+  const resumed = await run('backfill')
+  t.match(resumed.output, /Going on after 500 users, begun .*; --restart begins anew/)
+  t.match(resumed.output, /100 users in .*\n500 had been done before/)
+  await setPlace(['user_nobody'])
+  t.match((await run('backfill', '--json')).json, { users: 600, created: 500 })
+  await setPlace([ids[499] as string])
+  t.match((await run('backfill', '--restart', '--json')).json, { users: 600, unchanged: 600 })
+})
+
+test('users that cannot be read or stored are named, and the others come all the same', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t)
+  const [ada, bob, eve] = ['ada', 'bob', 'eve'].map((name) => clerk.createUser({ email: `${name}@example.com` }).id)
+  clerk.updateUser(bob as string, { publicMetadata: [] as never })
+  await database.query(`alter table users add constraint no_eve check (email <> 'eve@example.com')`)
+  const { code, output, json } = await run('backfill', '--json')
+  t.equal(code, 1)
+  t.match(json, { isComplete: true, created: 1, refused: 2 })
+  t.match(output, `${bob} could not be stored: an unexpected body`)
+  t.match(output, `${eve} could not be stored: `)
+  t.strictSame(await database.query('select id from users'), [{ id: ada }])
+})
+
+test('one backfill at a time', async (t) => {
+  const { clerk, database, start, run } = await startCommandLine(t)
+  clerk.seedUsers(1)
+  clerk.faults.api = { delayMs: 20_000 }
+  const first = start('backfill')
+  const isLocked = async () => (await database.query(`select 1 from pg_locks where locktype = 'advisory'`)).length > 0
+  await waitUntil('the lock', isLocked)
+  const second = await run('backfill')
+  t.equal(second.code, 1)
+  t.match(second.output, /Another backfill is under way on this database/)
+  first.child.kill('SIGINT')
+  t.equal(await first.exit, 130)
+})
+
+test('trouble that stays is said in one line, with what to do', async (t) => {
+  const { clerk, run, env } = await startCommandLine(t)
+  const wrongKey = await startCommandLine(t, {}, { ...env, CLERK_SECRET_KEY: 'sk_test_wrong' })
+  const refused = await wrongKey.run('backfill')
+  t.equal(refused.code, 1)
+  t.match(
+    refused.output,
+    /^clerk-session-sync: Clerk's Backend API answered 401 to GET .*: CLERK_SECRET_KEY is not valid/,
+  )
+  const nowhere = await startCommandLine(t, {}, { DATABASE_URL: 'postgres://u:p@127.0.0.1:1/d' })
+  const unreachable = await nowhere.run('backfill')
+  t.equal(unreachable.code, 1)
+  t.match(unreachable.output, /^clerk-session-sync: connect ECONNREFUSED 127.0.0.1:1\n$/)
+  const unset = await startCommandLine(t, {}, { CLERK_SECRET_KEY: '' })
+  t.match((await unset.run('backfill')).output, /CLERK_SECRET_KEY is missing/)
+  clerk.faults.api = 'error'
+  t.equal((await run('backfill', '--nonsense')).code, 2)
+})
+
+test('a dry run may be interrupted, and a second Ctrl-C ends at once', async (t) => {
+  const { clerk, start, database } = await startCommandLine(t)
+  clerk.seedUsers(1_000)
+  // While the count is under way, what the first page will meet is set.
+  const dryRun = async (next: Fault) => {
+    clerk.faults.api = { delayMs: 1_000 }
+    const asked = clerk.stats.apiRequests
+    const running = start('backfill', '--dry-run')
+    await waitUntil('the count', async () => clerk.stats.apiRequests > asked)
+    clerk.faults.api = next
+    await waitUntil('the page', async () => clerk.stats.apiRequests > asked + 1)
+    return running
+  }
+  const interrupted = await dryRun('hang')
+  interrupted.child.kill('SIGINT')
+  t.equal(await interrupted.exit, 130)
+  const refused = await dryRun({ status: 403 })
+  t.equal(await refused.exit, 1)
+  t.match(refused.output(), /403 to GET .v1.users: CLERK_SECRET_KEY may not do this/)
+
+  clerk.faults.api = undefined
+  const client = new pg.Client(database.url)
+  await client.connect()
+  await client.query('begin; lock table users')
+  const blocked = start('backfill')
+  const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+  await waitUntil('the wait for the table', async () => (await database.query(waits)).length > 0)
+  blocked.child.kill('SIGINT')
+  await blocked.until(/once more to stop at once/)
+  blocked.child.kill('SIGINT')
+  t.equal(await blocked.exit, 130)
+  await client.end()
+})

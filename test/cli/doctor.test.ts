@@ -1,0 +1,238 @@
+import { readFileSync } from 'node:fs'
+import { test } from 'tap'
+import { startCommandLine } from '../helpers/command-line.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { startService } from '../helpers/service.ts'
+import { createSigner } from '../helpers/signer.ts'
+
+interface Check {
+  name: string
+  status: string
+  detail: string
+  remedy?: string
+}
+
+const byName = (checks: Check[]) => Object.fromEntries(checks.map(({ name, ...check }) => [name, check]))
+
+/** The doctor beside a running service. */
+async function start(t: Parameters<typeof startService>[0], more: Record<string, string> = {}) {
+  const service = await startService(t)
+  const commandLine = await startCommandLine(
+    t,
+    {},
+    {
+      DATABASE_URL: service.database.url,
+      CLERK_ISSUER: service.clerk.issuer,
+      CLERK_API_URL: service.clerk.apiUrl,
+      CLERK_SECRET_KEY: service.clerk.secretKey,
+      CLERK_WEBHOOK_SIGNING_SECRET: service.clerk.webhookSecret,
+      CLERK_AUTHORIZED_PARTIES: 'http://localhost:5173',
+      ...more,
+    },
+  )
+  const examine = async (...args: string[]) => {
+    const { code, json } = await commandLine.run('doctor', '--url', `${service.url}/`, '--json', ...args)
+    return { code, checks: byName(json.checks), failed: json.failed }
+  }
+  return { ...service, ...commandLine, clerk: service.clerk, database: service.database, examine }
+}
+
+test('all is well, and then it is not', async (t) => {
+  const { clerk, database, run, url, examine } = await start(t)
+  clerk.createUser()
+  await clerk.webhooks.idle()
+  const well = await run('doctor', '--url', url)
+  t.equal(well.code, 0, well.output)
+  t.match(well.output, /All is well/)
+  for (const name of ['settings', 'secret key', 'signing secret', 'authorized parties', 'database', 'migrations']) {
+    t.match(well.output, new RegExp(`^pass +${name} `, 'm'))
+  }
+  t.match(well.output, /^pass +webhook delivery +signed here, taken there/m)
+  t.notMatch(well.output, clerk.secretKey)
+  t.notMatch(well.output, clerk.webhookSecret.slice(6))
+
+  clerk.webhooks.enabled = false
+  clerk.createUser()
+  await database.query(`update webhook_events set received_at = now() - interval '2 days' where type like 'user.%'`)
+  await database.query(`insert into webhook_events (id, type, outcome, received_at)
+    values ('msg_f', 'user.updated', 'failed', now() - interval '3 days')`)
+  const ill = await examine()
+  t.equal(ill.code, 0, 'warnings only')
+  t.match(ill.checks, {
+    drift: { status: 'warn', detail: '1 of the 2 users that changed last at Clerk', remedy: /reconcile/ },
+    'last webhook': { status: 'warn', detail: '48 hours ago' },
+    'failed events': { status: 'warn', remedy: /replay/ },
+    service: { status: 'warn', detail: /degraded .*failed events wait/ },
+  })
+})
+
+test('each thing that is wrong has a line with its remedy', async (t) => {
+  const other = await startCommandLine(t)
+  const { examine, clerk, database } = await start(t, {
+    CLERK_SECRET_KEY: other.clerk.secretKey,
+    CLERK_API_URL: other.clerk.apiUrl,
+    CLERK_WEBHOOK_SIGNING_SECRET: `whsec_${Buffer.from('another secret').toString('base64')}`,
+    CLERK_AUTHORIZED_PARTIES: '',
+  })
+  const mixed = await examine()
+  t.equal(mixed.code, 1)
+  t.match(mixed.checks, {
+    'Backend API': { status: 'fail', detail: /not the issuer's/ },
+    'webhook delivery': { status: 'fail', detail: /400 WEBHOOK_SIGNATURE_INVALID/, remedy: /another CLERK_WEBHOOK/ },
+    'last webhook': { status: 'warn', detail: 'none has ever come' },
+    'authorized parties': { status: 'warn' },
+    'keys (JWKS)': { status: 'pass' },
+  })
+
+  clerk.faults.jwks = {
+    status: 200,
+    headers: { 'content-type': 'application/json', date: 'Fri, 02 Jan 2026 03:04:05 GMT' },
+    body: '{}',
+  }
+  other.clerk.faults.api = 'error'
+  await database.query('drop table sync_state; delete from clerk_session_sync_migrations where id = 3')
+  const worse = await examine()
+  t.match(worse.checks, {
+    migrations: { status: 'fail', detail: /not applied: 0002_/, remedy: /migrate/ },
+    'keys (JWKS)': { status: 'fail', detail: /^none at/ },
+    clock: { status: 'fail', detail: /ours minus Clerk's is \d+ s/ },
+    'Backend API': { status: 'fail', detail: /status 500/ },
+  })
+  const wrongKey = await start(t, { CLERK_SECRET_KEY: 'sk_test_wrong' })
+  t.match((await wrongKey.examine()).checks['Backend API'], {
+    status: 'fail',
+    detail: /401/,
+    remedy: /copy CLERK_SECRET_KEY/,
+  })
+  clerk.faults.jwks = 'error'
+  const worst = await examine('--url', 'http://127.0.0.1:1')
+  t.match(worst.checks, {
+    'keys (JWKS)': { status: 'fail', detail: /status 500/ },
+    service: { status: 'fail', detail: /^http:\/\/127.0.0.1:1: /, remedy: /--url/ },
+  })
+})
+
+test('settings and databases that are no good', async (t) => {
+  const broken = await startCommandLine(t, {}, { PORT: 'x', CLERK_ISSUER: '' })
+  const settings = await broken.run('doctor', '--json')
+  t.equal(settings.code, 1)
+  t.match(settings.json.checks, [
+    { name: 'settings', status: 'fail', detail: /^PORT is wrong/ },
+    { name: 'settings', status: 'fail', detail: /^CLERK_ISSUER is missing/ },
+  ])
+  const empty = await createDatabase(t, { isEmpty: true })
+  const unmigrated = await startCommandLine(
+    t,
+    {},
+    {
+      DATABASE_URL: empty.url,
+      CLERK_SECRET_KEY: '',
+      CLERK_WEBHOOK_SIGNING_SECRET: '',
+      HOST: '0.0.0.0',
+      PORT: '1',
+    },
+  )
+  const { json } = await unmigrated.run('doctor', '--json')
+  t.match(byName(json.checks), {
+    migrations: { status: 'fail' },
+    'secret key': { status: 'warn', detail: /not set/ },
+    'signing secret': { status: 'warn' },
+    service: { status: 'fail', detail: /^http:\/\/127.0.0.1:1:/ },
+  })
+  const away = await startCommandLine(t, {}, { DATABASE_URL: 'postgres://u:p@127.0.0.1:1/d' })
+  t.match(byName((await away.run('doctor', '--json')).json.checks).database, { status: 'fail', detail: /ECONNREFUSED/ })
+})
+
+test('a token is explained claim by claim, and never shown', async (t) => {
+  const { clerk, run, database } = await start(t)
+  const ada = clerk.createUser()
+  const session = clerk.signIn(ada.id)
+  await clerk.webhooks.idle()
+  const explain = async (token: string) => {
+    const { code, json, output } = await run('doctor', '--json', '--token', token)
+    t.notMatch(output, token.split('.')[2] ?? token)
+    return { code, checks: byName(json.checks) }
+  }
+  const good = await explain(clerk.sessionToken(session.id))
+  t.equal(good.code, 0)
+  t.match(good.checks, {
+    'header alg': { status: 'pass', detail: '"RS256"' },
+    signature: { status: 'pass' },
+    'claim iss': { status: 'pass', detail: JSON.stringify(clerk.issuer) },
+    'claim azp': { status: 'pass' },
+    'claim sub': { status: 'pass', detail: `"${ada.id}"` },
+    user: { status: 'pass' },
+    session: { status: 'pass', detail: 'active' },
+  })
+
+  const signer = createSigner()
+  const now = Math.floor(Date.now() / 1_000)
+  const bad = await explain(
+    signer.sign(
+      { alg: 'HS256', typ: 'JWT', kid: signer.kid, cat: 'cl_B7d4PD222AAA' },
+      {
+        iss: 'https://evil.example',
+        azp: 'https://evil.example',
+        sub: 'client_1',
+        exp: now - 100,
+        nbf: now + 100,
+        sts: 'pending',
+      },
+    ),
+  )
+  t.equal(bad.code, 1)
+  t.match(bad.checks, {
+    'header alg': { status: 'fail', detail: /"HS256": its header has a wrong alg/ },
+    'header cat': { status: 'fail', detail: /JWT template/ },
+    'header kid': { status: 'fail', detail: 'none of the keys of the issuer' },
+    'claim iss': { status: 'fail', detail: /wrong iss/ },
+    'claim azp': { status: 'fail', detail: /wrong azp/ },
+    'claim sub': { status: 'fail', detail: /wrong sub/ },
+    expired: { status: 'fail', detail: /TOKEN_EXPIRED/ },
+    'not yet valid': { status: 'fail' },
+    'claim sts': { status: 'fail', detail: /SESSION_PENDING/ },
+  })
+  t.match((await explain('no token')).checks, { token: { status: 'fail' } })
+  const { checks: forged } = await explain(clerk.sessionToken(session.id).replace(/\.[^.]+$/, `.${'A'.repeat(342)}`))
+  t.match(forged, { signature: { status: 'fail', detail: /not made with the key/ } })
+  t.match((await explain(signer.sign({}, { exp: now }))).checks, {
+    'header alg': { status: 'fail', detail: 'missing: missing' },
+    'claim iss': { status: 'fail', detail: /^missing: / },
+    'claim sub': { status: 'fail' },
+  })
+
+  clerk.endSession(session.id)
+  await clerk.webhooks.idle()
+  t.match((await explain(clerk.sessionToken(session.id))).checks.session, { status: 'fail', detail: /SESSION_REVOKED/ })
+  for (const [change, detail] of [
+    ['banned = true', /USER_BANNED/],
+    ['deleted_at = now()', /USER_DELETED/],
+  ] as const) {
+    await database.query(`update users set ${change}`)
+    t.match((await explain(clerk.sessionToken(session.id))).checks.user, { status: 'fail', detail })
+  }
+  await database.query('delete from users; delete from sessions')
+  t.match((await explain(clerk.sessionToken(session.id))).checks, {
+    user: { status: 'warn', detail: 'has no row yet' },
+    session: { detail: /not heard of/ },
+  })
+  clerk.faults.jwks = 'reset'
+  t.match((await explain(clerk.sessionToken(session.id))).checks.signature, { status: 'warn', detail: /not checked/ })
+})
+
+test('a token is checked with a fixed key, and without a database', async (t) => {
+  const { clerk, env } = await start(t)
+  const token = clerk.sessionToken(clerk.signIn(clerk.createUser().id).id)
+  const file = `${t.testdir({ token })}/token`
+  const fixed = await startCommandLine(
+    t,
+    {},
+    { ...env, CLERK_JWT_KEY: clerk.jwtKey, DATABASE_URL: 'postgres://u:p@127.0.0.1:1/d' },
+  )
+  const { code, json } = await fixed.run('doctor', '--json', '--token', readFileSync(file, 'utf8'))
+  t.equal(code, 0)
+  t.match(byName(json.checks), { signature: { status: 'pass' } })
+  t.notOk('user' in byName(json.checks))
+  const empty = await fixed.run('doctor', '--json', '--token', '-')
+  t.match(byName(empty.json.checks), { token: { status: 'fail' } }, 'nothing came by stdin')
+})

@@ -1,0 +1,98 @@
+import { type Test, test } from 'tap'
+import { startCommandLine } from '../helpers/command-line.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { readFixture } from '../helpers/fixture.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
+
+const fail = (
+  database: { query(sql: string, values: unknown[]): Promise<unknown> },
+  id: string,
+  payload: string,
+  days = 0,
+) =>
+  database.query(
+    `insert into webhook_events (id, type, object_id, outcome, error, payload, event_at, received_at)
+     values ($1, 'user.updated', 'user_1', 'failed', 'was refused', $2, now(), now() - make_interval(days => $3))`,
+    [id, payload, days],
+  )
+
+async function startWithFailures(t: Test) {
+  const commandLine = await startCommandLine(t)
+  const event = readFixture('user.updated')
+  await fail(commandLine.database, 'msg_1', JSON.stringify(event), 2)
+  await fail(commandLine.database, 'msg_2', 'no JSON')
+  return { ...commandLine, event }
+}
+
+test('replay lists what failed, and applies it', async (t) => {
+  const { database, run, event } = await startWithFailures(t)
+  const list = await run('replay', '--list')
+  t.equal(list.code, 0)
+  t.match(list.output, /msg_1 +user.updated +user_1 +was refused\n.*msg_2 .*\n2 failed events/)
+  t.notMatch(JSON.stringify((await run('replay', '--list', '--json')).json), /no JSON/, 'bodies are personal')
+  const since = new Date(Date.now() - 86_400_000).toISOString()
+  t.match((await run('replay', '--list', '--since', since, '--json')).json.events, [{ id: 'msg_2' }])
+  t.strictSame((await run('replay', '--list', '--type', 'user.created', '--json')).json.events, [])
+
+  const one = await run('replay', '--id', 'msg_1', 'msg_9', '--json')
+  t.equal(one.code, 0, one.output)
+  t.match(one.json, { replayed: 1, failed: 0, results: [{ id: 'msg_1', outcome: 'applied' }] })
+  t.match(await database.query('select id from users'), [{ id: event.data.id }])
+  const rest = await run('replay')
+  t.equal(rest.code, 1)
+  t.match(rest.output, /msg_2 .* failed +the body is not JSON\n1 events replayed, 1 failed again/)
+  await database.query(`update webhook_events set object_id = null, error = null where id = 'msg_2'`)
+  t.match((await run('replay', '--list')).output, /msg_2 +\S+ +– +–\n/)
+  t.equal((await run('replay', '--since', 'yesterdayish')).code, 2)
+})
+
+test('Ctrl-C ends a replay between two events', async (t) => {
+  const { database, start } = await startWithFailures(t)
+  const blocker = `begin; select 1 from webhook_events where id = 'msg_1' for update`
+  const { default: pg } = await import('pg')
+  const client = new pg.Client(database.url)
+  await client.connect()
+  await client.query(blocker)
+  const running = start('replay', '--json')
+  const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+  await waitUntil('the wait for the row', async () => (await database.query(waits)).length > 0)
+  running.child.kill('SIGTERM')
+  await running.until(/stopping when what is under way is done/)
+  await client.query('rollback')
+  await client.end()
+  t.equal(await running.exit, 130)
+  t.match(JSON.parse(running.stdout()), { isComplete: false, replayed: 1 })
+})
+
+test('prune deletes old events and sessions that are over, and nothing else', async (t) => {
+  const { database, run } = await startWithFailures(t)
+  await database.query(`insert into sessions (id, user_id, status, clerk_updated_at, updated_at)
+    select s || n, 'user_1', s, now(), now() - interval '40 days'
+    from generate_series(1, 1500) n, unnest(array['ended', 'active']) s`)
+  await database.query(`update sessions set updated_at = now() - interval '3 days' where id = 'ended1'`)
+  const { code, output } = await run('prune')
+  t.equal(code, 0)
+  t.match(output, /0 events older than 30 days and 1,499 sessions that are over were deleted/)
+  t.match((await run('prune', '--days', '1', '--json')).json, { events: 1, sessions: 0 })
+  t.match(await database.query('select status, count(*)::int from sessions group by 1 order by 1'), [
+    { status: 'active', count: 1500 },
+    { status: 'ended', count: 1 },
+  ])
+  t.equal((await run('prune', '--days', 'many')).code, 2)
+})
+
+test('migrate --status says what is applied, and changes nothing', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  const { run } = await startCommandLine(t, {}, { DATABASE_URL: database.url })
+  const before = await run('migrate', '--status')
+  t.equal(before.code, 1)
+  t.match(before.output, /PENDING {2}0000_init\n/)
+  t.strictSame(await database.query(`select to_regclass('users') as users`), [{ users: null }])
+  const replay = await run('replay')
+  t.equal(replay.code, 1)
+  t.match(replay.output, 'clerk-session-sync: the database is not migrated: run clerk-session-sync migrate')
+  t.match((await run('migrate', '--json')).json, { isUpToDate: true })
+  const after = await run('migrate', '--status')
+  t.equal(after.code, 0)
+  t.match(after.output, /applied {2}0000_init\n/)
+})

@@ -1,0 +1,99 @@
+import { createServer } from 'node:http'
+import { test } from 'tap'
+import { checkCrowd } from '../../src/cli/doctor/database.ts'
+import { checkService } from '../../src/cli/doctor/service.ts'
+import { checkSettings } from '../../src/cli/doctor/settings.ts'
+import { explainFailure } from '../../src/cli/failure.ts'
+import { bar, createOutput, duration } from '../../src/cli/output.ts'
+import type { Config } from '../../src/config.ts'
+import { explainSilence } from '../../src/domain/silence.ts'
+
+function record({ isTTY = false, columns = 0, isJson = false, intervalMs = 60_000 } = {}) {
+  const written = { stdout: '', stderr: '' }
+  const to = (name: 'stdout' | 'stderr') => (text: string | Uint8Array) => {
+    written[name] += text
+    return true
+  }
+  const output = createOutput({
+    isJson,
+    stdout: { write: to('stdout') },
+    stderr: { write: to('stderr'), isTTY, columns },
+    intervalMs,
+  })
+  return { written, output }
+}
+
+test('on a terminal progress is one line that changes, and makes room for others', async (t) => {
+  const { written, output } = record({ isTTY: true, columns: 10 })
+  output.progress('one')
+  output.progress('two is too long')
+  output.note('note')
+  output.progress('three')
+  output.result({}, ['done'])
+  t.equal(written.stderr, '\r\x1b[2Kone\r\x1b[2Ktwo is to\r\x1b[2Knote\n\r\x1b[2Kthree\r\x1b[2K')
+  t.equal(written.stdout, 'done\n')
+  const wide = record({ isTTY: true })
+  wide.output.progress('x'.repeat(100))
+  t.equal(wide.written.stderr.length, '\r\x1b[2K'.length + 79)
+})
+
+test('elsewhere it is a line now and then, and the result alone goes to stdout', async (t) => {
+  const { written, output } = record({ isJson: true })
+  output.progress('one')
+  output.progress('two')
+  output.result({ a: 1 }, ['text'])
+  t.same(written, { stdout: '{\n  "a": 1\n}\n', stderr: 'one\n' })
+})
+
+test('numbers as people read them', async (t) => {
+  t.equal(bar(1_000, 4_000), '█████░░░░░░░░░░░░░░░ 25 %  1,000 of 4,000')
+  t.equal(bar(0, 0), '░░░░░░░░░░░░░░░░░░░░ 0 %  0 of 0')
+  t.strictSame([0.2, 61, 3_725].map(duration), ['1 s', '1 min 1 s', '1 h 2 min'])
+})
+
+test('a failure is told by its cause', async (t) => {
+  const refused = Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' })
+  t.equal(explainFailure(new Error('unavailable', { cause: refused })), 'clerk-session-sync: ECONNREFUSED')
+  t.match(explainFailure(Object.assign(new Error('no schema'), { code: '3F000' })), /is not migrated/)
+})
+
+test('a key that does not fit its surroundings', async (t) => {
+  const check = (settings: Partial<Config>) =>
+    checkSettings({
+      CLERK_WEBHOOK_SIGNING_SECRET: [],
+      CLERK_AUTHORIZED_PARTIES: [],
+      ...settings,
+    } as never as Config).find(({ name }) => name === 'secret key')
+  t.match(check({ CLERK_SECRET_KEY: 'sk_test_x', isProduction: true }), { status: 'warn', detail: /in production/ })
+  const CLERK_ISSUER = 'https://x.clerk.accounts.dev'
+  t.match(check({ CLERK_SECRET_KEY: 'sk_live_x', CLERK_ISSUER }), { status: 'warn', detail: /issuer of a development/ })
+  t.match(check({ CLERK_SECRET_KEY: 'sk_live_x' }), { status: 'pass', detail: 'of a production instance' })
+})
+
+test('a crowded database is warned of', async (t) => {
+  t.match(checkCrowd(90, 100, 10), { status: 'warn', detail: /^90 of 100 .*=10 a replica/ })
+  t.match(checkCrowd(80, 100, 10), { status: 'pass' })
+})
+
+test('failed events are a finding of their own', async (t) => {
+  const at = new Date()
+  const ledger = [{ type: 'user.created', messages: 2, failed: 1, firstReceivedAt: at, lastReceivedAt: at }]
+  t.match(explainSilence(ledger, { created: 0, updated: 0, deleted: 0 }), [/^1 events came and failed/])
+  t.equal(explainSilence([], { created: 0, updated: 0, deleted: 0 }).length, 0)
+  t.match(explainSilence(ledger, { created: 0, updated: 0, deleted: 1 }), [/failed/, /^user.deleted never came/])
+})
+
+test('a service that is ready and breaks off deliveries', async (t) => {
+  const server = createServer((request, response) => {
+    if (request.url === '/readyz') response.end('{"status":"ok","checks":{}}')
+    else if (request.headers['svix-id']) response.socket?.destroy()
+  })
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  t.teardown(() => server.close())
+  const { port } = server.address() as { port: number }
+  const config = { CLERK_WEBHOOK_SIGNING_SECRET: [`whsec_${Buffer.from('a secret').toString('base64')}`] }
+  t.match(await checkService(config as never as Config, `http://127.0.0.1:${port}`), [
+    { name: 'service', status: 'pass' },
+    { name: 'webhook delivery', status: 'fail', remedy: /log of the service/ },
+  ])
+})

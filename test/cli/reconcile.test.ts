@@ -1,0 +1,180 @@
+import { test } from 'tap'
+import { withJobLock } from '../../src/db/job-lock.ts'
+import { createPool } from '../../src/db/pool.ts'
+import { startCommandLine } from '../helpers/command-line.ts'
+import { startService } from '../helpers/service.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
+
+const LIVE = 'sk_live_abcdefghijklmnopqrstuvwxyz0123456789'
+
+/** Rows changed by hand, each in another way and each once, by the last digits of their ids. */
+const MUTATIONS = {
+  stale: [
+    `update users set email = 'wrong@example.com' where id like '%001'`,
+    `update users set public_metadata = '{"a": 1}', clerk_event_at = now() where id like '%002'`,
+    `update users set banned = true where id like '%003'`,
+    `update users set clerk_updated_at = clerk_updated_at - interval '1 day' where id like '%004'`,
+    `update users set clerk_updated_at = null, sync_source = 'session_claims' where id like '%005'`,
+  ],
+  newer: [
+    `update users set clerk_updated_at = clerk_updated_at + interval '1 hour', last_name = 'x' where id like '%006'`,
+    `update users set clerk_updated_at = '2090-01-01' where id like '%007'`,
+  ],
+  missing: [`delete from users where id like '%008'`],
+  gone: [
+    `insert into users (id, email, sync_source, clerk_updated_at)
+     select 'user_gone' || n, 'gone@example.com', 'webhook', now() from generate_series(1, 50) n`,
+  ],
+}
+
+test('N of 50,000 rows changed by hand: exactly N reported, N repaired, then none', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t, { secretKey: LIVE })
+  clerk.seedUsers(50_000)
+  t.equal((await run('backfill')).code, 0)
+  const clean = await run('reconcile', '--json')
+  t.equal(clean.code, 0, clean.output)
+  t.match(clean.json, { checked: 50_000, remaining: 0, isComplete: true })
+  const requests = clean.json.requests
+
+  const before = await database.query('select * from users order by id')
+  for (const statement of Object.values(MUTATIONS).flat()) await database.query(statement)
+  await database.query(`update users set deleted_at = now() where id like '%009'`)
+  const reported = await run('reconcile', '--json')
+  t.equal(reported.code, 1)
+  const expected = { stale: 250, newer: 100, missing: 50, gone: 50 }
+  for (const [kind, count] of Object.entries(expected)) {
+    t.match(reported.json.drift[kind], { count, repaired: 0 }, kind)
+    t.equal(reported.json.drift[kind].sample.length, 20)
+  }
+  t.match(reported.json, { remaining: 450, deletedHere: 50 }, 'who is deleted here does not drift')
+  t.ok(reported.json.requests < requests + 350, 'Clerk is asked again for the doubtful alone')
+
+  const repaired = await run('reconcile', '--fix', '--json')
+  t.equal(repaired.code, 0, repaired.output)
+  for (const [kind, count] of Object.entries(expected)) {
+    t.match(repaired.json.drift[kind], { count, repaired: count }, kind)
+  }
+  const after = await run('reconcile', '--json')
+  t.equal(after.code, 0)
+  t.match(after.json, { remaining: 0, deletedHere: 50 })
+  const columns = 'id, email, last_name, public_metadata, banned, clerk_updated_at'
+  const rows = await database.query(`select ${columns} from users where deleted_at is null order by id`)
+  const original = before.filter(({ id }) => !id.endsWith('009'))
+  t.equal(rows.length, original.length)
+  t.strictSame(
+    rows,
+    original.map(({ id, email, last_name, public_metadata, banned, clerk_updated_at }) => {
+      return { id, email, last_name, public_metadata, banned, clerk_updated_at }
+    }),
+  )
+  t.equal(clerk.stats.rateLimited, 0)
+})
+
+test('the report for people, with what to do next', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t)
+  const ada = clerk.createUser({ email: 'ada@example.com' })
+  clerk.updateUser(ada.id, { publicMetadata: [] as never })
+  clerk.createUser()
+  await run('backfill')
+  await database.query(`insert into users (id, sync_source) values ('user_gone', 'webhook')`)
+  const { code, output } = await run('reconcile')
+  t.equal(code, 1)
+  t.match(output, /2 users of Clerk compared with the table:/)
+  t.match(output, /gone at Clerk +1 +user_gone/)
+  t.match(output, `Clerk's answer could not be read for ${ada.id}`)
+  t.match(output, /Repair with: clerk-session-sync reconcile --fix/)
+  t.match(output, /Not delivered by any webhook since .*: 1 created, 0 updated, 1 deleted/)
+  t.match(output, /no webhook has ever come/)
+  t.match((await run('reconcile', '--fix')).output, /gone at Clerk +1 +1 repaired +user_gone/)
+})
+
+test('deletions by the score are withheld: it may be another instance', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t)
+  clerk.seedUsers(5)
+  await database.query(`insert into users (id, sync_source)
+    select 'user_other' || n, 'webhook' from generate_series(1, 60) n`)
+  const { code, output } = await run('reconcile', '--fix')
+  t.equal(code, 1)
+  t.match(output, /60 are so many that nothing is deleted: is CLERK_SECRET_KEY of this instance/)
+  await database.query(`delete from users where id > 'user_other2'`)
+  t.match((await run('reconcile', '--json')).json, { drift: { gone: { count: 12 } }, deletionsWithheld: 0 })
+  await database.query(`delete from users where id like 'user_2Seed%'`)
+  t.match((await run('reconcile', '--json')).json, { deletionsWithheld: 12 }, 'few, but none of them is known to Clerk')
+  const told = await run('reconcile', '--fix', '--max-deletions', '12', '--json')
+  t.equal(told.code, 0)
+  t.match(
+    await database.query(`select count(*)::int from users where deleted_at is not null and sync_source = 'clerk_api'`),
+    [{ count: 12 }],
+  )
+})
+
+test('silence: what no webhook told is counted, and what that suggests', async (t) => {
+  const { clerk, database } = await startService(t)
+  const { run } = await startCommandLine(
+    t,
+    {},
+    {
+      DATABASE_URL: database.url,
+      CLERK_API_URL: clerk.apiUrl,
+      CLERK_SECRET_KEY: clerk.secretKey,
+    },
+  )
+  const ada = clerk.createUser()
+  await clerk.webhooks.idle()
+  const all = await run('reconcile', '--json')
+  t.equal(all.code, 0)
+  t.match(all.json, {
+    undelivered: { created: 0, updated: 0, deleted: 0 },
+    silence: [],
+    ledger: [{ type: 'user.created' }],
+  })
+
+  clerk.webhooks.enabled = false
+  clerk.updateUser(ada.id, { firstName: 'Ada' })
+  const bob = clerk.createUser()
+  await clerk.webhooks.idle()
+  const silent = await run('reconcile', '--json')
+  t.equal(silent.code, 1)
+  t.match(silent.json, { drift: { missing: { sample: [bob.id] }, stale: { sample: [ada.id] } } })
+  t.equal(silent.json.undelivered.created + silent.json.undelivered.updated, 2)
+  t.match(silent.json.silence, [
+    /^user.updated never came though others did/,
+    /the last webhook came at .*is it disabled/,
+  ])
+
+  t.equal((await run('reconcile', '--fix')).code, 0)
+  const healed = await run('reconcile', '--json')
+  t.equal(healed.code, 0, 'nothing drifts any more')
+  t.match(healed.json.silence, [/user.updated/, /2 changes were not delivered/], 'but the endpoint is still silent')
+})
+
+test('Ctrl-C ends it, with what is known so far', async (t) => {
+  const { clerk, start, run } = await startCommandLine(t)
+  clerk.seedUsers(1)
+  clerk.faults.api = { delayMs: 1_000 }
+  const running = start('reconcile')
+  await waitUntil('its first page', async () => clerk.stats.apiRequestsByPath['GET /v1/users'] === 1)
+  running.child.kill('SIGINT')
+  t.equal(await running.exit, 130)
+  t.match(running.output(), /0 users of Clerk compared with the table, then interrupted:/)
+  clerk.faults.api = undefined
+  t.equal((await run('reconcile', '--fix')).code, 0)
+})
+
+test('a version that Clerk may be about to show is waited for; one reconcile at a time', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t)
+  clerk.seedUsers(2)
+  await run('backfill')
+  await database.query(`update users set clerk_updated_at = now() where id like '%1'`)
+  const { code, json } = await run('reconcile', '--fix', '--json')
+  t.equal(code, 0)
+  t.match(json.drift, { newer: { count: 1, repaired: 1 }, stale: { count: 0 } })
+
+  const pool = createPool({ connectionString: database.url, onError: () => undefined })
+  t.teardown(() => pool.end())
+  await withJobLock(pool, 'reconcile', async () => {
+    const second = await run('reconcile')
+    t.equal(second.code, 1)
+    t.match(second.output, /Another reconcile is under way/)
+  })
+})

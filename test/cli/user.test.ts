@@ -1,0 +1,62 @@
+import { test } from 'tap'
+import { startCommandLine } from '../helpers/command-line.ts'
+import { startService } from '../helpers/service.ts'
+
+test('one user, side by side, and synced', async (t) => {
+  const { clerk, database } = await startService(t)
+  const { run, env } = await startCommandLine(
+    t,
+    {},
+    {
+      DATABASE_URL: database.url,
+      CLERK_API_URL: clerk.apiUrl,
+      CLERK_SECRET_KEY: clerk.secretKey,
+    },
+  )
+  const ada = clerk.createUser({ email: 'ada@example.com', firstName: 'Ada' })
+  clerk.signIn(ada.id)
+  await clerk.webhooks.idle()
+  const same = await run('user', ada.id)
+  t.equal(same.code, 0, same.output)
+  t.match(same.output, `${ada.id}: the same here and at Clerk`)
+  t.match(same.output, /^email +ada@example.com +ada@example.com$/m)
+  t.match(same.output, /^sess_\S+ +active/m)
+  t.match(same.output, / session.created +applied/)
+  t.match(same.output, / user.created +applied/)
+
+  const difference = async (id = ada.id) => {
+    const { code, json } = await run('user', id, '--json')
+    return [code, json.difference, json.verdict]
+  }
+  const sync = async (id = ada.id) => {
+    const { code, json } = await run('sync', id, '--json')
+    return [code, json.outcome]
+  }
+  clerk.webhooks.enabled = false
+  clerk.updateUser(ada.id, { lastName: 'Lovelace' })
+  t.match(await difference(), [1, 'stale', /older here/])
+  t.strictSame(await sync(), [0, 'updated'])
+  t.strictSame(await sync(), [0, 'up to date'])
+  t.match(await difference(), [0, 'same', /the same/])
+  const bob = clerk.createUser()
+  t.match(await difference(bob.id), [1, 'missing', /missing here/])
+  t.strictSame(await sync(bob.id), [0, 'created'])
+  clerk.deleteUser(bob.id)
+  t.match(await difference(bob.id), [1, null, 'here, gone at Clerk'])
+  t.strictSame(await sync(bob.id), [0, 'gone at Clerk, deleted here'])
+  t.match(await difference(bob.id), [0, null, 'deleted here, gone at Clerk'])
+  t.match(await difference('user_nobody'), [1, null, 'unknown here and at Clerk'])
+  t.strictSame(await sync('user_nobody'), [1, 'unknown to Clerk and here'])
+  t.strictSame(await database.query(`select 1 from users where id = 'user_nobody'`), [])
+
+  await database.query('alter table users add constraint none check (last_name is null) not valid')
+  clerk.updateUser(ada.id, { lastName: 'King' })
+  const refused = await run('sync', ada.id)
+  t.equal(refused.code, 1)
+  t.match(refused.output, /^clerk-session-sync: .*violates check constraint/)
+
+  const alone = await startCommandLine(t, {}, { ...env, CLERK_SECRET_KEY: '' })
+  const { code, output } = await alone.run('user', ada.id)
+  t.equal(code, 0)
+  t.match(output, /not compared with Clerk \(CLERK_SECRET_KEY is not set\)/)
+})
