@@ -102,3 +102,11 @@ test('what comes after the component is gone is dropped', async (t) => {
   await act(async () => answer('x'))
   t.equal(statuses.length, renders)
 })
+
+test('a sync of the session before, still under way, is not taken for that of the next', async (t) => {
+  const never = new Promise<string>(() => {})
+  const { sent, render, see } = await mount(t, [], { getToken: () => never })
+  t.equal(see().status, 'syncing')
+  t.match(await render({ sessionId: 'sess_2' }), { status: 'ready', user: { id: 'user_1' } })
+  t.equal(sent.length, 1)
+})
