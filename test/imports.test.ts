@@ -19,12 +19,17 @@ const MAY_IMPORT: Record<string, string[]> = {
   'index.ts': ['app.ts', 'db', 'domain', 'plugins'],
   cli: ['app.ts', 'config.ts', 'db', 'clerk', 'domain', 'embedded', 'server.ts'],
   emulator: [],
+  client: [],
 }
 // Types alone may come from further away.
 const TYPES_TOO: Record<string, string[]> = { cli: ['config.ts'], embedded: ['config.ts'] }
 // Those that may import config.ts for more than its types.
 const READS_CONFIG = ['server.ts', 'cli/index.ts']
-const PACKAGES: Record<string, RegExp> = { domain: /^@sinclair\/typebox/, cli: /^(?!fastify$|@fastify\/)/ }
+const PACKAGES: Record<string, RegExp> = {
+  domain: /^@sinclair\/typebox/,
+  cli: /^(?!fastify$|@fastify\/)/,
+  client: /^react$/,
+}
 
 interface Import {
   file: string

@@ -1,0 +1,141 @@
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { transform } from 'esbuild'
+import { createElement, StrictMode } from 'react'
+import { act, create } from 'react-test-renderer'
+import { type Test, test } from 'tap'
+import { effectScope, ref } from 'vue'
+import type { SessionSync } from '../../src/client/index.ts'
+import { startService } from '../helpers/service.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
+import { blockOf, ROOT } from './markdown.ts'
+
+/** A snippet of the guide as a module; the package's name stands for the sources. */
+async function importSnippet(t: Test, marker: string) {
+  const directory = t.testdir({ node_modules: { 'clerk-session-sync': {}, '@clerk': { react: {} } } })
+  const packages = join(directory, 'node_modules')
+  const exports = { './client': './client.js', './react': './react.js' }
+  writeFileSync(join(packages, 'clerk-session-sync/package.json'), JSON.stringify({ type: 'module', exports }))
+  for (const [name, file] of [
+    ['client', 'index'],
+    ['react', 'react'],
+  ]) {
+    const source = pathToFileURL(join(ROOT, `src/client/${file}.ts`))
+    writeFileSync(join(packages, `clerk-session-sync/${name}.js`), `export * from '${source}'`)
+  }
+  const clerk = "export const SignIn = 'x-sign-in', SignOutButton = 'x-sign-out', useAuth = () => globalThis.fakeAuth"
+  writeFileSync(join(packages, '@clerk/react/package.json'), '{"type": "module", "exports": "./index.js"}')
+  writeFileSync(join(packages, '@clerk/react/index.js'), clerk)
+  for (const name of ['react', 'vue']) symlinkSync(join(ROOT, 'node_modules', name), join(packages, name))
+  mkdirSync(join(directory, 'app'))
+  // Or the name would mean the package that the test is in.
+  writeFileSync(join(directory, 'package.json'), '{"type": "module"}')
+  const { code } = await transform(blockOf('FRONTEND_SESSION_SYNC_GUIDE.md', marker), {
+    loader: 'jsx',
+    jsx: 'automatic',
+  })
+  writeFileSync(join(directory, 'app/snippet.mjs'), code)
+  return import(pathToFileURL(join(directory, 'app/snippet.mjs')).href)
+}
+
+async function start(t: Test, settings: Record<string, string> = {}) {
+  const service = await startService(t, { settings })
+  service.clerk.webhooks.url = undefined
+  const user = service.clerk.createUser({ email: 'ada@example.com' })
+  const session = service.clerk.signIn(user.id)
+  return { ...service, user, session, getToken: async () => service.clerk.sessionToken(session.id) }
+}
+
+test('plain JavaScript', async (t) => {
+  const { url, user, clerk, getToken } = await start(t)
+  const { connect, start: begin } = await importSnippet(t, 'client')
+  const reasons: string[] = []
+  const onSignedOut = (reason: string) => reasons.push(reason)
+  const api: SessionSync = connect({ baseUrl: url, clerk: { session: { getToken } }, onSignedOut })
+  t.match(await begin(api), { user: { id: user.id }, profile: { id: user.id } })
+  clerk.webhooks.url = `${url}/clerk`
+  clerk.deleteUser(user.id)
+  await clerk.webhooks.idle()
+  await t.rejects(begin(api), { code: 'USER_DELETED' })
+  t.strictSame(reasons, ['USER_DELETED'])
+  await t.rejects(connect({ baseUrl: url, clerk: {} }).syncUser(), { code: 'SIGNED_OUT' })
+})
+
+test('the React hook, in strict mode', async (t) => {
+  const { url, clerk, session, getToken } = await start(t)
+  Reflect.set(globalThis, 'IS_REACT_ACT_ENVIRONMENT', true)
+  const asked: string[] = []
+  const signOut = async () => asked.push('to sign out')
+  const auth = { isLoaded: true, isSignedIn: true, sessionId: session.id, getToken, signOut }
+  Reflect.set(globalThis, 'fakeAuth', auth)
+  t.teardown(() => Reflect.deleteProperty(globalThis, 'fakeAuth'))
+  const { Account } = await importSnippet(t, 'hook')
+  const page = () => createElement(StrictMode, null, createElement(Account, { baseUrl: url }))
+  let root = undefined as unknown as ReturnType<typeof create>
+  const shown = () => JSON.stringify(root.toJSON())
+  const settle = (text: string) =>
+    waitUntil(text, async () => {
+      await act(async () => {})
+      return shown().includes(text)
+    })
+  await act(async () => {
+    root = create(page())
+  })
+  t.teardown(() => act(() => root.unmount()))
+  await settle('ada@example.com')
+
+  Reflect.set(globalThis, 'fakeAuth', { ...auth, isSignedIn: false, sessionId: null })
+  await act(async () => root.update(page()))
+  t.match(shown(), /x-sign-in/)
+
+  clerk.webhooks.url = `${url}/clerk`
+  clerk.revokeSession(session.id)
+  await clerk.webhooks.idle()
+  Reflect.set(globalThis, 'fakeAuth', auth)
+  await act(async () => root.update(page()))
+  // The client of before is gone with its session.
+  await settle('SESSION_REVOKED')
+  t.strictSame(asked, ['to sign out'])
+})
+
+test('Vue', async (t) => {
+  const { url, user, session, getToken } = await start(t)
+  const { useSessionSync } = await importSnippet(t, 'vue')
+  const [isSignedIn, sessionId] = [ref(false), ref<string | null>(null)]
+  const scope = effectScope()
+  t.teardown(() => scope.stop())
+  const { state, retry } = scope.run(() =>
+    useSessionSync({ baseUrl: url, isSignedIn, sessionId, getToken: ref(getToken) }),
+  )
+  t.equal(state.value.status, 'signed-out')
+  isSignedIn.value = true
+  sessionId.value = session.id
+  await waitUntil('ready', async () => state.value.status === 'ready')
+  t.equal(state.value.user.id, user.id)
+  retry()
+  t.equal(state.value.status, 'syncing')
+  await waitUntil('ready again', async () => state.value.status === 'ready')
+})
+
+test('a backend for the front end passes the session cookie on, and nothing else', async (t) => {
+  const { url, user, getToken } = await start(t, { CLERK_AUTHORIZED_PARTIES: 'http://localhost:5173' })
+  const { passOn } = await importSnippet(t, 'bff')
+  const ask = (headers: Record<string, string>, serviceUrl = url): Promise<Response> =>
+    passOn(new Request('https://app.example.com/api/auth/profile', { headers }), serviceUrl)
+  const token = await getToken()
+  for (const [name, value] of [
+    ['cookie', `theme=dark; __session=${token}`],
+    ['authorization', `Bearer ${token}`],
+  ] as const) {
+    const answer = await ask({ [name]: value })
+    t.equal(answer.status, 200)
+    t.match(await answer.json(), { user: { id: user.id } })
+  }
+  const refused = await ask({ cookie: 'x__session=nothing' })
+  t.equal(refused.status, 401)
+  t.equal(refused.headers.get('www-authenticate'), 'Bearer')
+  const down = await ask({}, 'http://127.0.0.1:1')
+  t.equal(down.status, 503)
+  t.equal(down.headers.get('retry-after'), '1')
+})
