@@ -16,6 +16,8 @@ export interface BatcherOptions<Item, Result> {
   weightOf?: (item: Item) => number
   /** Weight of a batch at most; an item that is heavier goes alone. */
   maxBatchWeight?: number
+  /** Weight of the items that wait, together; one that would pass it is refused. */
+  maxWaitingWeight?: number
   /** Whether what failed a batch would fail those that wait too, such as a server that does not answer. */
   failsAll: (error: unknown) => boolean
   /** What a call is refused with when too many wait. */
@@ -24,6 +26,7 @@ export interface BatcherOptions<Item, Result> {
 
 interface Call<Item, Result> {
   item: Item
+  weight: number
   resolve: (result: Result) => void
   reject: (error: unknown) => void
 }
@@ -38,27 +41,29 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     maxConcurrent,
     maxBatchSize,
     maxWaiting,
-    weightOf,
+    weightOf = () => 0,
     maxBatchWeight = Infinity,
+    maxWaitingWeight = Infinity,
     failsAll,
     overloaded,
   } = options
   let waiting: Call<Item, Result>[] = []
+  let waitingWeight = 0
   let underWay = 0
   let isScheduled = false
 
   function takeBatch(): Call<Item, Result>[] {
-    let size = Math.min(waiting.length, maxBatchSize)
-    if (weightOf) {
-      let weight = 0
-      const tooHeavy = waiting.findIndex(({ item }, index) => {
-        weight += weightOf(item)
-        return index > 0 && weight > maxBatchWeight
-      })
-      if (tooHeavy > 0) size = Math.min(size, tooHeavy)
+    let size = 0
+    let weight = 0
+    while (size < waiting.length && size < maxBatchSize) {
+      const { weight: added } = waiting[size] as Call<Item, Result>
+      if (size > 0 && weight + added > maxBatchWeight) break
+      weight += added
+      size += 1
     }
     const batch = waiting.slice(0, size)
     waiting = waiting.slice(size)
+    waitingWeight -= weight
     return batch
   }
 
@@ -72,6 +77,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       if (failsAll(error)) {
         const others = waiting
         waiting = []
+        waitingWeight = 0
         for (const { reject } of others) reject(error)
       }
     } finally {
@@ -86,9 +92,11 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
   }
 
   return (item) => {
-    if (waiting.length >= maxWaiting) return Promise.reject(overloaded())
+    const weight = weightOf(item)
+    if (waiting.length >= maxWaiting || waitingWeight + weight > maxWaitingWeight) return Promise.reject(overloaded())
     const { promise, resolve, reject } = Promise.withResolvers<Result>()
-    waiting.push({ item, resolve, reject })
+    waiting.push({ item, weight, resolve, reject })
+    waitingWeight += weight
     // After the requests that have arrived by now, so that they share the batch; a lone one waits for nothing.
     if (!isScheduled && underWay < maxConcurrent) {
       isScheduled = true

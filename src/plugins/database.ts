@@ -36,8 +36,9 @@ const BATCHING = {
   maxBatchSize: 256,
   /** Of the bodies of webhooks in a batch, together. */
   maxBatchBytes: 4 * 1_048_576,
-  /** One more is answered 503. */
+  /** One more is answered 503, in number or in bytes of bodies. */
   maxWaiting: 10_000,
+  maxWaitingBytes: 32 * 1_048_576,
 }
 
 const OVERLOADED_RETRY_AFTER_MS = 1_000
@@ -67,6 +68,7 @@ export default fp<DatabaseOptions>(
         maxConcurrent: limits.writesAtOnce,
         weightOf: ({ message }: Change) => message?.payload.length ?? 0,
         maxBatchWeight: limits.maxBatchBytes,
+        maxWaitingWeight: limits.maxWaitingBytes,
       }),
       findAuthState: createBatcher({ ...common, run: repository.findAuthStates, maxConcurrent: limits.readsAtOnce }),
     })

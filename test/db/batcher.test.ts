@@ -79,6 +79,25 @@ test('when too many wait, one more is refused and the others are not', async (t)
   t.strictSame(await Promise.all(waiting), [20, 30])
 })
 
+test('what waits is bounded in weight, and what has gone or failed weighs no more', async (t) => {
+  const { add, batches } = gatedBatcher({ weightOf: (item) => item, maxWaitingWeight: 10 })
+  const first = add(1)
+  await turn()
+  const second = add(6)
+  await t.rejects(add(5), { message: 'too many' })
+  const third = add(4)
+  batches[0]?.end()
+  await first
+  await turn()
+  const fourth = add(10)
+  batches[1]?.fail(new Error('frozen'))
+  for (const call of [second, third, fourth]) await t.rejects(call, { message: 'frozen' })
+  const last = add(10)
+  await turn()
+  batches[2]?.end()
+  t.equal(await last, 100)
+})
+
 test('trouble is that of all who wait, and of nobody after', async (t) => {
   const { add, batches } = gatedBatcher()
   const first = add(1)

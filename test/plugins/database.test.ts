@@ -37,3 +37,16 @@ test('when too many wait, one more is refused as trouble of ours', async (t) => 
   } as never)
   t.match(await first, { user: undefined, isDeleted: false })
 })
+
+test('when the bodies that wait are too many bytes, one more is refused as trouble of ours', async (t) => {
+  const { url } = await createDatabase(t)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(database, { connectionString: url, batching: { maxWaitingBytes: 100 } })
+  const webhook = (id: string): Change => ({
+    message: { id, type: 'email.created', objectId: null, eventAt: null, payload: 'x'.repeat(60) },
+  })
+  const first = app.clerkRepository.apply(webhook('msg_1'))
+  await t.rejects(app.clerkRepository.apply(webhook('msg_2')), { code: 'DATABASE_UNAVAILABLE' } as never)
+  t.match(await first, { outcome: 'ignored' })
+})
