@@ -12,6 +12,7 @@ import type { SessionToken } from '../domain/session-token.ts'
 import type { SyncSource, User } from '../domain/user.ts'
 import { SessionPending, SessionRevoked, UserBanned, UserDeleted, UserNotSynced } from '../errors.ts'
 import { guardFactory } from './auth.ts'
+import { apiCallChannel, syncChannel, tell } from './channels.ts'
 
 export interface UserSyncOptions {
   /** Whether any authenticated call syncs a missing row; true unless told. */
@@ -46,7 +47,9 @@ declare module 'fastify' {
 export default fp<UserSyncOptions>(
   async (app, { autoSync = true, backendApi }) => {
     const repository = app.clerkRepository
-    const api = backendApi && createBackendApi(backendApi)
+    const { server } = app
+    const onAnswer = (status: number) => tell(apiCallChannel, { server, status })
+    const api = backendApi && createBackendApi({ ...backendApi, onAnswer })
 
     /** Writes what Clerk says of the user now, and says where that came from. */
     async function refresh(request: FastifyRequest, auth: SessionToken, state: AuthState) {
@@ -86,6 +89,7 @@ export default fp<UserSyncOptions>(
       if (before.isDeleted || (before.user && !mayBeUnbanned)) allowedUser(auth, before)
       const { created, source } = await refresh(request, auth, before)
       const user = allowedUser(auth, before.user && source === 'database' ? before : await readState(auth))
+      tell(syncChannel, { server, source, created })
       request.log.info({ userId: user.id, source, created }, 'synced')
       return { user, created, source }
     })
@@ -95,6 +99,7 @@ export default fp<UserSyncOptions>(
       let state = await readState(auth)
       if (autoSync && state.user === undefined && !state.isDeleted) {
         const { created, source } = await refresh(request, auth, state)
+        tell(syncChannel, { server, source, created })
         request.log.info({ userId: auth.userId, source, created }, 'synced just in time')
         state = await readState(auth)
       }
