@@ -82,6 +82,7 @@ export default fp<UserSyncOptions>(
     app.decorateRequest('clerkUser', null)
 
     app.decorate('clerkSyncUser', async (request: FastifyRequest) => {
+      const startedAt = performance.now()
       const auth = await app.clerkAuthenticate(request)
       const before = await readState(auth)
       // A row that says banned may be out of date: the Backend API is asked before it is believed.
@@ -90,7 +91,7 @@ export default fp<UserSyncOptions>(
       const { created, source } = await refresh(request, auth, before)
       const user = allowedUser(auth, before.user && source === 'database' ? before : await readState(auth))
       tell(syncChannel, { server, source, created })
-      request.log.info({ userId: user.id, source, created }, 'synced')
+      request.log.info({ userId: user.id, source, created, durationMs: msSince(startedAt) }, 'synced')
       return { user, created, source }
     })
 
@@ -98,9 +99,13 @@ export default fp<UserSyncOptions>(
       const auth = await app.clerkAuthenticate(request)
       let state = await readState(auth)
       if (autoSync && state.user === undefined && !state.isDeleted) {
+        const startedAt = performance.now()
         const { created, source } = await refresh(request, auth, state)
         tell(syncChannel, { server, source, created })
-        request.log.info({ userId: auth.userId, source, created }, 'synced just in time')
+        request.log.info(
+          { userId: auth.userId, source, created, durationMs: msSince(startedAt) },
+          'synced just in time',
+        )
         state = await readState(auth)
       }
       return allowedUser(auth, state)
@@ -125,5 +130,7 @@ function allowedUser(auth: SessionToken, state: AuthState): User {
   if (!state.user) throw new UserNotSynced()
   return state.user
 }
+
+const msSince = (startedAt: number) => Math.round((performance.now() - startedAt) * 100) / 100
 
 const isOver = ({ sessionStatus }: AuthState) => sessionStatus !== undefined && isFinal(sessionStatus)

@@ -83,6 +83,7 @@ export default fp<WebhooksOptions>(
 )
 
 async function receive(app: FastifyInstance, request: FastifyRequest, delivery: Delivery, body: Buffer) {
+  const startedAt = performance.now()
   const change = await readChange(app, delivery, body.toString('utf8'))
   const result = await app.clerkRepository.apply(change)
   const { type, eventAt } = change.message as Message
@@ -90,7 +91,14 @@ async function receive(app: FastifyInstance, request: FastifyRequest, delivery: 
   tell(webhookChannel, { server: app.server, type, outcome, delayMs: eventAt === null ? null : Date.now() - eventAt })
   if ('error' in result) throw result.error
   request.log.info(
-    { svixId: delivery.id, type: change.message?.type, objectId: change.message?.objectId, outcome: result.outcome },
+    {
+      svixId: delivery.id,
+      type,
+      objectId: change.message?.objectId,
+      userId: change.session?.userId ?? change.user?.id,
+      outcome: result.outcome,
+      durationMs: Math.round((performance.now() - startedAt) * 100) / 100,
+    },
     'webhook',
   )
   return { received: true as const, outcome: result.outcome }
