@@ -10,6 +10,7 @@ import closing from './plugins/closing.ts'
 import database, { type DatabaseOptions } from './plugins/database.ts'
 import errorReplies, { type ErrorRepliesOptions } from './plugins/error-replies.ts'
 import ledgerPruning, { type LedgerPruningOptions } from './plugins/ledger-pruning.ts'
+import metrics, { type MetricsOptions } from './plugins/metrics/index.ts'
 import openapi from './plugins/openapi.ts'
 import reconciling, { type ReconcilingOptions } from './plugins/reconciling.ts'
 import requestLog from './plugins/request-log.ts'
@@ -31,6 +32,8 @@ export interface AppOptions {
   /** Without it the service never reconciles by itself. */
   reconciling?: Omit<ReconcilingOptions, 'database'>
   errors?: ErrorRepliesOptions
+  /** Metrics are at `/metrics`, or on a port of their own. */
+  metrics?: Omit<MetricsOptions, 'version'>
   /** The origins whose pages may call; none is off. */
   corsOrigins?: readonly string[]
   /** Requests a minute a user, or a client address where no good token is sent; 0 is off. */
@@ -50,6 +53,8 @@ export default fp<AppOptions>(
     await app.register(database, options.database)
     await app.register(auth, options.auth)
     await app.register(userSync, options.userSync ?? {})
+    // Before the routes that it measures.
+    await app.register(metrics, { ...options.metrics, version: VERSION })
     await registerRateLimit(app, options.rateLimitPerMinute ?? 0)
     if (options.webhooks) await app.register(webhooks, options.webhooks)
     await app.register(ledgerPruning, options.pruning ?? {})

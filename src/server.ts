@@ -127,6 +127,7 @@ export function appOptions(config: Config): AppOptions {
           }
         : undefined,
     errors: { showsDetails: config.NODE_ENV === 'development' },
+    metrics: { port: config.METRICS_PORT, host: config.HOST },
     corsOrigins: config.CORS_ORIGINS,
     rateLimitPerMinute: config.RATE_LIMIT_PER_MINUTE,
   }
@@ -152,7 +153,7 @@ export function explain(error: unknown): string {
   if (error instanceof ConfigError) return `clerk-session-sync: ${error.message}`
   const { code, message, port, address } = error as NodeJS.ErrnoException & { port?: number; address?: string }
   if (code === 'EADDRINUSE')
-    return `clerk-session-sync: ${address}:${port} is in use: stop what listens there, or set PORT`
+    return `clerk-session-sync: ${address}:${port} is in use: stop what listens there, or set PORT or METRICS_PORT`
   return `clerk-session-sync: cannot start: ${message || code || String(error)}`
 }
 

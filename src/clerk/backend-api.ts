@@ -13,13 +13,15 @@ export interface BackendApiOptions {
   deadlineMs?: number
   /** Calls under way at most, those that were given up included: a hanging API must not pile up sockets. */
   maxConcurrent?: number
+  /** Told of each call once: the HTTP status that was answered, 0 where none came in time. */
+  onAnswer?: (status: number) => void
 }
 
 /** `absent`: Clerk answered 404. `unavailable`: no answer that says anything of the user. */
 export type ApiAnswer =
   | { state: 'found'; user: UserSnapshot }
   | { state: 'absent' }
-  | { state: 'unavailable'; reason: string }
+  | { state: 'unavailable'; reason: string; status?: number }
 
 export interface BackendApi {
   /** The user as Clerk knows it now. Never rejects. Callers that ask for one user at the same time share a call. */
@@ -30,7 +32,7 @@ const DEFAULT_PAUSE_SECONDS = 1
 
 /** The client of one Clerk instance. A 429 stops all calls until its `Retry-After` is over. */
 export function createBackendApi(options: BackendApiOptions): BackendApi {
-  const { secretKey, apiUrl, deadlineMs = 3_000, maxConcurrent = 50 } = options
+  const { secretKey, apiUrl, deadlineMs = 3_000, maxConcurrent = 50, onAnswer = () => undefined } = options
   const client = createClerkClient({ secretKey, apiUrl, telemetry: { disabled: true } })
   const inFlight = new Map<string, Promise<ApiAnswer>>()
   let concurrent = 0
@@ -42,8 +44,8 @@ export function createBackendApi(options: BackendApiOptions): BackendApi {
       // The SDK leaves a body as text whose content type a proxy has made `application/json; charset=utf-8`.
       const raw = typeof answer === 'string' ? parseJson(answer) : answer.raw
       const read = readApiUser(raw, Date.now())
-      if ('reason' in read) return { state: 'unavailable', reason: read.reason }
-      if (read.user.id !== id) return { state: 'unavailable', reason: 'an unexpected body' }
+      if ('reason' in read) return { state: 'unavailable', reason: read.reason, status: 200 }
+      if (read.user.id !== id) return { state: 'unavailable', reason: 'an unexpected body', status: 200 }
       return { state: 'found', user: read.user }
     } catch (error) {
       if (!isClerkAPIResponseError(error)) return { state: 'unavailable', reason: 'an unexpected error' }
@@ -51,7 +53,11 @@ export function createBackendApi(options: BackendApiOptions): BackendApi {
       if (error.status === 429 || error.retryAfter !== undefined) {
         pausedUntil = performance.now() + (error.retryAfter ?? DEFAULT_PAUSE_SECONDS) * 1_000
       }
-      return { state: 'unavailable', reason: error.status ? `status ${error.status}` : 'no connection' }
+      return {
+        state: 'unavailable',
+        reason: error.status ? `status ${error.status}` : 'no connection',
+        status: error.status,
+      }
     }
   }
 
@@ -69,11 +75,15 @@ export function createBackendApi(options: BackendApiOptions): BackendApi {
         concurrent -= 1
       })
       const answer = withDeadline(asked, deadlineMs).finally(() => inFlight.delete(id))
+      answer.then((got) => onAnswer(statusOf(got)))
       inFlight.set(id, answer)
       return answer
     },
   }
 }
+
+const STATUS = { found: 200, absent: 404, unavailable: 0 }
+const statusOf = (answer: ApiAnswer) => ('status' in answer && answer.status) || STATUS[answer.state]
 
 // The SDK takes no AbortSignal: a call that is given up goes on until its socket ends, and counts until then.
 async function withDeadline(answer: Promise<ApiAnswer>, deadlineMs: number): Promise<ApiAnswer> {

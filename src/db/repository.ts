@@ -13,6 +13,7 @@ import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } fr
 import { isDatabaseTrouble, isDataError } from './pool.ts'
 import { endSessionsOf, pruneSessions as pruneFinalSessions, upsertSessions } from './sessions.ts'
 import { $, type Executor, statement } from './statement.ts'
+import { findTableStatistics } from './table-statistics.ts'
 import { inTransaction } from './transaction.ts'
 import { type AuthKey, type AuthState, findAuthStates, upsertUsers } from './users.ts'
 import { rewindVersions } from './version-correction.ts'
@@ -84,6 +85,9 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
   const failedEvents = (filter: FailedEventsFilter, page: { after?: FailedEventsCursor; limit: number }) =>
     guarded(findFailedEvents(pool, filter, page))
 
+  /** How much the tables hold, cheaply. */
+  const tableStatistics = () => guarded(findTableStatistics(pool))
+
   /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
   const prune = (retentionDays: number) => guarded(pruneMessages(pool, retentionDays))
 
@@ -98,6 +102,7 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     findAuthStates: findStates,
     ledgerSummary,
     failedEvents,
+    tableStatistics,
     prune,
     pruneSessions,
     counts,

@@ -5,6 +5,7 @@ import { type ChangeResult, createRepository, type Repository } from '../db/repo
 import type { AuthKey, AuthState } from '../db/users.ts'
 import type { Change } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
+import { batchChannel, tell } from './channels.ts'
 import errorHeaders from './error-headers.ts'
 
 export interface DatabaseOptions extends Omit<PoolOptions, 'onError'> {
@@ -26,6 +27,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The only reader and writer of the tables. */
     clerkRepository: BatchedRepository
+    /** The connections of the pool, and the callers that wait for one. */
+    clerkDatabasePool: () => { total: number; idle: number; waiting: number }
   }
 }
 
@@ -60,17 +63,33 @@ export default fp<DatabaseOptions>(
       failsAll: (error: unknown) => !isServerError((error as Error).cause),
       overloaded: () => retryAfter(new DatabaseUnavailable(), OVERLOADED_RETRY_AFTER_MS),
     }
+    const { server } = app
+    const telling =
+      <I, O>(kind: 'read' | 'write', run: (items: I[]) => Promise<O[]>) =>
+      (items: I[]) => {
+        tell(batchChannel, { server, kind, size: items.length })
+        return run(items)
+      }
+    app.decorate('clerkDatabasePool', () => ({
+      total: pool.totalCount,
+      idle: pool.idleCount,
+      waiting: pool.waitingCount,
+    }))
     app.decorate('clerkRepository', {
       ...repository,
       apply: createBatcher({
         ...common,
-        run: repository.apply,
+        run: telling('write', repository.apply),
         maxConcurrent: limits.writesAtOnce,
         weightOf: ({ message }: Change) => message?.payload.length ?? 0,
         maxBatchWeight: limits.maxBatchBytes,
         maxWaitingWeight: limits.maxWaitingBytes,
       }),
-      findAuthState: createBatcher({ ...common, run: repository.findAuthStates, maxConcurrent: limits.readsAtOnce }),
+      findAuthState: createBatcher({
+        ...common,
+        run: telling('read', repository.findAuthStates),
+        maxConcurrent: limits.readsAtOnce,
+      }),
     })
     app.addHook('onClose', async () => pool.end())
   },

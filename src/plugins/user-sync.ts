@@ -12,6 +12,7 @@ import type { SessionToken } from '../domain/session-token.ts'
 import type { SyncSource, User } from '../domain/user.ts'
 import { SessionPending, SessionRevoked, UserBanned, UserDeleted, UserNotSynced } from '../errors.ts'
 import { guardFactory } from './auth.ts'
+import { apiCallChannel, syncChannel, tell } from './channels.ts'
 
 export interface UserSyncOptions {
   /** Whether any authenticated call syncs a missing row; true unless told. */
@@ -46,7 +47,9 @@ declare module 'fastify' {
 export default fp<UserSyncOptions>(
   async (app, { autoSync = true, backendApi }) => {
     const repository = app.clerkRepository
-    const api = backendApi && createBackendApi(backendApi)
+    const { server } = app
+    const onAnswer = (status: number) => tell(apiCallChannel, { server, status })
+    const api = backendApi && createBackendApi({ ...backendApi, onAnswer })
 
     /** Writes what Clerk says of the user now, and says where that came from. */
     async function refresh(request: FastifyRequest, auth: SessionToken, state: AuthState) {
@@ -79,6 +82,7 @@ export default fp<UserSyncOptions>(
     app.decorateRequest('clerkUser', null)
 
     app.decorate('clerkSyncUser', async (request: FastifyRequest) => {
+      const startedAt = performance.now()
       const auth = await app.clerkAuthenticate(request)
       const before = await readState(auth)
       // A row that says banned may be out of date: the Backend API is asked before it is believed.
@@ -86,7 +90,8 @@ export default fp<UserSyncOptions>(
       if (before.isDeleted || (before.user && !mayBeUnbanned)) allowedUser(auth, before)
       const { created, source } = await refresh(request, auth, before)
       const user = allowedUser(auth, before.user && source === 'database' ? before : await readState(auth))
-      request.log.info({ userId: user.id, source, created }, 'synced')
+      tell(syncChannel, { server, source, created })
+      request.log.info({ userId: user.id, source, created, durationMs: msSince(startedAt) }, 'synced')
       return { user, created, source }
     })
 
@@ -94,8 +99,13 @@ export default fp<UserSyncOptions>(
       const auth = await app.clerkAuthenticate(request)
       let state = await readState(auth)
       if (autoSync && state.user === undefined && !state.isDeleted) {
+        const startedAt = performance.now()
         const { created, source } = await refresh(request, auth, state)
-        request.log.info({ userId: auth.userId, source, created }, 'synced just in time')
+        tell(syncChannel, { server, source, created })
+        request.log.info(
+          { userId: auth.userId, source, created, durationMs: msSince(startedAt) },
+          'synced just in time',
+        )
         state = await readState(auth)
       }
       return allowedUser(auth, state)
@@ -120,5 +130,7 @@ function allowedUser(auth: SessionToken, state: AuthState): User {
   if (!state.user) throw new UserNotSynced()
   return state.user
 }
+
+const msSince = (startedAt: number) => Math.round((performance.now() - startedAt) * 100) / 100
 
 const isOver = ({ sessionStatus }: AuthState) => sessionStatus !== undefined && isFinal(sessionStatus)

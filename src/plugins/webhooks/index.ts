@@ -5,10 +5,11 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Change, Outcome } from '../../domain/change.ts'
+import type { Change, Message, Outcome } from '../../domain/change.ts'
 import { ClerkEnvelope } from '../../domain/clerk-event.ts'
 import { readReceivedEvent } from '../../domain/received-event.ts'
 import { errorReplySchemas, WebhookPayloadInvalid } from '../../errors.ts'
+import { tell, webhookChannel } from '../channels.ts'
 import errorReplies from '../error-replies.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
@@ -82,11 +83,22 @@ export default fp<WebhooksOptions>(
 )
 
 async function receive(app: FastifyInstance, request: FastifyRequest, delivery: Delivery, body: Buffer) {
+  const startedAt = performance.now()
   const change = await readChange(app, delivery, body.toString('utf8'))
   const result = await app.clerkRepository.apply(change)
+  const { type, eventAt } = change.message as Message
+  const outcome = 'error' in result ? 'failed' : result.outcome
+  tell(webhookChannel, { server: app.server, type, outcome, delayMs: eventAt === null ? null : Date.now() - eventAt })
   if ('error' in result) throw result.error
   request.log.info(
-    { svixId: delivery.id, type: change.message?.type, objectId: change.message?.objectId, outcome: result.outcome },
+    {
+      svixId: delivery.id,
+      type,
+      objectId: change.message?.objectId,
+      userId: change.session?.userId ?? change.user?.id,
+      outcome: result.outcome,
+      durationMs: Math.round((performance.now() - startedAt) * 100) / 100,
+    },
     'webhook',
   )
   return { received: true as const, outcome: result.outcome }
@@ -96,6 +108,8 @@ async function receive(app: FastifyInstance, request: FastifyRequest, delivery: 
 async function readChange(app: FastifyInstance, delivery: Delivery, payload: string): Promise<Change> {
   const received = readReceivedEvent(delivery, payload, Date.now())
   if ('change' in received) return received.change
-  await app.clerkRepository.fail(received.unusable, received.reason)
-  throw new WebhookPayloadInvalid(received.reason)
+  const { unusable, reason } = received
+  await app.clerkRepository.fail(unusable, reason)
+  tell(webhookChannel, { server: app.server, type: unusable.type, outcome: 'failed', delayMs: null })
+  throw new WebhookPayloadInvalid(reason)
 }

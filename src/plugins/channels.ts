@@ -1,0 +1,56 @@
+/**
+ * What the plugins tell of themselves, by Node.js' diagnostics channels: for metrics, traces, or anybody who subscribes.
+ * Publishing costs nothing while nobody does. Requests and errors have Fastify's hooks and no channel.
+ */
+import { type Channel, channel } from 'node:diagnostics_channel'
+import type { Server } from 'node:http'
+import type { Outcome } from '../domain/change.ts'
+
+export interface Told {
+  /** Of the app that tells it: channels are shared by the whole process. */
+  server: Server
+}
+
+/** A webhook was answered, after its commit. */
+export interface WebhookTold extends Told {
+  type: string
+  /** `failed`: well signed, but it cannot be used. */
+  outcome: Outcome | 'failed'
+  /** From the event at Clerk to the commit; null where nothing dates it. */
+  delayMs: number | null
+}
+
+/** A user was synced outside a webhook. */
+export interface SyncTold extends Told {
+  source: 'clerk_api' | 'session_claims' | 'database'
+  created: boolean
+}
+
+/** Requests shared a statement or a transaction. */
+export interface BatchTold extends Told {
+  kind: 'read' | 'write'
+  size: number
+}
+
+/** Clerk's Backend API was called. */
+export interface ApiCallTold extends Told {
+  /** The HTTP status; 0 when none came in time. */
+  status: number
+}
+
+/** A channel whose messages have a type. */
+export interface TypedChannel<T> extends Channel {
+  readonly told?: T
+}
+
+const named = <T extends Told>(name: string): TypedChannel<T> => channel(`clerk-session-sync:${name}`)
+
+export const webhookChannel = named<WebhookTold>('webhook')
+export const syncChannel = named<SyncTold>('sync')
+export const batchChannel = named<BatchTold>('batch')
+export const apiCallChannel = named<ApiCallTold>('api-call')
+
+/** Tells it, if anybody listens. */
+export function tell<T extends Told>(to: TypedChannel<T>, message: T): void {
+  if (to.hasSubscribers) to.publish(message)
+}

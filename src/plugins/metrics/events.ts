@@ -1,0 +1,83 @@
+/** The metrics of what the plugins tell on their channels. */
+import type { FastifyInstance } from 'fastify'
+import { Counter, Histogram, type Registry } from 'prom-client'
+import { isHandled } from '../../domain/clerk-event.ts'
+import { apiCallChannel, batchChannel, syncChannel, type Told, type TypedChannel, webhookChannel } from '../channels.ts'
+
+const DELAY_SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 7_200, 36_000, 86_400]
+const SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+const REJECTIONS = new Map([
+  ['WEBHOOK_HEADERS_MISSING', 'headers_missing'],
+  ['WEBHOOK_SIGNATURE_INVALID', 'signature_invalid'],
+])
+
+/** Counts events until the app closes. */
+export function watchEvents(app: FastifyInstance, registry: Registry): void {
+  const registers = [registry]
+  const deliveries = new Counter({
+    name: 'clerk_session_sync_webhook_deliveries_total',
+    help: 'Well-signed webhooks, by event type and what became of them.',
+    labelNames: ['type', 'outcome'],
+    registers,
+  })
+  const delays = new Histogram({
+    name: 'clerk_session_sync_webhook_event_delay_seconds',
+    help: 'From the event at Clerk to its commit here, of those applied.',
+    buckets: DELAY_SECONDS,
+    registers,
+  })
+  const rejections = new Counter({
+    name: 'clerk_session_sync_webhook_verification_failures_total',
+    help: 'Webhooks that are not signed as they must be.',
+    labelNames: ['reason'],
+    registers,
+  })
+  const syncs = new Counter({
+    name: 'clerk_session_sync_syncs_total',
+    help: 'Users synced outside webhooks, by where the profile came from.',
+    labelNames: ['source', 'result'],
+    registers,
+  })
+  const batches = new Histogram({
+    name: 'clerk_session_sync_database_batch_size',
+    help: 'Requests that shared a statement or a transaction.',
+    labelNames: ['kind'],
+    buckets: SIZES,
+    registers,
+  })
+  const apiCalls = new Counter({
+    name: 'clerk_session_sync_clerk_api_requests_total',
+    help: "Calls of Clerk's Backend API, by HTTP status; none where no answer came.",
+    labelNames: ['status'],
+    registers,
+  })
+  const bound = { read: batches.labels('read'), write: batches.labels('write') }
+  for (const reason of REJECTIONS.values()) rejections.inc({ reason }, 0)
+
+  listen(app, webhookChannel, ({ type, outcome, delayMs }) => {
+    // Anybody at Clerk may name new types: only those that mean something here have a series.
+    deliveries.inc({ type: isHandled(type) ? type : 'other', outcome })
+    // A clock that is behind Clerk's sees events from its future.
+    if (outcome === 'applied' && delayMs !== null) delays.observe(Math.max(0, delayMs) / 1000)
+  })
+  listen(app, syncChannel, ({ source, created }) => {
+    syncs.inc({ source, result: created ? 'created' : source === 'database' ? 'unchanged' : 'updated' })
+  })
+  listen(app, batchChannel, ({ kind, size }) => bound[kind].observe(size))
+  listen(app, apiCallChannel, ({ status }) => apiCalls.inc({ status: status === 0 ? 'none' : String(status) }))
+  app.addHook('onError', (_request, _reply, error, done) => {
+    const reason = REJECTIONS.get(error.code)
+    if (reason) rejections.inc({ reason })
+    done()
+  })
+}
+
+function listen<T extends Told>(app: FastifyInstance, channel: TypedChannel<T>, on: (message: T) => void): void {
+  const hear = (message: unknown) => {
+    if ((message as T).server === app.server) on(message as T)
+  }
+  channel.subscribe(hear)
+  app.addHook('onClose', async () => {
+    channel.unsubscribe(hear)
+  })
+}

@@ -1,0 +1,81 @@
+/** Metrics in Prometheus' text format, on a route of the app or on a port of their own. */
+import { createServer, type Server } from 'node:http'
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import { errorReplySchemas } from '../../errors.ts'
+import { watchEvents } from './events.ts'
+import { watchRequests } from './requests.ts'
+import { watchStates } from './states.ts'
+
+export interface MetricsOptions {
+  version: string
+  /** A port for the metrics alone: `/metrics` is then no route of the app. */
+  port?: number
+  /** Where that port listens. */
+  host?: string
+}
+
+const PATH = '/metrics'
+// Named against the rules that Prometheus has for names; the same figures are in nodejs_active_resources and its like.
+const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total']
+
+const Metrics = Type.String({ description: "Prometheus' text format, version 0.0.4" })
+
+/** Measures every route that is registered after it, and serves the figures at `/metrics`. */
+export default fp<MetricsOptions>(
+  async (app, { version, port, host = '127.0.0.1' }) => {
+    const registry = new Registry()
+    collectDefaultMetrics({ register: registry })
+    for (const name of MISNAMED) registry.removeSingleMetric(name)
+    watchRequests(app, registry)
+    watchEvents(app, registry)
+    const collect = watchStates(app, registry, version)
+    async function scrape(): Promise<string> {
+      await collect()
+      return registry.metrics()
+    }
+
+    if (port !== undefined) return listenApart(app, scrape, registry.contentType, port, host)
+    app.get(
+      PATH,
+      {
+        config: { rateLimit: false, servesWhileClosing: true },
+        schema: {
+          tags: ['operations'],
+          summary: 'The figures of this replica, for Prometheus',
+          produces: ['text/plain'],
+          response: { 200: Metrics, ...errorReplySchemas() },
+        },
+      },
+      async (_request, reply) => reply.type(registry.contentType).send(await scrape()),
+    )
+  },
+  { name: 'clerk-metrics', fastify: '5.x', dependencies: ['clerk-database', 'clerk-auth'] },
+)
+
+/** A listener that has nothing but the metrics; it opens and closes with the app. */
+function listenApart(
+  app: FastifyInstance,
+  scrape: () => Promise<string>,
+  contentType: string,
+  port: number,
+  host: string,
+): void {
+  const server: Server = createServer(async ({ method, url }, response) => {
+    if (method !== 'GET' || url?.split('?', 1)[0] !== PATH) return void response.writeHead(404).end()
+    const text = await scrape()
+    response.writeHead(200, { 'content-type': contentType }).end(text)
+  })
+  app.addHook('onReady', async () => {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    server.once('error', reject).listen(port, host, resolve)
+    await promise
+    app.log.info({ port, host }, 'metrics listen on a port of their own')
+  })
+  app.addHook('onClose', async () => {
+    server.closeAllConnections()
+    server.close()
+  })
+}

@@ -1,0 +1,91 @@
+/** The metrics of how things stand, looked up when they are asked for. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
+import { Counter, Gauge, type Registry } from 'prom-client'
+import type { KeysStatus } from '../auth.ts'
+
+const FRESH_MS = 5_000
+// A scrape waits no longer for the database: it then has the figures of before, or none.
+const PATIENCE_MS = 200
+
+/** Adds the gauges of keys, pool and tables. Returns what sets them, to be called before they are read. */
+export function watchStates(app: FastifyInstance, registry: Registry, version: string): () => Promise<void> {
+  const build = gauge(registry, 'build_info', 'Always 1; the labels name what runs.', ['version', 'node'])
+  build.set({ version, node: process.version }, 1)
+  const connections = gauge(registry, 'database_pool_connections', 'Connections to PostgreSQL.', ['state'])
+  const waiting = gauge(registry, 'database_pool_waiting', 'Callers that wait for a connection.')
+  const tables = {
+    users: gauge(registry, 'users', 'Rows of users, tombstones included; beyond 1,000 an estimate of PostgreSQL.'),
+    sessions: gauge(registry, 'sessions', 'Rows of sessions; beyond 1,000 an estimate of PostgreSQL.'),
+    failedEvents: gauge(registry, 'webhook_failed_events', 'Events that wait for a replay; counted up to 1,000.'),
+    lastReceivedAt: gauge(
+      registry,
+      'webhook_last_received_timestamp_seconds',
+      'When the newest webhook came to any replica, since 1970.',
+    ),
+  }
+  const setKeys = watchKeys(app.clerkKeysStatus(), registry)
+  const findStatistics = latest(() => app.clerkRepository.tableStatistics())
+
+  return async () => {
+    setKeys(app.clerkKeysStatus())
+    const pool = app.clerkDatabasePool()
+    connections.set({ state: 'in_use' }, pool.total - pool.idle)
+    connections.set({ state: 'idle' }, pool.idle)
+    waiting.set(pool.waiting)
+    const statistics = await findStatistics()
+    for (const name of Object.keys(tables) as (keyof typeof tables)[]) setOrRemove(tables[name], statistics?.[name])
+  }
+}
+
+const gauge = (registry: Registry, name: string, help: string, labelNames: string[] = []) =>
+  new Gauge({ name: `clerk_session_sync_${name}`, help, labelNames, registers: [registry] })
+
+const counter = (registry: Registry, name: string, help: string) =>
+  new Counter({ name: `clerk_session_sync_${name}`, help, registers: [registry] })
+
+// No value at all is better than a wrong 0.
+function setOrRemove(metric: Gauge, value: number | null | undefined): void {
+  if (value == null) metric.remove()
+  else metric.set(value)
+}
+
+function watchKeys(initial: KeysStatus, registry: Registry): (status: KeysStatus) => void {
+  if (!initial) return () => undefined // A fixed key is never fetched.
+  const age = gauge(registry, 'jwks_age_seconds', "Since Clerk's signing keys were fetched the last time.")
+  const keys = gauge(registry, 'jwks_keys', 'Signing keys that serve.')
+  const fetches = counter(registry, 'jwks_fetches_total', "Fetches of Clerk's signing keys that were begun.")
+  const failures = counter(registry, 'jwks_fetch_failures_total', 'Fetches of them that failed.')
+  const before = { fetches: 0, failures: 0 }
+  return (status) => {
+    const now = status as NonNullable<KeysStatus>
+    keys.set(now.keyCount)
+    setOrRemove(age, now.ageMs === null ? null : now.ageMs / 1000)
+    fetches.inc(now.fetches - before.fetches)
+    failures.inc(now.failures - before.failures)
+    Object.assign(before, { fetches: now.fetches, failures: now.failures })
+  }
+}
+
+/** The newest answer of `ask`, asked again when it is no longer fresh; the one before where the new one takes too long. */
+function latest<T>(ask: () => Promise<T>): () => Promise<T | undefined> {
+  let answer: T | undefined
+  let askedAt = Number.NEGATIVE_INFINITY
+  let underWay: Promise<void> | undefined
+  async function refresh(): Promise<void> {
+    try {
+      answer = await ask()
+    } catch {
+      answer = undefined // Health and the log say why.
+    }
+    underWay = undefined
+  }
+  return async () => {
+    // One that does not come is waited for once, not by every scrape.
+    if (underWay || performance.now() - askedAt < FRESH_MS) return answer
+    askedAt = performance.now()
+    underWay = refresh()
+    await Promise.race([underWay, sleep(PATIENCE_MS, undefined, { ref: false })])
+    return answer
+  }
+}
