@@ -41,15 +41,18 @@ export function settingsFor(name: string, issuer: Issuer, databaseUrl?: string):
   }
 }
 
+/** As the image starts the service. */
+export const SERVICE_FLAGS = ['--max-semi-space-size=8']
+
 /** Starts a file and waits until it answers. */
 export async function start(
   file: string,
   settings: Record<string, string>,
-  cpuProfDirectory?: string,
+  { flags = [], cpuProfDirectory }: { flags?: string[]; cpuProfDirectory?: string } = {},
 ): Promise<Running> {
   const port = await findFreePort()
   const profiling = cpuProfDirectory ? ['--cpu-prof', `--cpu-prof-dir=${cpuProfDirectory}`] : []
-  const child = spawn(...onServerCore(process.execPath, [...profiling, file]), {
+  const child = spawn(...onServerCore(process.execPath, [...flags, ...profiling, file]), {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {

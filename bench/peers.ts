@@ -1,6 +1,6 @@
 /** The contenders side by side: in alternation, round by round. */
 import { spread } from './bench-user.ts'
-import { settingsFor, start, WEBHOOK_SECRET } from './contenders.ts'
+import { SERVICE_FLAGS, settingsFor, start, WEBHOOK_SECRET } from './contenders.ts'
 import type { Issuer } from './issuer.ts'
 import { moveToOtherCore } from './machine.ts'
 import { type Contender, type Measurement, measure } from './measure.ts'
@@ -38,8 +38,9 @@ export async function startContender(
   issuer: Issuer,
   database?: Database,
 ): Promise<Contender> {
-  const cpuProf = name === 'service' ? options.cpuProfDirectory : undefined
-  const running = await start(files(options)[name], settingsFor(name, issuer, database?.url), cpuProf)
+  const settings = settingsFor(name, issuer, database?.url)
+  const own = name === 'service' ? { flags: SERVICE_FLAGS, cpuProfDirectory: options.cpuProfDirectory } : {}
+  const running = await start(files(options)[name], settings, own)
   return { ...running, name, database, isService: name === 'service', position: 0 }
 }
 
