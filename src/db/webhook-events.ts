@@ -85,16 +85,28 @@ export const pruneMessages = pruning('webhook_events_prune', webhookEvents, webh
 interface Summary {
   last_received_at: Date | null
   failed: number
+  read_only: boolean
 }
 
 const latest = statement<Summary>(
   'webhook_events_latest',
   sql`select (select max(received_at) from ${webhookEvents}) as last_received_at,
-    (select count(*)::int from (select 1 from ${webhookEvents} where outcome = 'failed' limit 1000) f) as failed`,
+    (select count(*)::int from (select 1 from ${webhookEvents} where outcome = 'failed' limit 1000) f) as failed,
+    current_setting('transaction_read_only') = 'on' as read_only`,
 )
 
-/** When the newest message came, and how many wait as failed (1,000 at most). */
-export async function findLedgerSummary(executor: Executor): Promise<{ lastReceivedAt: Date | null; failed: number }> {
+/** The ledger at a glance. */
+export interface LedgerSummary {
+  /** When the newest message came. */
+  lastReceivedAt: Date | null
+  /** How many wait as failed, 1,000 at most. */
+  failed: number
+  /** Whether nothing can be entered, as on a standby. */
+  isReadOnly: boolean
+}
+
+/** Reads it at a cost that does not grow with the ledger. */
+export async function findLedgerSummary(executor: Executor): Promise<LedgerSummary> {
   const [row] = (await latest(executor)) as [Summary]
-  return { lastReceivedAt: row.last_received_at, failed: row.failed }
+  return { lastReceivedAt: row.last_received_at, failed: row.failed, isReadOnly: row.read_only }
 }

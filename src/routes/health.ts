@@ -51,9 +51,12 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, 
     })
     for (const racer of [summary, deadline]) racer.catch(() => undefined) // One of them comes after the race.
     try {
-      const { lastReceivedAt, failed } = await Promise.race([summary, deadline])
+      const { lastReceivedAt, failed, isReadOnly } = await Promise.race([summary, deadline])
       const latencyMs = Math.round((performance.now() - startedAt) * 100) / 100
-      return { database: { status: 'ok', latencyMs } satisfies Check, webhooks: webhooksCheck(lastReceivedAt, failed) }
+      const database: Check = isReadOnly
+        ? { status: 'degraded', latencyMs, reason: 'read-only: users are served, nothing is written' }
+        : { status: 'ok', latencyMs }
+      return { database, webhooks: webhooksCheck(lastReceivedAt, failed) }
     } catch (error) {
       app.log.warn({ err: error }, 'the database does not answer')
       const reason = 'unreachable or not answering in time'
@@ -100,7 +103,8 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, 
         })
         const checks = { ...(await probe), jwks: jwksCheck() }
         const isDown = checks.database.status === 'down' || app.clerkIsClosing()
-        const isOk = checks.webhooks.status !== 'degraded' && checks.jwks.status === 'ok'
+        const isOk =
+          checks.database.status === 'ok' && checks.webhooks.status !== 'degraded' && checks.jwks.status === 'ok'
         return reply
           .code(isDown ? 503 : 200)
           .headers({ 'cache-control': 'no-store', ...(isDown && { 'retry-after': '2' }) })

@@ -128,10 +128,14 @@ test('payloads of applied events are kept only when told to', async (t) => {
 
 test('the summary: the newest message, and how many wait as failed', async (t) => {
   const { apply, repository, row } = await start(t)
-  t.strictSame(await repository.ledgerSummary(), { lastReceivedAt: null, failed: 0 })
+  t.strictSame(await repository.ledgerSummary(), { lastReceivedAt: null, failed: 0, isReadOnly: false })
   await repository.fail(message('msg_1'), 'why')
   await apply({ message: message('msg_2') })
-  t.strictSame(await repository.ledgerSummary(), { lastReceivedAt: (await row('msg_2'))?.received_at, failed: 1 })
+  t.strictSame(await repository.ledgerSummary(), {
+    lastReceivedAt: (await row('msg_2'))?.received_at,
+    failed: 1,
+    isReadOnly: false,
+  })
 })
 
 test('pruning deletes what is older than its days, in small batches, and nothing else', async (t) => {

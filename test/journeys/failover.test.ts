@@ -68,6 +68,10 @@ test('a failover to a standby: reads go on, writes are 503 until it is promoted,
   await primary.kill()
   proxy.leadTo(standby.url)
   await waitUntil('the standby being read', async () => (await call('/api/auth/profile', { token })).status === 200)
+  t.match(await call('/readyz'), {
+    status: 200,
+    body: { status: 'degraded', checks: { database: { status: 'degraded', reason: /^read-only/ } } },
+  })
   const grace = clerk.createUser({ email: 'grace@example.com' })
   const newcomer = clerk.sessionToken(clerk.signIn(grace.id).id)
   const refused = await call('/api/auth/profile', { token: newcomer })

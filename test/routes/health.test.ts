@@ -36,6 +36,22 @@ test('trouble that does not stop the service is degraded, not down', async (t) =
   t.match(body, { status: 'degraded', checks: { webhooks: { status: 'degraded', reason: /1 failed event/ } } })
 })
 
+test('a database that takes no writes is degraded', async (t) => {
+  const { url, query } = await createDatabase(t)
+  const name = new URL(url).pathname.slice(1)
+  const { call } = await startService(t, { settings: { DATABASE_URL: url } })
+  await query(`alter database "${name}" set default_transaction_read_only = on`)
+  await query('select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()', [
+    name,
+  ])
+  const { status, body } = await call('/readyz')
+  t.equal(status, 200)
+  t.match(body, {
+    status: 'degraded',
+    checks: { database: { status: 'degraded', latencyMs: Number, reason: /^read-only/ } },
+  })
+})
+
 test('keys that cannot be fetched are said', async (t) => {
   const { call } = await startService(t, {
     change: (options) => ({ ...options, auth: { ...options.auth, issuer: 'http://127.0.0.1:9' } }),
