@@ -41,9 +41,11 @@ export function blockOf(file: string, marker: string): string {
   return block.code
 }
 
-/** The cells of the table rows whose first cell the pattern fits, without backquotes. */
-export function rowsOf(file: string, first: RegExp): string[][] {
-  return read(file)
+/** The cells of the table rows whose first cell the pattern fits, of the whole file or below one heading. */
+export function rowsOf(file: string, first: RegExp, heading?: string): string[][] {
+  const text = read(file)
+  const section = heading === undefined ? text : (text.split(`\n${heading}\n`)[1] ?? '').split(/^## /m)[0]
+  return (section ?? '')
     .split('\n')
     .filter((line) => line.startsWith('|'))
     .map((line) =>

@@ -59,7 +59,7 @@ test('every production dependency runs on the oldest Node.js that the project na
 })
 
 test('production dependencies are few, and each is in the README with its reason', async (t) => {
-  const rows = rowsOf('README.md', /^`(@[a-z-]+\/)?[a-z-]+`$/)
+  const rows = rowsOf('README.md', /^`(@[a-z-]+\/)?[a-z-]+`$/, '## What it depends on')
   const named = rows.flatMap(([cell = '', reason = '']) => (reason.length > 10 ? cell.slice(1, -1) : []))
   const dependencies = Object.keys(manifest.dependencies)
   t.strictSame(named.toSorted(), dependencies.toSorted())
