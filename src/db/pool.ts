@@ -59,7 +59,9 @@ const NOT_THE_DATA = new Set(['42501', '42P01'])
 
 /** Whether PostgreSQL refused this data, and would refuse it again. */
 export function isDataError(error: unknown): error is pg.DatabaseError {
-  return error instanceof pg.DatabaseError && DATA_ERROR.test(`${error.code}`) && !NOT_THE_DATA.has(error.code ?? '')
+  if (!(error instanceof pg.DatabaseError)) return false
+  const code = String(error.code)
+  return DATA_ERROR.test(code) && !NOT_THE_DATA.has(code)
 }
 
 /** Whether PostgreSQL answered, if only with an error. */

@@ -79,7 +79,7 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, 
   function jwksCheck(): Check {
     const keys = app.clerkKeysStatus()
     if (!keys) return { status: 'ok', reason: 'a fixed key is set' }
-    if (keys.state === 'ok') return { status: 'ok', latencyMs: Math.round(keys.lastFetchMs ?? 0) }
+    if (keys.state === 'ok') return { status: 'ok', latencyMs: Math.round(Number(keys.lastFetchMs)) }
     // Not the error itself, which may name what is inside; that is in the log.
     return keys.state === 'empty'
       ? { status: 'down', reason: keys.failures > 0 ? 'no keys: the last fetch failed' : 'not fetched yet' }

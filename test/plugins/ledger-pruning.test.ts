@@ -22,6 +22,17 @@ test('old events are pruned at the start and again after the interval', async (t
   t.strictSame(await left(), [{ id: 'msg_new' }])
 })
 
+test('sessions that have long been over are pruned with them, and no others', async (t) => {
+  const database = await createDatabase(t)
+  await database.query(`insert into sessions (id, user_id, status, clerk_updated_at, updated_at)
+    select 'sess_' || status || '_' || age, 'user_1', status, now(), now() - make_interval(days => age)
+    from unnest(array['ended', 'active']) status, unnest(array[1, 31]) age`)
+  const left = () => database.query('select id from sessions order by id')
+  await startService(t, { settings: { DATABASE_URL: database.url } })
+  while ((await left()).length > 3);
+  t.strictSame(await left(), [{ id: 'sess_active_1' }, { id: 'sess_active_31' }, { id: 'sess_ended_1' }])
+})
+
 test('a database in trouble does not end the service', async (t) => {
   const database = await createDatabase(t)
   const proxy = await createTcpProxy(t, database.url)
