@@ -36,7 +36,8 @@ export async function runReconcile(context: Context, { fix = false, maxDeletions
           maxDeletions,
           onProgress: (checked, drifting) => output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`),
         })
-        await saveState(pool, JOB, report)
+        // The service skips its own run after one that was whole and repaired what it found, and after no other.
+        if (fix && report.isComplete) await saveState(pool, JOB, report)
         return { report, ledger }
       },
       { waitMs: LOCK_WAIT_MS },

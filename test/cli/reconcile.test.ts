@@ -149,7 +149,7 @@ test('silence: what no webhook told is counted, and what that suggests', async (
 })
 
 test('Ctrl-C ends it, with what is known so far', async (t) => {
-  const { clerk, start, run } = await startCommandLine(t)
+  const { clerk, start, run, database } = await startCommandLine(t)
   clerk.seedUsers(1)
   clerk.faults.api = { delayMs: 1_000 }
   const running = start('reconcile')
@@ -158,7 +158,11 @@ test('Ctrl-C ends it, with what is known so far', async (t) => {
   t.equal(await running.exit, 130)
   t.match(running.output(), /0 users of Clerk compared with the table, then interrupted:/)
   clerk.faults.api = undefined
+  t.equal((await run('reconcile')).code, 1)
+  const job = () => database.query('select job from sync_state')
+  t.strictSame(await job(), [], 'the service skips its run after neither of them')
   t.equal((await run('reconcile', '--fix')).code, 0)
+  t.strictSame(await job(), [{ job: 'reconcile' }])
 })
 
 test('a version that Clerk may be about to show is waited for; one reconcile at a time', async (t) => {
