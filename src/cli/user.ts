@@ -23,7 +23,7 @@ export async function runUser(context: Context, id: string): Promise<number> {
         'Sessions:',
         ...columns(history.sessions.map((session) => pick(session, ['id', 'status', 'clerk_updated_at']))),
         '',
-        'Events:',
+        'Events (among the newest 100,000 of the ledger):',
         ...columns(history.events.map((event) => pick(event, ['received_at', 'type', 'outcome', 'id', 'error']))),
       ],
     )

@@ -2,7 +2,7 @@ import fp from 'fastify-plugin'
 import { type BulkApiOptions, createBulkApi } from '../clerk/bulk-api.ts'
 import { reconcile } from '../clerk/reconcile.ts'
 import { withJobLock } from '../db/job-lock.ts'
-import { findLedgerTypes } from '../db/ledger-types.ts'
+import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
 import { createPool } from '../db/pool.ts'
 import { createReconcileStore } from '../db/reconcile-store.ts'
 import { createRepository } from '../db/repository.ts'
@@ -55,7 +55,7 @@ export default fp<ReconcilingOptions>(
           store: await createReconcileStore(executor, repository),
           signal: stop.signal,
           isFixing: true,
-          expectedSince: expectedSince(ledger, Date.now()),
+          expectedSince: expectedSince(await findOldestMessage(executor), Date.now()),
         })
         if (!report.isComplete) return
         await saveState(pool, JOB, report)

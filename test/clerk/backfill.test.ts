@@ -97,7 +97,7 @@ test('the place never moves behind a page that was not written', async (t) => {
     store: {
       async apply(changes) {
         // PostgreSQL comes back after the patience with the first page is at its end, and in time for the second.
-        if ((changes[0]?.user?.id as string).endsWith('0000')) {
+        if (changes[0]?.user?.id.endsWith('0000')) {
           await second
           throw new DatabaseUnavailable()
         }

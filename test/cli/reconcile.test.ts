@@ -138,7 +138,7 @@ test('silence: what no webhook told is counted, and what that suggests', async (
   t.match(silent.json, { drift: { missing: { sample: [bob.id] }, stale: { sample: [ada.id] } } })
   t.equal(silent.json.undelivered.created + silent.json.undelivered.updated, 2)
   t.match(silent.json.silence, [
-    /^user.updated never came though others did/,
+    /^user.updated did not come lately though others did/,
     /the last webhook came at .*is it disabled/,
   ])
 
