@@ -35,6 +35,7 @@ export async function withDatabase<T>({ config }: Pick<Context, 'config'>, work:
     connectionString: config.DATABASE_URL as string,
     schema: config.DATABASE_SCHEMA,
     max: CONNECTIONS,
+    transactionPooling: config.DATABASE_TRANSACTION_POOLING,
     applicationName: 'clerk-session-sync cli',
     connectTimeoutMs: 5_000,
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,

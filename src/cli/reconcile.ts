@@ -40,7 +40,7 @@ export async function runReconcile(context: Context, { fix = false, maxDeletions
         if (fix && report.isComplete) await saveState(pool, JOB, report)
         return { report, ledger }
       },
-      { waitMs: LOCK_WAIT_MS },
+      { waitMs: LOCK_WAIT_MS, transactionPooling: context.config.DATABASE_TRANSACTION_POOLING },
     )
     if (!ran) {
       output.note('Another reconcile is under way on this database.')
