@@ -16,6 +16,8 @@ export interface Context {
   output: Output
   /** Aborts at the first Ctrl-C or SIGTERM; the second ends the process at once. */
   signal: AbortSignal
+  /** What comes by stdin, for who asks. */
+  stdin: () => AsyncIterable<Buffer | string>
 }
 
 export interface Database {

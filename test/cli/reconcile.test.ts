@@ -28,7 +28,7 @@ const MUTATIONS = {
 }
 
 test('N of 50,000 rows changed by hand: exactly N reported, N repaired, then none', async (t) => {
-  const { clerk, database, run } = await startCommandLine(t, { secretKey: LIVE })
+  const { clerk, database, runProgram: run } = await startCommandLine(t, { secretKey: LIVE })
   clerk.seedUsers(50_000)
   t.equal((await run('backfill')).code, 0)
   const clean = await run('reconcile', '--json')
