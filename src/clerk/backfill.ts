@@ -73,7 +73,11 @@ export async function backfill(options: BackfillOptions): Promise<BackfillResult
   /** Waits for the page that is under way for longest, and moves the place behind it. */
   async function finishOldest(): Promise<void> {
     const { step, written } = underWay.shift() as (typeof underWay)[number]
-    const results = await written
+    const results = await written.catch(async (error) => {
+      // The place behind a later page would skip this one for ever: those are written again by the next run.
+      await Promise.allSettled(underWay.splice(0).map((later) => later.written))
+      throw error
+    })
     for (const [index, result] of results.entries()) {
       if (!('error' in result)) counts[kindOf(result)] += 1
       else refuse((step.users[index] as { id: string }).id, result.error.message)

@@ -89,8 +89,10 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
     if (!isFixing || drifting.length === 0) return
     await store.apply(drifting.map((user) => ({ user })))
     for (const { id, difference } of await store.compare(drifting)) {
-      const isRepaired = difference !== 'missing' && difference !== 'stale' && difference !== 'different'
-      if (isRepaired) drift[kinds.get(id) as DriftKind].repaired += 1
+      const kind = kinds.get(id) as DriftKind
+      // One that was behind may be ahead by now: a webhook came between. One that is ahead still, was not rewound.
+      const isRepaired = KIND_OF[difference] === undefined || (difference === 'newer' && kind !== 'newer')
+      if (isRepaired) drift[kind].repaired += 1
     }
   }
 

@@ -32,6 +32,7 @@ export async function runBackfill(context: Context, { restart, dryRun }: Backfil
     if (dryRun) return preview(context, api, database)
     const ran = await withJobLock(database.pool, JOB, () => fill(context, api, database, restart), {
       waitMs: LOCK_WAIT_MS,
+      transactionPooling: context.config.DATABASE_TRANSACTION_POOLING,
     })
     if (ran) return ran.result
     context.output.note('Another backfill is under way on this database.')

@@ -16,6 +16,8 @@ export interface Context {
   output: Output
   /** Aborts at the first Ctrl-C or SIGTERM; the second ends the process at once. */
   signal: AbortSignal
+  /** What comes by stdin, for who asks. */
+  stdin: () => AsyncIterable<Buffer | string>
 }
 
 export interface Database {
@@ -35,6 +37,7 @@ export async function withDatabase<T>({ config }: Pick<Context, 'config'>, work:
     connectionString: config.DATABASE_URL as string,
     schema: config.DATABASE_SCHEMA,
     max: CONNECTIONS,
+    transactionPooling: config.DATABASE_TRANSACTION_POOLING,
     applicationName: 'clerk-session-sync cli',
     connectTimeoutMs: 5_000,
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,

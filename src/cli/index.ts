@@ -3,7 +3,7 @@
  * The command line: `clerk-session-sync <command>`. Results on stdout, progress on stderr; exit code 0 done, 1 failed or
  * drift found, 2 wrong usage, 130 interrupted.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, realpathSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { type ConfigError, type LoadOptions, loadConfig } from '../config.ts'
 import { type BackfillFlags, runBackfill } from './backfill.ts'
@@ -11,7 +11,7 @@ import { type Context, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_USAGE, onInterr
 import { type DoctorFlags, reportSettings, runDoctor } from './doctor/index.ts'
 import { explainFailure } from './failure.ts'
 import { type MigrateFlags, runMigrate } from './migrate.ts'
-import { createOutput } from './output.ts'
+import { createOutput, type Output, type OutputOptions } from './output.ts'
 import { type PruneFlags, runPrune } from './prune.ts'
 import { type ReconcileFlags, runReconcile } from './reconcile.ts'
 import { type ReplayFlags, runReplay } from './replay.ts'
@@ -21,108 +21,144 @@ const DATABASE: LoadOptions = { required: ['DATABASE_URL'] }
 const DATABASE_AND_CLERK: LoadOptions = { required: ['DATABASE_URL', 'CLERK_SECRET_KEY'] }
 const ALL: LoadOptions = { required: ['DATABASE_URL', 'CLERK_ISSUER'] }
 
-let signal: AbortSignal | undefined
-
-const outputOf = (flags: object) =>
-  createOutput({ isJson: 'json' in flags, stdout: process.stdout, stderr: process.stderr })
-
-/** Runs a command of the operator's: with its settings, its output, and its exit code. */
-async function run<Flags extends object>(
-  flags: Flags,
-  required: LoadOptions,
-  command: (context: Context, flags: Flags) => Promise<number>,
-): Promise<void> {
-  const output = outputOf(flags)
-  signal = onInterrupt(output)
-  process.exitCode = await command({ config: loadConfig(process.env, required), output, signal }, flags)
+/** Where a command runs. */
+export interface Host {
+  env: Record<string, string | undefined>
+  stdin: () => AsyncIterable<Buffer | string>
+  stdout: OutputOptions['stdout']
+  stderr: OutputOptions['stderr']
+  /** The wish to stop. */
+  watchSignals: (output: Output) => AbortSignal
 }
 
-const program = new Command('clerk-session-sync')
-  .description("Keeps a backend's users table in step with Clerk. Settings come from the environment; see the README.")
-  .version(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version)
-  .exitOverride()
-  .addHelpText(
-    'after',
-    `
+/** What a command came to. After a failure the process ends at once; a service may go on without a code. */
+export interface Ending {
+  code?: number
+  isFailure?: boolean
+}
+
+/** Runs a command with these arguments. Never rejects. */
+export async function main(args: readonly string[], host: Host): Promise<Ending> {
+  const { env, stdout, stderr } = host
+  const ending: Ending = {}
+  let signal: AbortSignal | undefined
+
+  const outputOf = (flags: object) => createOutput({ isJson: 'json' in flags, stdout, stderr })
+
+  /** Runs a command of the operator's: with its settings, its output, and its exit code. */
+  async function run<Flags extends object>(
+    flags: Flags,
+    required: LoadOptions,
+    command: (context: Context, flags: Flags) => Promise<number>,
+  ): Promise<void> {
+    const output = outputOf(flags)
+    signal = host.watchSignals(output)
+    ending.code = await command({ config: loadConfig(env, required), output, signal, stdin: host.stdin }, flags)
+  }
+
+  const program = new Command('clerk-session-sync')
+    .description(
+      "Keeps a backend's users table in step with Clerk. Settings come from the environment; see the README.",
+    )
+    .version(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
+    .addHelpText(
+      'after',
+      `
 Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
 
   clerk-session-sync doctor                     what is wrong?
   clerk-session-sync backfill                   bring every Clerk user here; again after Ctrl-C to go on
   clerk-session-sync reconcile --fix            find what differs from Clerk, and repair it
   clerk-session-sync user user_2w5X8yBvTq       one user, here and at Clerk`,
+    )
+
+  program
+    .command('serve')
+    .description('run the service, as `node dist/server.js` does')
+    .action(async () => {
+      // Only those two need the service: the others start faster without it.
+      const { serve } = await import('../server.ts')
+      await serve(loadConfig(env))
+    })
+
+  program
+    .command('dev')
+    .description(
+      'run the service with all that is not set embedded: PostgreSQL under .data/ and a local Clerk emulator',
+    )
+    .action(async () => {
+      const { dev } = await import('./dev.ts')
+      await dev(loadConfig({ ...env, NODE_ENV: 'development' }))
+    })
+
+  const command = (name: string, description: string) =>
+    program.command(name).description(description).option('--json', 'the result as JSON')
+
+  command('migrate', 'bring the database of DATABASE_URL up to the newest migration')
+    .option('--status', 'only say which migrations are applied; exit code 1 when some are not')
+    .action((flags: MigrateFlags) => run(flags, DATABASE, runMigrate))
+
+  command('backfill', 'bring every Clerk user into the table; may be interrupted, and goes on from there')
+    .option('--restart', 'begin anew instead of going on')
+    .option('--dry-run', 'write nothing, and say what would be written')
+    .action((flags: BackfillFlags) => run(flags, DATABASE_AND_CLERK, runBackfill))
+
+  command('reconcile', 'compare Clerk with the table, and say what no webhook delivered; exit code 1 while they differ')
+    .option('--fix', 'repair what differs')
+    .option(
+      '--max-deletions <count>',
+      'how many users gone at Clerk --fix may delete (50 or a tenth, unless told)',
+      number,
+    )
+    .action((flags: ReconcileFlags) => run(flags, DATABASE_AND_CLERK, runReconcile))
+
+  command('replay', 'apply webhooks that failed once more; exit code 1 when some fail again')
+    .option('--list', 'only list them')
+    .option('--since <time>', 'received since then, such as 2026-01-02 or 2026-01-02T03:04:05Z', time)
+    .option('--type <type>', 'of this type, such as user.updated')
+    .option('--id <id...>', 'of these Svix message ids')
+    .action((flags: ReplayFlags) => run(flags, DATABASE, runReplay))
+
+  command('prune', 'delete old events, and sessions that are over; the service does so by itself every hour')
+    .option('--days <days>', 'older than so many days (WEBHOOK_EVENTS_RETENTION_DAYS unless told)', number)
+    .action((flags: PruneFlags) => run(flags, DATABASE, runPrune))
+
+  command(
+    'user <id>',
+    "one user's row, sessions and last events beside Clerk's answer; exit code 1 when they differ",
+  ).action((id: string, flags: object) => run(flags, DATABASE, (context) => runUser(context, id)))
+
+  command('sync <id>', "bring one user's row up to date with Clerk").action((id: string, flags: object) =>
+    run(flags, DATABASE_AND_CLERK, (context) => runSync(context, id)),
   )
 
-program
-  .command('serve')
-  .description('run the service, as `node dist/server.js` does')
-  .action(async () => {
-    // Only those two need the service: the others start faster without it.
-    const { serve } = await import('../server.ts')
-    await serve(loadConfig(process.env))
-  })
+  command('doctor', 'check settings, database, Clerk and the running service; exit code 1 when something fails')
+    .option('--url <url>', 'where the service runs (HOST and PORT unless told)')
+    .option('--token <jwt>', 'explain claim by claim why this token is accepted or refused; - reads it from stdin')
+    .action(async (flags: DoctorFlags) => {
+      const problems = findProblems(env, ALL)
+      if (problems) ending.code = reportSettings(outputOf(flags), problems)
+      else await run(flags, ALL, runDoctor)
+    })
 
-program
-  .command('dev')
-  .description('run the service with all that is not set embedded: PostgreSQL under .data/ and a local Clerk emulator')
-  .action(async () => {
-    const { dev } = await import('./dev.ts')
-    await dev(loadConfig({ ...process.env, NODE_ENV: 'development' }))
-  })
-
-const command = (name: string, description: string) =>
-  program.command(name).description(description).option('--json', 'the result as JSON')
-
-command('migrate', 'bring the database of DATABASE_URL up to the newest migration')
-  .option('--status', 'only say which migrations are applied; exit code 1 when some are not')
-  .action((flags: MigrateFlags) => run(flags, DATABASE, runMigrate))
-
-command('backfill', 'bring every Clerk user into the table; may be interrupted, and goes on from there')
-  .option('--restart', 'begin anew instead of going on')
-  .option('--dry-run', 'write nothing, and say what would be written')
-  .action((flags: BackfillFlags) => run(flags, DATABASE_AND_CLERK, runBackfill))
-
-command('reconcile', 'compare Clerk with the table, and say what no webhook delivered; exit code 1 while they differ')
-  .option('--fix', 'repair what differs')
-  .option(
-    '--max-deletions <count>',
-    'how many users gone at Clerk --fix may delete (50 or a tenth, unless told)',
-    number,
-  )
-  .action((flags: ReconcileFlags) => run(flags, DATABASE_AND_CLERK, runReconcile))
-
-command('replay', 'apply webhooks that failed once more; exit code 1 when some fail again')
-  .option('--list', 'only list them')
-  .option('--since <time>', 'received since then, such as 2026-01-02 or 2026-01-02T03:04:05Z', time)
-  .option('--type <type>', 'of this type, such as user.updated')
-  .option('--id <id...>', 'of these Svix message ids')
-  .action((flags: ReplayFlags) => run(flags, DATABASE, runReplay))
-
-command('prune', 'delete old events, and sessions that are over; the service does so by itself every hour')
-  .option('--days <days>', 'older than so many days (WEBHOOK_EVENTS_RETENTION_DAYS unless told)', number)
-  .action((flags: PruneFlags) => run(flags, DATABASE, runPrune))
-
-command(
-  'user <id>',
-  "one user's row, sessions and last events beside Clerk's answer; exit code 1 when they differ",
-).action((id: string, flags: object) => run(flags, DATABASE, (context) => runUser(context, id)))
-
-command('sync <id>', "bring one user's row up to date with Clerk").action((id: string, flags: object) =>
-  run(flags, DATABASE_AND_CLERK, (context) => runSync(context, id)),
-)
-
-command('doctor', 'check settings, database, Clerk and the running service; exit code 1 when something fails')
-  .option('--url <url>', 'where the service runs (HOST and PORT unless told)')
-  .option('--token <jwt>', 'explain claim by claim why this token is accepted or refused; - reads it from stdin')
-  .action(async (flags: DoctorFlags) => {
-    const problems = findProblems(ALL)
-    if (problems) process.exitCode = reportSettings(outputOf(flags), problems)
-    else await run(flags, ALL, runDoctor)
-  })
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return ending
+  } catch (error) {
+    if (error instanceof CommanderError) return { code: error.exitCode === 0 ? 0 : EXIT_WRONG_USAGE }
+    if (signal?.aborted) return { code: EXIT_INTERRUPTED, isFailure: true }
+    const explain = signal ? explainFailure : (await import('../server.ts')).explain
+    stderr.write(`${explain(error)}\n`)
+    return { code: EXIT_FAILED, isFailure: true }
+  }
+}
 
 /** What is wrong with the settings, if anything is. */
-function findProblems(required: LoadOptions): readonly string[] | undefined {
+function findProblems(env: Host['env'], required: LoadOptions): readonly string[] | undefined {
   try {
-    loadConfig(process.env, required)
+    loadConfig(env, required)
     return undefined
   } catch (error) {
     return (error as ConfigError).problems
@@ -140,16 +176,10 @@ function time(text: string): Date {
   return date
 }
 
-try {
-  await program.parseAsync()
-} catch (error) {
-  if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? 0 : EXIT_WRONG_USAGE
-  } else if (signal?.aborted) {
-    process.exit(EXIT_INTERRUPTED)
-  } else {
-    const explain = signal ? explainFailure : (await import('../server.ts')).explain
-    console.error(explain(error))
-    process.exit(EXIT_FAILED)
-  }
+if (process.argv[1] && realpathSync(process.argv[1]) === import.meta.filename) {
+  const { env, stdout, stderr } = process
+  const host: Host = { env, stdin: () => process.stdin, stdout, stderr, watchSignals: onInterrupt }
+  const { code, isFailure } = await main(process.argv.slice(2), host)
+  if (isFailure) process.exit(code)
+  if (code !== undefined) process.exitCode = code
 }

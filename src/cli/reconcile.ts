@@ -1,7 +1,7 @@
 /** `reconcile`: Clerk against the table, and what no webhook said. */
 import { reconcile } from '../clerk/reconcile.ts'
 import { withJobLock } from '../db/job-lock.ts'
-import { findLedgerTypes } from '../db/ledger-types.ts'
+import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
 import { createReconcileStore } from '../db/reconcile-store.ts'
 import { saveState } from '../db/sync-state.ts'
 import { DRIFT_KINDS, type DriftKind, type ReconcileReport, remainingDrift } from '../domain/drift.ts'
@@ -32,14 +32,15 @@ export async function runReconcile(context: Context, { fix = false, maxDeletions
           store: await createReconcileStore(executor, repository),
           signal,
           isFixing: fix,
-          expectedSince: expectedSince(ledger, Date.now()),
+          expectedSince: expectedSince(await findOldestMessage(executor), Date.now()),
           maxDeletions,
           onProgress: (checked, drifting) => output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`),
         })
-        await saveState(pool, JOB, report)
+        // The service skips its own run after one that was whole and repaired what it found, and after no other.
+        if (fix && report.isComplete) await saveState(pool, JOB, report)
         return { report, ledger }
       },
-      { waitMs: LOCK_WAIT_MS },
+      { waitMs: LOCK_WAIT_MS, transactionPooling: context.config.DATABASE_TRANSACTION_POOLING },
     )
     if (!ran) {
       output.note('Another reconcile is under way on this database.')
@@ -100,7 +101,7 @@ function describeSilence(
     `Not delivered by any webhook since ${undeliveredSince}: ${count(undelivered.created)} created, ` +
       `${count(undelivered.updated)} updated, ${count(undelivered.deleted)} deleted.`,
     ...columns(
-      types.map((type) => [`  ${type}`, `last came ${byType.get(type)?.lastReceivedAt.toISOString() ?? 'never'}`]),
+      types.map((type) => [`  ${type}`, `last came ${byType.get(type)?.lastReceivedAt.toISOString() ?? 'not lately'}`]),
     ),
     ...findings.map((finding) => `- ${finding}`),
   ]

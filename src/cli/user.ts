@@ -23,7 +23,7 @@ export async function runUser(context: Context, id: string): Promise<number> {
         'Sessions:',
         ...columns(history.sessions.map((session) => pick(session, ['id', 'status', 'clerk_updated_at']))),
         '',
-        'Events:',
+        'Events (among the newest 100,000 of the ledger):',
         ...columns(history.events.map((event) => pick(event, ['received_at', 'type', 'outcome', 'id', 'error']))),
       ],
     )
@@ -57,9 +57,13 @@ async function write({ repository }: Database, change: Parameters<Database['repo
   return result.outcome === 'applied' ? 'updated' : 'up to date'
 }
 
+/** Undefined when Clerk says twice, as before any deletion, that it has no such user: not listed, and 404. */
 async function ask(context: Context, id: string): Promise<UserSnapshot | undefined> {
-  const { users } = await createApi(context).findUsers([id])
-  return users[0]
+  const api = createApi(context)
+  const { users, unusable } = await api.findUsers([id])
+  const found = users.find((user) => user.id === id)
+  if (found || (unusable.length === 0 && (await api.isAbsent(id)))) return found
+  throw new Error(`Clerk's answer about ${id} cannot be used: ${unusable[0]?.reason ?? 'not listed, but not absent'}`)
 }
 
 const isLiving = ({ row }: UserHistory) => row !== undefined && row.deleted_at === null

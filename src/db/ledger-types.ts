@@ -1,16 +1,39 @@
-/** What the ledger holds of each type of event. */
+/** What the ledger holds of each type of event, at a cost that does not grow with it. */
 import { sql } from 'drizzle-orm'
 import type { LedgerEntry } from '../domain/silence.ts'
 import { TEST_EVENT_TYPE } from '../domain/test-event.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, statement } from './statement.ts'
 
-const select = statement<LedgerEntry>(
+/** So many of the newest messages are looked at: reading them takes a moment, reading a month of them may take minutes. */
+export const RECENT_EVENTS = 100_000
+
+const isClerks = sql.raw(`type <> '${TEST_EVENT_TYPE}'`)
+
+/** The newest messages of the ledger, by the index on when they came. */
+export const recentEvents = sql`(select * from ${webhookEvents} order by received_at desc limit ${sql.raw(String(RECENT_EVENTS))})`
+
+const selectTypes = statement<LedgerEntry>(
   'webhook_events_types',
-  sql`select type, count(*)::int as messages, (count(*) filter (where outcome = 'failed'))::int as failed,
-    min(received_at) as "firstReceivedAt", max(received_at) as "lastReceivedAt"
-  from ${webhookEvents} where type <> ${sql.raw(`'${TEST_EVENT_TYPE}'`)} group by type order by type`,
+  sql`select type, sum(messages)::int as messages, sum(failed)::int as failed, max(last) as "lastReceivedAt"
+  from (
+    select type, count(*) as messages, 0 as failed, max(received_at) as last from ${recentEvents} r group by type
+    union all
+    select type, 0, count(*), max(received_at) from ${webhookEvents} where outcome = 'failed' group by type) t
+  where ${isClerks} group by type order by type`,
+)
+const selectOldest = statement<{ oldest: Date | null }>(
+  'webhook_events_oldest',
+  sql`select min(received_at) as oldest from ${webhookEvents} where ${isClerks}`,
 )
 
-/** Reads the whole ledger once. Deliveries of our own, made to test the endpoint, do not count. */
-export const findLedgerTypes = (executor: Executor): Promise<LedgerEntry[]> => select(executor)
+/**
+ * The types among the newest 100,000 messages, and of all that failed. Deliveries of our own, made to test the endpoint, do
+ * not count.
+ */
+export const findLedgerTypes = (executor: Executor): Promise<LedgerEntry[]> => selectTypes(executor)
+
+/** When the oldest message came that the ledger still has. */
+export async function findOldestMessage(executor: Executor): Promise<Date | undefined> {
+  return (await selectOldest(executor))[0]?.oldest ?? undefined
+}

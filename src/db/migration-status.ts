@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import { MIGRATIONS, MIGRATIONS_TABLE } from './migrate.ts'
-import { withSearchPath } from './search-path.ts'
+import { plain } from './search-path.ts'
 
 export interface MigrationStatus {
   name: string
@@ -17,7 +17,7 @@ interface Journal {
 export async function findMigrationStatus(connectionString: string, schema?: string): Promise<MigrationStatus[]> {
   const journal: Journal = JSON.parse(readFileSync(join(MIGRATIONS, 'meta/_journal.json'), 'utf8'))
   const client = new pg.Client({
-    connectionString: withSearchPath(connectionString, schema),
+    connectionString,
     application_name: 'clerk-session-sync migrate',
     connectionTimeoutMillis: 5_000,
     query_timeout: 10_000,
@@ -25,7 +25,7 @@ export async function findMigrationStatus(connectionString: string, schema?: str
   client.on('error', () => undefined) // The query under way rejects as well.
   await client.connect()
   try {
-    const table = `"${schema ?? 'public'}"."${MIGRATIONS_TABLE}"`
+    const table = `"${plain(schema ?? 'public')}"."${MIGRATIONS_TABLE}"`
     const { rows: found } = await client.query('select to_regclass($1) is not null as there', [table])
     if (!found[0].there) return journal.entries.map(({ tag }) => ({ name: tag, isApplied: false }))
     // drizzle dates a migration by its entry in the journal, and applies whatever is newer than the newest.

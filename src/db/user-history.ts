@@ -1,13 +1,14 @@
 /** All that the tables know of one user, for an operator's eyes. */
 import { sql } from 'drizzle-orm'
-import { sessions, users, webhookEvents } from './schema.ts'
+import { recentEvents } from './ledger-types.ts'
+import { sessions, users } from './schema.ts'
 import { $, type Executor, statement } from './statement.ts'
 
 export interface UserHistory {
   /** The row, column by column; times as ISO 8601. */
   row: Record<string, unknown> | undefined
   sessions: Record<string, unknown>[]
-  /** The newest events of the user and of those sessions. */
+  /** The newest events of the user and of those sessions, among the newest 100,000 of the ledger. */
   events: Record<string, unknown>[]
 }
 
@@ -21,10 +22,10 @@ const selectSessions = statement<{ row: Record<string, unknown> }>(
   'user_sessions',
   sql`select to_jsonb(s) as row from ${sessions} s where user_id = ${$(1)} order by clerk_updated_at desc limit ${LAST}`,
 )
-// By object id, of which there is no index: one look at the whole ledger.
+// An index by object id would cost every webhook; this costs a moment, and finds what came last.
 const selectEvents = statement<{ row: Record<string, unknown> }>(
   'user_events',
-  sql`select to_jsonb(e) - 'payload' as row from ${webhookEvents} e
+  sql`select to_jsonb(e) - 'payload' as row from ${recentEvents} e
   where object_id = any(${$(1)}::text[]) order by received_at desc limit ${LAST}`,
 )
 

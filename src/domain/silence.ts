@@ -1,13 +1,12 @@
 /** What webhooks did not say. An endpoint that Svix disabled after five days of failures looks like a quiet day. */
 import { EVENT_SCHEMAS } from './clerk-event.ts'
 
-/** The messages of one type in the ledger. */
+/** The messages of one type in the ledger: of the newest ones, and of all that failed. */
 export interface LedgerEntry {
   type: string
   messages: number
   failed: number
-  /** When the first and the last of them came. */
-  firstReceivedAt: Date
+  /** When the last of them came. */
   lastReceivedAt: Date
 }
 
@@ -21,8 +20,8 @@ export interface Undelivered {
 const DAY_MS = 86_400_000
 
 /** From when on webhooks are expected: since the oldest one in the ledger; for a day, where none ever came. */
-export function expectedSince(ledger: readonly LedgerEntry[], nowMs: number): number {
-  return ledger.length === 0 ? nowMs - DAY_MS : Math.min(...ledger.map(({ firstReceivedAt }) => +firstReceivedAt))
+export function expectedSince(oldest: Date | undefined, nowMs: number): number {
+  return oldest === undefined ? nowMs - DAY_MS : +oldest
 }
 
 const ENDPOINT = 'in the Clerk dashboard, Webhooks, look at the endpoint'
@@ -44,7 +43,9 @@ export function explainSilence(ledger: readonly LedgerEntry[], undelivered: Unde
   const silent = (['created', 'updated', 'deleted'] as const).filter((kind) => undelivered[kind] > 0)
   const neverSeen = silent.map((kind) => `user.${kind}`).filter((type) => !seen.has(type))
   if (neverSeen.length > 0) {
-    findings.push(`${neverSeen.join(', ')} never came though others did: ${ENDPOINT}: is it subscribed to them?`)
+    findings.push(
+      `${neverSeen.join(', ')} did not come lately though others did: ${ENDPOINT}: is it subscribed to them?`,
+    )
   }
   if (neverSeen.length < silent.length) {
     const last = new Date(Math.max(...ledger.map(({ lastReceivedAt }) => +lastReceivedAt))).toISOString()

@@ -2,10 +2,11 @@ import fp from 'fastify-plugin'
 import { type BulkApiOptions, createBulkApi } from '../clerk/bulk-api.ts'
 import { reconcile } from '../clerk/reconcile.ts'
 import { withJobLock } from '../db/job-lock.ts'
-import { findLedgerTypes } from '../db/ledger-types.ts'
+import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
 import { createPool } from '../db/pool.ts'
 import { createReconcileStore } from '../db/reconcile-store.ts'
 import { createRepository } from '../db/repository.ts'
+import type { Executor } from '../db/statement.ts'
 import { findState, saveState } from '../db/sync-state.ts'
 import { type ReconcileReport, remainingDrift } from '../domain/drift.ts'
 import { expectedSince, explainSilence } from '../domain/silence.ts'
@@ -32,6 +33,7 @@ export default fp<ReconcilingOptions>(
     const pool = createPool({
       connectionString: database.connectionString,
       schema: database.schema,
+      transactionPooling: database.transactionPooling,
       max: 2,
       applicationName: 'clerk-session-sync reconcile',
       statementTimeoutMs: STATEMENT_TIMEOUT_MS,
@@ -43,24 +45,26 @@ export default fp<ReconcilingOptions>(
     let underWay: Promise<unknown> | undefined
 
     async function run(): Promise<void> {
-      await withJobLock(pool, JOB, async (executor) => {
-        const last = await findState<ReconcileReport>(executor, JOB)
-        if (last && Date.now() - Date.parse(last.startedAt) < intervalMs * ALMOST) {
-          app.log.debug({ startedAt: last.startedAt }, 'another replica has just reconciled')
-          return
-        }
-        const ledger = await findLedgerTypes(executor)
-        const report = await reconcile({
-          api: createBulkApi({ ...backendApi, signal: stop.signal }),
-          store: await createReconcileStore(executor, repository),
-          signal: stop.signal,
-          isFixing: true,
-          expectedSince: expectedSince(ledger, Date.now()),
-        })
-        if (!report.isComplete) return
-        await saveState(pool, JOB, report)
-        tell(report, explainSilence(ledger, report.undelivered))
+      await withJobLock(pool, JOB, whenAlone, { transactionPooling: database.transactionPooling })
+    }
+
+    async function whenAlone(executor: Executor): Promise<void> {
+      const last = await findState<ReconcileReport>(executor, JOB)
+      if (last && Date.now() - Date.parse(last.startedAt) < intervalMs * ALMOST) {
+        app.log.debug({ startedAt: last.startedAt }, 'another replica has just reconciled')
+        return
+      }
+      const ledger = await findLedgerTypes(executor)
+      const report = await reconcile({
+        api: createBulkApi({ ...backendApi, signal: stop.signal }),
+        store: await createReconcileStore(executor, repository),
+        signal: stop.signal,
+        isFixing: true,
+        expectedSince: expectedSince(await findOldestMessage(executor), Date.now()),
       })
+      if (!report.isComplete) return
+      await saveState(pool, JOB, report)
+      tell(report, explainSilence(ledger, report.undelivered))
     }
 
     function tell(report: ReconcileReport, silence: string[]): void {

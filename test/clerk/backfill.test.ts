@@ -84,3 +84,31 @@ test('after the wish to stop no page is begun, and what is under way is finished
   t.match(result, { isComplete: false, updated: 500, place: { users: 500 } })
   t.strictSame(places, [500])
 })
+
+test('the place never moves behind a page that was not written', async (t) => {
+  const clerk = await createClerkEmulator()
+  t.teardown(() => clerk.close())
+  clerk.seedUsers(1_500)
+  const places: number[] = []
+  let secondIsWritten = () => {}
+  const second = new Promise<void>((done) => (secondIsWritten = done))
+  const run = backfill({
+    api: createBulkApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl }),
+    store: {
+      async apply(changes) {
+        // PostgreSQL comes back after the patience with the first page is at its end, and in time for the second.
+        if (changes[0]?.user?.id.endsWith('0000')) {
+          await second
+          throw new DatabaseUnavailable()
+        }
+        secondIsWritten()
+        return changes.map(() => ({ outcome: 'applied', created: true }))
+      },
+      savePlace: async ({ users }) => void places.push(users),
+    },
+    patienceMs: 0,
+    signal: new AbortController().signal,
+  })
+  await t.rejects(run, { code: 'DATABASE_UNAVAILABLE' })
+  t.strictSame(places, [])
+})

@@ -39,7 +39,7 @@ test('50,000 users, with faults, limits, a kill in the middle, and changes under
     clerk: { secretKey: LIVE, rateLimit: { requests: 30, windowMs: 1_000 }, deletedCursor: 'reject' },
   })
   clerk.seedUsers(50_000)
-  const { start, run } = await startCommandLine(
+  const { start, runProgram } = await startCommandLine(
     t,
     {},
     {
@@ -88,7 +88,7 @@ test('50,000 users, with faults, limits, a kill in the middle, and changes under
   t.match(stopped.output(), /stopping when what is under way is done/)
 
   const requestsBefore = clerk.stats.apiRequestsByPath['GET /v1/users'] ?? 0
-  const last = await run('backfill', '--json')
+  const last = await runProgram('backfill', '--json')
   isOver = true
   await weather
   t.equal(last.code, 0, last.output)

@@ -3,17 +3,21 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'tap'
+import { onInterrupt } from '../../src/cli/context.ts'
+import { main } from '../../src/cli/index.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { freePorts, ROOT, runNode } from '../helpers/process.ts'
 
 const CLI = join(ROOT, 'src/cli/index.ts')
 
 test('wrong usage is exit code 2, help and version are 0', async (t) => {
-  for (const args of [['nonsense'], ['serve', '--nonsense'], []]) {
-    t.equal(await runNode(t, [CLI, ...args], {}).exit, 2, args.join(' ') || 'nothing')
-  }
-  for (const args of [['--help'], ['--version'], ['dev', '--help']])
-    t.equal(await runNode(t, [CLI, ...args], {}).exit, 0, args.join(' '))
+  const silent = { write: () => true }
+  const host = { env: {}, stdin: () => process.stdin, stdout: silent, stderr: silent, watchSignals: onInterrupt }
+  for (const args of [['serve', '--nonsense'], []]) t.strictSame(await main(args, host), { code: 2 }, args.join(' '))
+  for (const args of [['--help'], ['dev', '--help']]) t.strictSame(await main(args, host), { code: 0 }, args.join(' '))
+  // The same by the real program.
+  t.equal(await runNode(t, [CLI, 'nonsense'], {}).exit, 2)
+  t.equal(await runNode(t, [CLI, '--version'], {}).exit, 0)
 })
 
 test('migrate makes the tables and may be repeated', async (t) => {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
 import { startCommandLine } from '../helpers/command-line.ts'
 import { createDatabase } from '../helpers/database.ts'
@@ -139,6 +140,8 @@ test('settings and databases that are no good', async (t) => {
     'signing secret': { status: 'warn' },
     service: { status: 'fail', detail: /^http:\/\/127.0.0.1:1:/ },
   })
+  const local = await startCommandLine(t, {}, { HOST: '::1', PORT: '1' })
+  t.match(byName((await local.run('doctor', '--json')).json.checks).service, { detail: /^http:..\[::1\]:1: / })
   const away = await startCommandLine(t, {}, { DATABASE_URL: 'postgres://u:p@127.0.0.1:1/d' })
   t.match(byName((await away.run('doctor', '--json')).json.checks).database, { status: 'fail', detail: /ECONNREFUSED/ })
 })
@@ -235,4 +238,12 @@ test('a token is checked with a fixed key, and without a database', async (t) =>
   t.notOk('user' in byName(json.checks))
   const empty = await fixed.run('doctor', '--json', '--token', '-')
   t.match(byName(empty.json.checks), { token: { status: 'fail' } }, 'nothing came by stdin')
+
+  // By a pipe whose writer takes its time.
+  const piped = fixed.startWithInput('doctor', '--json', '--token', '-')
+  piped.child.stdin?.write(token.slice(0, 100))
+  await sleep(2_000)
+  piped.child.stdin?.end(`${token.slice(100)}\n`)
+  t.equal(await piped.exit, 0, piped.output())
+  t.match(byName(JSON.parse(piped.stdout()).checks), { signature: { status: 'pass' } })
 })

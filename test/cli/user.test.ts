@@ -55,6 +55,17 @@ test('one user, side by side, and synced', async (t) => {
   t.equal(refused.code, 1)
   t.match(refused.output, /^clerk-session-sync: .*violates check constraint/)
 
+  // An answer that cannot be read is no 404: nobody is deleted for it.
+  clerk.updateUser(ada.id, { publicMetadata: [] as never })
+  for (const command of ['sync', 'user']) {
+    const { code, output } = await run(command, ada.id)
+    t.equal(code, 1)
+    t.match(output, `clerk-session-sync: Clerk's answer about ${ada.id} cannot be used: an unexpected body`)
+  }
+  t.strictSame(await database.query('select 1 from users where id = $1 and deleted_at is null', [ada.id]), [
+    { '?column?': 1 },
+  ])
+
   const alone = await startCommandLine(t, {}, { ...env, CLERK_SECRET_KEY: '' })
   const { code, output } = await alone.run('user', ada.id)
   t.equal(code, 0)

@@ -1,10 +1,13 @@
 /** Everything once more, with a real PgBouncer in transaction mode between. */
 import { type Test, test } from 'tap'
+import { withJobLock } from '../../src/db/job-lock.ts'
 import { migrate } from '../../src/db/migrate.ts'
+import { startCommandLine } from '../helpers/command-line.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { startPgBouncer } from '../helpers/pgbouncer.ts'
 import { message, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 import { startService } from '../helpers/service.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
 
 async function startBehindPgBouncer(t: Test, { isEmpty = false } = {}) {
   const database = await createDatabase(t, { isEmpty })
@@ -73,4 +76,54 @@ test('the service does all its work behind it', async (t) => {
   t.match(await call('/api/auth/profile', { token }), { status: 401, body: { code: 'SESSION_REVOKED' } })
   t.equal((await call('/api/auth/health')).body.status, 'ok')
   t.match(await database.query("select count(*)::int from webhook_events where outcome <> 'failed'"), [{ count: 61 }])
+})
+
+test('the command line does all its work behind it, one job at a time', async (t) => {
+  const { database, pooled } = await startBehindPgBouncer(t)
+  await migrate(database.url, { schema: 'clerk' })
+  const { clerk, run } = await startCommandLine(
+    t,
+    {},
+    { DATABASE_URL: pooled.url, DATABASE_TRANSACTION_POOLING: 'true', DATABASE_SCHEMA: 'clerk' },
+  )
+  clerk.seedUsers(700)
+  t.match((await run('migrate', '--status', '--json')).json, { isUpToDate: true })
+  t.match((await run('backfill', '--json')).json, { isComplete: true, created: 700 })
+  await database.query(
+    `delete from clerk.users where id like '%7'; insert into clerk.users (id, sync_source) values ('user_gone', 'webhook')`,
+  )
+  t.match((await run('reconcile', '--fix', '--json')).json, {
+    isComplete: true,
+    remaining: 0,
+    drift: { missing: { count: 70, repaired: 70 }, gone: { count: 1, repaired: 1 } },
+  })
+  const { json } = await run('doctor', '--json', '--url', 'http://127.0.0.1:1')
+  t.match(
+    json.checks.filter(({ status }: { status: string }) => status === 'fail').map(({ name }: { name: string }) => name),
+    ['service'],
+  )
+
+  const { pool } = await startRepository(t, { database: pooled, transactionPooling: true, schema: 'clerk' })
+  const options = { transactionPooling: true }
+  const ran = await withJobLock(
+    pool,
+    'reconcile',
+    async () => {
+      t.equal(await withJobLock(pool, 'reconcile', async () => 'a second', options), undefined)
+      t.match((await withJobLock(pool, 'backfill', async () => 'another job', options))?.result, 'another job')
+      return 'done'
+    },
+    options,
+  )
+  t.strictSame(ran, { result: 'done' })
+})
+
+test('the reconcile of the service, too', async (t) => {
+  const { database, pooled } = await startBehindPgBouncer(t)
+  await startService(t, {
+    settings: { DATABASE_URL: pooled.url, DATABASE_TRANSACTION_POOLING: 'true', RECONCILE_INTERVAL_MINUTES: '1' },
+    onEmulator: (clerk) => void clerk.createUser({ email: 'ada@example.com' }),
+  })
+  await waitUntil('the row', async () => (await database.query('select 1 from users')).length > 0)
+  await waitUntil('the report', async () => (await database.query('select 1 from sync_state')).length > 0)
 })

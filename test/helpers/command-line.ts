@@ -1,5 +1,7 @@
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import type { Test } from 'tap'
+import { main } from '../../src/cli/index.ts'
 import { type ClerkEmulator, type ClerkEmulatorOptions, createClerkEmulator } from '../../src/emulator/index.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 import { ROOT, type RunningProcess, runNode } from './process.ts'
@@ -11,7 +13,11 @@ export interface CommandLine {
   env: Record<string, string>
   /** Starts the real program. */
   start(...args: string[]): RunningProcess
+  /** The same, with a pipe for stdin. */
+  startWithInput(...args: string[]): RunningProcess
   /** Runs it to its end. */
+  runProgram(...args: string[]): Promise<Finished>
+  /** The same in this process, which spares its start. */
   run(...args: string[]): Promise<Finished>
 }
 
@@ -40,12 +46,32 @@ export async function startCommandLine(
     CLERK_WEBHOOK_SIGNING_SECRET: clerk.webhookSecret,
     ...more,
   }
-  const start = (...args: string[]) => runNode(t, [join(ROOT, 'src/cli/index.ts'), ...args], env)
-  async function run(...args: string[]): Promise<Finished> {
+  const program = join(ROOT, 'src/cli/index.ts')
+  const start = (...args: string[]) => runNode(t, [program, ...args], env)
+  const startWithInput = (...args: string[]) => runNode(t, [program, ...args], env, { stdio: 'pipe' })
+  async function runProgram(...args: string[]): Promise<Finished> {
     const running = start(...args)
     const code = await running.exit
-    const isJson = args.includes('--json') && running.stdout() !== ''
-    return { code, output: running.output(), json: isJson ? JSON.parse(running.stdout()) : undefined }
+    return { code, output: running.output(), json: parse(args, running.stdout()) }
   }
-  return { clerk, database, env, start, run }
+  async function run(...args: string[]): Promise<Finished> {
+    const written = { stdout: '', both: '' }
+    const note = (text: string | Uint8Array, isResult: boolean) => {
+      written.both += text
+      if (isResult) written.stdout += text
+      return true
+    }
+    const { code = 0 } = await main(args, {
+      env,
+      stdin: () => Readable.from([]),
+      stdout: { write: (text: string | Uint8Array) => note(text, true) },
+      stderr: { write: (text: string | Uint8Array) => note(text, false) },
+      watchSignals: () => new AbortController().signal,
+    })
+    return { code, output: written.both, json: parse(args, written.stdout) }
+  }
+  return { clerk, database, env, start, startWithInput, runProgram, run }
 }
+
+const parse = (args: string[], stdout: string) =>
+  args.includes('--json') && stdout !== '' ? JSON.parse(stdout) : undefined

@@ -40,7 +40,11 @@ export function runBuilt(t: Test, args: string[], env: Record<string, string>): 
 }
 
 function run(t: Test, command: string, args: string[], options: SpawnOptions): RunningProcess {
-  const child = spawn(command, args, { cwd: ROOT, ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    ...options,
+    stdio: [options.stdio === 'pipe' ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+  })
   let output = ''
   let stdout = ''
   child.stdout?.setEncoding('utf8').on('data', (text) => {

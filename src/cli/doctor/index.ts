@@ -1,5 +1,4 @@
 /** `doctor`: looks at everything that a report of trouble would ask about, each with one line of remedy. */
-import { readFileSync } from 'node:fs'
 import type { Config } from '../../config.ts'
 import { type Context, EXIT_DONE, EXIT_FAILED } from '../context.ts'
 import { columns, type Output } from '../output.ts'
@@ -23,7 +22,7 @@ export async function runDoctor(context: Context, { url, token }: DoctorFlags): 
   const database = await checkDatabase(context)
   const hasDatabase = database.every(({ status }) => status !== 'fail')
   if (token !== undefined) {
-    const text = token === '-' ? readFileSync(process.stdin.fd, 'utf8') : token
+    const text = token === '-' ? await readAll(context.stdin()) : token
     return report(output, await explainToken(context, text, hasDatabase))
   }
   const [clerk, service] = await Promise.all([
@@ -41,8 +40,15 @@ export function reportSettings(output: Output, problems: readonly string[]): num
   )
 }
 
+async function readAll(stream: ReturnType<Context['stdin']>): Promise<string> {
+  let text = ''
+  for await (const chunk of stream) text += chunk
+  return text
+}
+
 function addressOf({ HOST, PORT }: Config): string {
-  return `http://${HOST === '0.0.0.0' ? '127.0.0.1' : HOST}:${PORT}`
+  const host = HOST === '0.0.0.0' || HOST === '::' ? '127.0.0.1' : HOST
+  return `http://${host.includes(':') ? `[${host}]` : host}:${PORT}`
 }
 
 const SIGNS = { pass: 'pass', warn: 'WARN', fail: 'FAIL' }
