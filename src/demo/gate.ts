@@ -12,11 +12,12 @@ export interface Gate {
 /** Opens a gate on a free port of loopback, in front of a `postgres://` URL. */
 export async function createGate(databaseUrl: string): Promise<Gate> {
   const target = new URL(databaseUrl)
+  const port = Number(target.port || 5432)
   const sockets = new Set<Socket>()
   let shutUntil = 0
   const server = createServer((client) => {
     if (performance.now() < shutUntil) return client.destroy()
-    const database = connect(Number(target.port || 5432), target.hostname)
+    const database = connect(port, target.hostname)
     for (const [from, to] of [
       [client, database],
       [database, client],

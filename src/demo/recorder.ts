@@ -9,7 +9,11 @@ const WATCHED = /^\/(api\/auth\/(?!health|verify)|demo\/api\/old-backend|clerk$)
 
 /** Before the routes are registered: hooks reach only those that come after them. */
 export function recordRequests(server: FastifyInstance, feed: Feed): void {
+  const starts = new WeakMap<FastifyRequest, number>()
   const outcomes = new WeakMap<FastifyRequest, string>()
+  server.addHook('onRequest', async (request) => {
+    starts.set(request, Date.now())
+  })
   server.addHook('onSend', async (request, _reply, payload) => {
     const { code, outcome, source } = readObject(payload)
     const text = code ?? outcome ?? source
@@ -23,7 +27,7 @@ export function recordRequests(server: FastifyInstance, feed: Feed): void {
     const event = isWebhook ? readObject(request.body) : {}
     feed.add({
       lane: isWebhook ? 'webhook' : 'service',
-      at: Date.now() - reply.elapsedTime,
+      at: starts.get(request) as number,
       durationMs: reply.elapsedTime,
       label: isWebhook ? String(event.type) : `${request.method} ${path}`,
       status: reply.statusCode,

@@ -36,17 +36,18 @@ async function listPeople(): Promise<void> {
   const before = who.value
   people = await world.people()
   who.replaceChildren(
-    new Option('A new user, whose webhook has not come yet', ''),
+    new Option('A new user, who signs up now', ''),
     ...people.map(({ id, name }) => new Option(name, id)),
   )
   who.value = people.some(({ id }) => id === before) ? before : ''
 }
 
 async function play(story: Story, isOld: boolean, person: Person | undefined): Promise<void> {
-  go.disabled = compare.disabled = true
+  form.ariaBusy = go.ariaDisabled = 'true'
+  go.textContent = 'Signing in…'
   compare.hidden = true
   stage.reset()
-  get('stage').scrollIntoView({ block: 'nearest' })
+  get('stage').scrollIntoView({ block: 'start' })
   try {
     await tell({ world, stage, story, person, isOld })
   } catch (error) {
@@ -55,7 +56,8 @@ async function play(story: Story, isOld: boolean, person: Person | undefined): P
   }
   await listPeople()
   compare.hidden = !isOld
-  go.disabled = compare.disabled = false
+  form.ariaBusy = go.ariaDisabled = 'false'
+  go.textContent = 'Sign in'
 }
 
 const world = await findWorld()
@@ -64,6 +66,7 @@ await listPeople()
 form.addEventListener('change', fit)
 form.addEventListener('submit', (event) => {
   event.preventDefault()
+  if (form.ariaBusy === 'true') return
   const story = STORIES.find(({ id }) => id === chosen('wrong')) as Story
   const person = people.find(({ id }) => id === who.value)
   void play(story, chosen('backend') === 'old', person)

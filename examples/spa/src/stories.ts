@@ -69,7 +69,7 @@ async function withService({ world, stage, story, person, sessionId }: Told): Pr
     fetch: stage.fetch,
   })
   stage.show('busy', 'One moment…', 'syncing with the backend')
-  const { source } = await sync.syncUser()
+  const { source, created } = await sync.syncUser()
   const user = await sync.profile()
   stage.signedIn(user.firstName ?? person.name, user.email ?? '')
   const after = `Signed in after ${spell(stage.untilSignedInMs)}, no loop.`
@@ -77,18 +77,20 @@ async function withService({ world, stage, story, person, sessionId }: Told): Pr
   if (story.ends) {
     await end({ world, stage, story, person, sessionId }, reasons, () => sync.profile())
   } else if (story.id === 'lose') {
-    stage.end('signed-in', `${after} The webhook never came; the row was written on the spot${from(source)}.`)
+    stage.end(
+      'signed-in',
+      `${after} The webhook never came; the row was ${created ? 'written' : 'brought up to date'} on the spot${from(source)}.`,
+    )
   } else if (story.id === 'delay') {
     stage.say(`${after} The webhook is still on its way: ten seconds…`)
     await untilDelivered(world, stage, person)
     stage.end('signed-in', `${after} The webhook came ten seconds later, and found the row there already.`)
   } else if (story.id === 'twice') {
     await untilDelivered(world, stage, person)
-    stage.end('signed-in', `${after} Every webhook came twice, and was applied once.`)
+    stage.end('signed-in', `${after} Every webhook came twice, and counted once.`)
   } else if (story.stopsDatabase) {
-    const isBack = stage.timeline.until((all) => all.some(({ lane, status }) => lane === 'webhook' && status === 200))
     stage.say(`${after} The webhooks are being delivered again…`)
-    await isBack
+    await stage.timeline.until('a webhook', ({ lane, status }) => lane === 'webhook' && status === 200)
     stage.end(
       'signed-in',
       `${after} While the database was gone the answer was 503 with Retry-After, never 401: the page waited, and so did the webhooks.`,
@@ -106,9 +108,7 @@ async function end({ world, stage, story, person, sessionId }: Told, reasons: st
   const type = isRevoked ? 'session.revoked' : 'user.deleted'
   stage.note(isRevoked ? 'an admin revokes the session' : 'an admin deletes the user')
   await (isRevoked ? world.revoke(sessionId) : world.remove(person.id))
-  await stage.timeline.until((all) =>
-    all.some(({ lane, label, status }) => lane === 'webhook' && label === type && status === 200),
-  )
+  await stage.timeline.until(type, ({ lane, label, status }) => lane === 'webhook' && label === type && status === 200)
   const before = stage.requests
   // Three calls of a busy page: the first is refused, the client keeps the others back.
   for (let i = 0; i < 3; i += 1) {
