@@ -45,7 +45,7 @@ export function recordRepository(repository: BatchedRepository, feed: Feed): voi
       apply,
       feed,
       ({ message, user, session }) => ({
-        label: message ? `write what ${message.type} says` : 'write the row',
+        label: message ? `apply ${message.type}` : 'write the row',
         userId: user?.id ?? session?.userId,
       }),
       (result) => ('error' in result ? 'refused' : result.outcome),

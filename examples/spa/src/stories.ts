@@ -131,16 +131,20 @@ const from = (source: string) =>
 /** What Svix lost or holds back shows nowhere else. */
 async function showWebhooks(world: World, stage: Stage, { id }: Person): Promise<void> {
   for (const { type, state, body } of await world.deliveries(id)) {
-    const at = (JSON.parse(body) as { timestamp: number }).timestamp
+    const at = sentAt(body)
     if (at < stage.startedAt) continue
     if (state === 'dropped') stage.timeline.add({ lane: 'webhook', at, label: type, outcome: 'lost' })
   }
 }
 
+const sentAt = (body: string) => (JSON.parse(body) as { timestamp: number }).timestamp
+
 async function untilDelivered(world: World, stage: Stage, { id }: Person): Promise<void> {
   for (;;) {
-    const deliveries = await world.deliveries(id)
-    if (deliveries.every(({ state }) => state !== 'pending')) return
+    const deliveries = (await world.deliveries(id)).filter(({ body }) => sentAt(body) >= stage.startedAt)
+    const attempts = deliveries.reduce((sum, delivery) => sum + delivery.attempts.length, 0)
+    const shown = stage.timeline.happenings.filter(({ lane }) => lane === 'webhook').length
+    if (deliveries.every(({ state }) => state !== 'pending') && shown >= attempts) return
     await stage.pause()
   }
 }

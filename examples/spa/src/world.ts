@@ -16,6 +16,7 @@ interface Delivery {
   id: string
   type: string
   state: string
+  attempts: unknown[]
   body: string
 }
 
