@@ -19,8 +19,11 @@ const DRAIN_MS = 1_500
 const DATABASE_WAIT_MS = 30_000
 const DATABASE_RETRY_MS = 1_000
 
-/** Starts the service with these settings and resolves when it listens. Ends by SIGTERM or SIGINT, with exit code 0. */
-export async function serve(config: Config): Promise<FastifyInstance> {
+/**
+ * Starts the service with these settings and resolves when it listens. Ends by SIGTERM or SIGINT, with exit code 0.
+ * @param plugin what is served: the app, or one with something round it
+ */
+export async function serve(config: Config, plugin: typeof app = app): Promise<FastifyInstance> {
   const { config: complete, emulator, stop } = await embedMissing(config)
   const server = Fastify(serverOptions(complete))
   closeWithGrace({ delay: CLOSE_DEADLINE_MS, logger: server.log }, async ({ err, signal }) => {
@@ -35,7 +38,7 @@ export async function serve(config: Config): Promise<FastifyInstance> {
     await stop()
   })
   await migrateWhenReachable(complete, server)
-  await server.register(app, appOptions(complete))
+  await server.register(plugin, appOptions(complete))
   await server.listen({ port: complete.PORT, host: complete.HOST })
   if (emulator) server.log.info(`no Clerk instance is set: an emulator of one runs at ${emulator.url}/emulator/state`)
   return server

@@ -17,14 +17,15 @@ const MAY_IMPORT: Record<string, string[]> = {
   embedded: ['emulator', 'config.ts'],
   'server.ts': ['app.ts', 'config.ts', 'db', 'embedded', 'plugins'],
   'index.ts': ['app.ts', 'db', 'domain', 'plugins'],
-  cli: ['app.ts', 'config.ts', 'db', 'clerk', 'domain', 'embedded', 'server.ts'],
+  cli: ['app.ts', 'config.ts', 'db', 'clerk', 'domain', 'embedded', 'server.ts', 'demo'],
+  demo: ['app.ts', 'config.ts', 'db', 'domain', 'plugins', 'server.ts'],
   emulator: [],
   client: [],
 }
 // Types alone may come from further away.
 const TYPES_TOO: Record<string, string[]> = { cli: ['config.ts'], embedded: ['config.ts'] }
 // Those that may import config.ts for more than its types.
-const READS_CONFIG = ['server.ts', 'cli/index.ts']
+const READS_CONFIG = ['server.ts', 'cli/index.ts', 'demo/server.ts']
 const PACKAGES: Record<string, RegExp> = {
   domain: /^@sinclair\/typebox/,
   cli: /^(?!fastify$|@fastify\/)/,
@@ -72,7 +73,7 @@ test('imports point one way', async (t) => {
 })
 
 test('only config.ts reads the environment, and hosts hand it over', async (t) => {
-  const hosts = ['server.ts', 'cli/index.ts', 'cli/dev.ts']
+  const hosts = ['server.ts', 'cli/index.ts', 'cli/dev.ts', 'demo/server.ts']
   for (const file of globSync('**/*.ts', { cwd: SRC })) {
     if (hosts.includes(file)) continue
     t.notMatch(readFileSync(join(SRC, file), 'utf8'), /process\.env/, `${file} receives options`)

@@ -6,9 +6,10 @@ import { extname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../config.ts'
+import { buildDemo, PAGE_DIRECTORY } from '../demo/build.ts'
 import { type Embedded, embedMissing } from '../embedded/index.ts'
 
-const SERVER = fileURLToPath(new URL(`../server${extname(import.meta.filename)}`, import.meta.url))
+const fileOf = (name: string) => fileURLToPath(new URL(`../${name}${extname(import.meta.filename)}`, import.meta.url))
 const TOKEN_TTL_SECONDS = 3_600
 
 /** Runs until Ctrl-C (or SIGTERM), and leaves no process behind. Rejects when something cannot start. */
@@ -19,11 +20,13 @@ export async function dev(config: Config): Promise<void> {
 
   const stopped = once(process, 'SIGINT').then(() => undefined)
   const terminated = once(process, 'SIGTERM').then(() => undefined)
+  // Its switches break things: only what is embedded here.
+  const hasDemo = !config.CLERK_ISSUER && !config.DATABASE_URL && (await buildDemo(PAGE_DIRECTORY))
   const embedded = await embedMissing(config, { port: emulatorPort, tokenTtlSeconds: TOKEN_TTL_SECONDS })
-  const service = startService(embedded.config)
+  const service = startService(embedded.config, fileOf(hasDemo ? 'demo/server' : 'server'))
   const ended = once(service, 'exit')
   try {
-    untilReady(config.PORT).then(() => announce(embedded))
+    untilReady(config.PORT).then(() => announce(embedded, hasDemo))
     await Promise.race([stopped, terminated, ended])
   } finally {
     service.kill('SIGTERM')
@@ -32,8 +35,8 @@ export async function dev(config: Config): Promise<void> {
   }
 }
 
-function startService(config: Config): ChildProcess {
-  return spawn(process.execPath, ['--watch', '--watch-preserve-output', SERVER], {
+function startService(config: Config, file: string): ChildProcess {
+  return spawn(process.execPath, ['--watch', '--watch-preserve-output', file], {
     stdio: ['ignore', 'inherit', 'inherit'],
     env: {
       ...process.env,
@@ -68,7 +71,7 @@ async function assertFree(port: number, user: string, setting: string): Promise<
 }
 
 /** Says where everything is, with a token and the lines to try. */
-function announce({ config, emulator }: Embedded): void {
+function announce({ config, emulator }: Embedded, hasDemo: boolean): void {
   const url = `http://127.0.0.1:${config.PORT}`
   const lines = [
     '',
@@ -78,6 +81,7 @@ function announce({ config, emulator }: Embedded): void {
     `  API docs        ${url}/docs`,
     `  PostgreSQL      ${config.DATABASE_URL}`,
   ]
+  if (hasDemo) lines.splice(3, 0, `  See it work     ${url}/demo`)
   if (emulator) {
     // Ada signed in, and both of her webhooks were lost: the case that used to end in a login loop.
     emulator.webhooks.dropNext(3)
