@@ -49,7 +49,7 @@ export default fp<AppOptions>(
     await registerCors(app, options.corsOrigins ?? [])
     await app.register(closing)
     await app.register(requestLog)
-    await app.register(openapi, { version: VERSION })
+    await app.register(openapi, { version: VERSION, receivesWebhooks: options.webhooks !== undefined })
     await app.register(database, options.database)
     await app.register(auth, options.auth)
     await app.register(userSync, options.userSync ?? {})

@@ -83,12 +83,50 @@ export function errorHeaders(error: Partial<Error & Retryable> & { statusCode?: 
 // The characters that RFC 6750 allows in error_description; the rest could end the quoted string or the header.
 const quotable = (text: string) => text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
 
+interface Described {
+  code: string
+  message: string
+}
+
+// What each status stands for, as it is answered. Those that are not of the classes above are Fastify's.
+const ERRORS = {
+  400: [new WebhookHeadersMissing(), new WebhookSignatureInvalid()],
+  401: [
+    new MissingToken(),
+    new InvalidToken('it has a wrong azp'),
+    new TokenExpired(),
+    new SessionRevoked(),
+    new UserNotSynced(),
+  ],
+  403: [new UserDeleted(), new UserBanned(), new SessionPending()],
+  404: [new RouteNotFound('GET', '/nowhere')],
+  413: [{ code: 'FST_ERR_CTP_BODY_TOO_LARGE', message: 'Request body is too large' }],
+  415: [{ code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE', message: 'Unsupported Media Type' }],
+  422: [new WebhookPayloadInvalid('the body is not JSON')],
+  429: [new RateLimited('1 minute')],
+  500: [{ code: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong on our side' }],
+  503: [new DatabaseUnavailable(), new JwksUnavailable(), new ShuttingDown()],
+} satisfies Record<number, Described[]>
+
+const HEADERS: { [statusCode: number]: object } = {
+  401: {
+    'WWW-Authenticate': {
+      type: 'string',
+      description: 'Bearer; with error and error_description when a token was sent',
+    },
+  },
+  503: { 'Retry-After': { type: 'string', description: 'Seconds' } },
+}
+
 /** The one shape of every error. `stack` and `details` only in development. */
-const errorReply = (statusCode: number, codes: string[]) =>
-  Type.Object(
+function errorReply(statusCode: number, errors: Described[]) {
+  const codes = errors.map(({ code }) => code).join(', ')
+  const reason = STATUS_CODES[statusCode]
+  const requestId = '0b3d7a5e-4c9f-4f0e-9a51-5b1f8e6d2c7a'
+  return Type.Object(
     {
       statusCode: Type.Integer(),
-      code: Type.String({ description: codes.join(', ') }),
+      code: Type.String({ description: codes }),
       error: Type.String(),
       message: Type.String(),
       requestId: Type.String(),
@@ -96,32 +134,18 @@ const errorReply = (statusCode: number, codes: string[]) =>
       details: Type.Optional(Type.Unknown()),
     },
     {
-      description: `${STATUS_CODES[statusCode]}: ${codes.join(', ')}`,
-      examples: codes.map((code) => ({
-        statusCode,
-        code,
-        error: STATUS_CODES[statusCode],
-        message: '…',
-        requestId: '0b3d7a5e-4c9f-4f0e-9a51-5b1f8e6d2c7a',
-      })),
+      description: `${reason}: ${codes}`,
+      headers: HEADERS[statusCode],
+      'x-examples': Object.fromEntries(
+        errors.map(({ code, message }) => [code, { value: { statusCode, code, error: reason, message, requestId } }]),
+      ),
     },
   )
-
-const CODES = {
-  400: ['WEBHOOK_HEADERS_MISSING', 'WEBHOOK_SIGNATURE_INVALID'],
-  401: ['MISSING_TOKEN', 'INVALID_TOKEN', 'TOKEN_EXPIRED', 'SESSION_REVOKED', 'USER_NOT_SYNCED'],
-  403: ['USER_DELETED', 'USER_BANNED', 'SESSION_PENDING'],
-  413: ['FST_ERR_CTP_BODY_TOO_LARGE'],
-  415: ['FST_ERR_CTP_INVALID_MEDIA_TYPE'],
-  422: ['WEBHOOK_PAYLOAD_INVALID'],
-  429: ['RATE_LIMITED'],
-  500: ['INTERNAL_SERVER_ERROR'],
-  503: ['DATABASE_UNAVAILABLE', 'JWKS_UNAVAILABLE', 'SHUTTING_DOWN'],
 }
 
 /** The reply schemas of these errors, and of the 500 that any route may answer with. */
-export function errorReplySchemas(...statusCodes: (keyof typeof CODES)[]) {
+export function errorReplySchemas(...statusCodes: (keyof typeof ERRORS)[]) {
   return Object.fromEntries(
-    [...statusCodes, 500 as const].map((statusCode) => [statusCode, errorReply(statusCode, CODES[statusCode])]),
+    [...statusCodes, 500 as const].map((statusCode) => [statusCode, errorReply(statusCode, ERRORS[statusCode])]),
   )
 }

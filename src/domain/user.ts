@@ -7,6 +7,20 @@ import type { Version } from './version.ts'
 const Nullable = <T extends TSchema>({ type, ...rest }: T) =>
   Type.Unsafe<Static<T> | null>({ ...rest, type: [type, 'null'] })
 
+export const USER_EXAMPLE = {
+  id: 'user_2w5X8yBvTq',
+  email: 'ada@example.com',
+  emailVerified: true,
+  firstName: 'Ada',
+  lastName: 'Lovelace',
+  username: 'ada',
+  imageUrl: 'https://img.clerk.com/ada',
+  publicMetadata: { plan: 'pro' },
+  lastSignInAt: '2026-01-02T03:04:05.678Z',
+  createdAt: '2026-01-02T03:04:06.000Z',
+  updatedAt: '2026-01-02T03:04:06.000Z',
+}
+
 /** The user as every route answers with it. Times are ISO 8601 in UTC; `createdAt` and `updatedAt` are the row's own. */
 export const User = Type.Object(
   {
@@ -25,21 +39,7 @@ export const User = Type.Object(
   },
   {
     title: 'User',
-    examples: [
-      {
-        id: 'user_2w5X8yBvTq',
-        email: 'ada@example.com',
-        emailVerified: true,
-        firstName: 'Ada',
-        lastName: 'Lovelace',
-        username: 'ada',
-        imageUrl: 'https://img.clerk.com/ada',
-        publicMetadata: { plan: 'pro' },
-        lastSignInAt: '2026-01-02T03:04:05.678Z',
-        createdAt: '2026-01-02T03:04:06.000Z',
-        updatedAt: '2026-01-02T03:04:06.000Z',
-      },
-    ],
+    examples: [USER_EXAMPLE],
   },
 )
 export type User = Static<typeof User>

@@ -1,31 +1,42 @@
 import helmet from '@fastify/helmet'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
+import type { TSchema } from '@sinclair/typebox'
 import fp from 'fastify-plugin'
+import { errorReplySchemas } from '../errors.ts'
+import { describeWebhooks } from './webhooks/openapi.ts'
 
 export interface OpenapiOptions {
   version: string
+  /** Describes what Clerk sends, too. */
+  receivesWebhooks?: boolean
 }
+
+const DESCRIPTION = `Keeps a backend's users table in step with Clerk: no valid session meets a backend without its user.
+
+Every error has one shape, and its code says what to do. A 401 says that the token or the session is no good, and nothing else;
+trouble on this side is a 503 with \`Retry-After\`. A path that is not here is a 404, \`NOT_FOUND\`.`
 
 /** Serves the OpenAPI description of every route registered after it, at `/docs` (a page) and `/docs/json`. */
 export default fp<OpenapiOptions>(
-  async (app, { version }) => {
+  async (app, { version, receivesWebhooks = false }) => {
     await app.register(swagger, {
       openapi: {
         openapi: '3.1.0',
         info: {
           title: 'clerk-session-sync',
           version,
-          description:
-            "Keeps a backend's users table in step with Clerk: no valid session meets a backend without its user.",
+          description: DESCRIPTION,
           license: { name: 'MIT' },
         },
+        ...(receivesWebhooks && { webhooks: describeWebhooks() }),
         tags: [
           { name: 'auth', description: 'Called by SPAs and by proxies, with a Clerk session token' },
           { name: 'webhooks', description: 'Called by Clerk, through Svix' },
           { name: 'operations', description: 'Called by load balancers and operators' },
         ],
         components: {
+          responses: { NotFound: notFound() },
           securitySchemes: {
             bearerToken: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'A Clerk session token' },
             sessionCookie: {
@@ -34,7 +45,12 @@ export default fp<OpenapiOptions>(
               name: '__session',
               description: 'Only where CLERK_AUTHORIZED_PARTIES is set',
             },
-            svixSignature: { type: 'apiKey', in: 'header', name: 'svix-signature', description: 'Made by Svix' },
+            svixSignature: {
+              type: 'apiKey',
+              in: 'header',
+              name: 'svix-signature',
+              description: 'Made by Svix of `svix-id`, `svix-timestamp` and the raw body, with the signing secret',
+            },
           },
         },
       },
@@ -47,3 +63,9 @@ export default fp<OpenapiOptions>(
   },
   { name: 'clerk-openapi', fastify: '5.x' },
 )
+
+// Of no route, and so of none of those that are described.
+function notFound() {
+  const { description, 'x-examples': examples, ...schema } = errorReplySchemas(404)[404] as TSchema
+  return { description: description as string, content: { 'application/json': { schema, examples } } }
+}

@@ -17,6 +17,7 @@ const HealthReply = Type.Object(
     checks: Type.Object({ database: Check, jwks: Check, webhooks: Check }),
   },
   {
+    description: '`ok`, or `degraded` and why: it serves',
     examples: [
       {
         status: 'ok',
@@ -31,6 +32,23 @@ const HealthReply = Type.Object(
     ],
   },
 )
+const DownReply = {
+  ...HealthReply,
+  description: 'The database cannot be reached, or this replica shuts down',
+  headers: { 'Retry-After': { type: 'string', description: 'Seconds' } },
+  examples: [
+    {
+      status: 'down',
+      version: '0.1.0',
+      uptimeSeconds: 86400,
+      checks: {
+        database: { status: 'down', reason: 'unreachable or not answering in time' },
+        jwks: { status: 'ok', latencyMs: 42 },
+        webhooks: { status: 'down', reason: 'the database is down' },
+      },
+    },
+  ],
+}
 
 export interface HealthOptions {
   version: string
@@ -94,7 +112,7 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, 
         schema: {
           tags: ['operations'],
           summary: 'Whether this replica can serve',
-          response: { 200: HealthReply, 503: HealthReply, ...errorReplySchemas() },
+          response: { 200: HealthReply, 503: DownReply, ...errorReplySchemas() },
         },
       },
       async (_request, reply) => {

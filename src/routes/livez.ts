@@ -1,7 +1,10 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
 import { errorReplySchemas } from '../errors.ts'
 
-const LiveReply = Type.Object({ status: Type.Literal('ok') }, { examples: [{ status: 'ok' }] })
+const LiveReply = Type.Object(
+  { status: Type.Literal('ok') },
+  { description: 'It serves', examples: [{ status: 'ok' }] },
+)
 
 /** `GET /livez`: 200 as long as the process serves. */
 const livez: FastifyPluginAsyncTypebox = async (app) => {

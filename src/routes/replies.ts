@@ -1,9 +1,12 @@
 /** The schemas of replies that several routes share. */
 import { Type } from '@sinclair/typebox'
-import { User } from '../domain/user.ts'
+import { USER_EXAMPLE, User } from '../domain/user.ts'
 import { errorReplySchemas } from '../errors.ts'
 
-export const UserReply = Type.Object({ user: User })
+export const UserReply = Type.Object(
+  { user: User },
+  { description: 'The row of the user', examples: [{ user: USER_EXAMPLE }] },
+)
 
 /** What every route behind a token may answer with. */
 export const AUTH_ERRORS = errorReplySchemas(401, 403, 429, 503)

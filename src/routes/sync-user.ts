@@ -1,5 +1,5 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
-import { User } from '../domain/user.ts'
+import { USER_EXAMPLE, User } from '../domain/user.ts'
 import ignoreBody from './ignore-body.ts'
 import { AUTH_ERRORS, BEARER } from './replies.ts'
 
@@ -12,6 +12,11 @@ const SyncReply = Type.Object({
     description: "Where the profile came from: Clerk's Backend API, the token's claims, or the row that was there",
   }),
 })
+const syncReply = (description: string, created: boolean) => ({
+  ...SyncReply,
+  description,
+  examples: [{ user: USER_EXAMPLE, created, source: 'clerk_api' }],
+})
 
 /** `POST /api/auth/sync-user`: brings the caller's row up to date. May be repeated; any request body is ignored. */
 const syncUser: FastifyPluginAsyncTypebox = async (app) => {
@@ -23,7 +28,11 @@ const syncUser: FastifyPluginAsyncTypebox = async (app) => {
         tags: ['auth'],
         summary: 'Bring the row of the signed-in user up to date',
         security: BEARER,
-        response: { 200: SyncReply, 201: SyncReply, ...AUTH_ERRORS },
+        response: {
+          200: syncReply('The row was there, and is as new as its source', false),
+          201: syncReply('The row has been made', true),
+          ...AUTH_ERRORS,
+        },
       },
     },
     async (request, reply) => {

@@ -38,6 +38,8 @@ export interface ServiceOptions {
   /** Options that no setting reaches, merged into those of the settings. */
   change?: (options: AppOptions) => AppOptions
   clerk?: ClerkEmulatorOptions
+  /** Gets the app before anything is registered. */
+  onApp?: (app: FastifyInstance) => void
   /** Sets the emulator up before the service starts. */
   onEmulator?: (clerk: ClerkEmulator) => void
   /** Another replica: shares these with the service given. */
@@ -68,6 +70,7 @@ export async function startService(t: Test, options: ServiceOptions = {}): Promi
     ...serverOptions(config),
     ...(options.log && { logger: { level: 'trace', stream: { write: options.log } } }),
   })
+  options.onApp?.(app)
   // Every reply is held against its schema: what does not fit becomes a 500.
   await app.register(responseValidation, {
     ajv: { plugins: [addFormats as never], removeAdditional: false, strict: false },

@@ -1,5 +1,31 @@
+import { Validator } from '@seriousme/openapi-schema-validator'
 import { test } from 'tap'
+import { EVENT_SCHEMAS } from '../../src/domain/clerk-event.ts'
+import * as errors from '../../src/errors.ts'
 import { startService } from '../helpers/service.ts'
+
+// biome-ignore lint/suspicious/noExplicitAny: a test looks into whatever came
+type Json = any
+interface Example {
+  value: { statusCode: number; code: string; message: string }
+}
+
+/** Every operation of the document, with its path and method. */
+const operationsOf = ({ paths }: Json) =>
+  Object.entries<Json>(paths).flatMap(([path, methods]) =>
+    Object.entries<Json>(methods).map(([method, operation]) => ({ name: `${method} ${path}`, ...operation })),
+  )
+
+/** The examples of every error reply, each code once. */
+function errorExamplesOf(document: Json): Example['value'][] {
+  const { NotFound } = document.components.responses
+  const replies = [{ responses: { 404: NotFound } }, ...operationsOf(document)].flatMap(({ responses }) =>
+    Object.entries<Json>(responses).flatMap(([status, { content }]) =>
+      Number(status) >= 400 ? Object.values<Example>(content['application/json'].examples ?? {}) : [],
+    ),
+  )
+  return [...new Map(replies.map(({ value }) => [value.code, value])).values()]
+}
 
 test('the description names every route of the contract with its replies', async (t) => {
   const { call } = await startService(t)
@@ -10,15 +36,118 @@ test('the description names every route of the contract with its replies', async
     ['/api/auth/sync-user', 'post', ['200', '201', '401', '403', '429', '500', '503']],
     ['/api/auth/profile', 'get', ['200', '401', '403', '429', '500', '503']],
     ['/api/auth/verify', 'get', ['200', '401', '403', '429', '500', '503']],
+    ['/api/auth/verify/{*}', 'get', ['200', '401', '403', '429', '500', '503']],
     ['/api/auth/health', 'get', ['200', '500', '503']],
     ['/readyz', 'get', ['200', '500', '503']],
     ['/livez', 'get', ['200', '500']],
+    ['/metrics', 'get', ['200', '500']],
     ['/clerk', 'post', ['200', '400', '413', '415', '422', '500', '503']],
   ]
   for (const [path, method, codes] of routes) {
     t.strictSame(Object.keys(body.paths[path]?.[method]?.responses ?? {}).sort(), codes, `${method} ${path}`)
   }
   t.strictSame(Object.keys(body.components.securitySchemes), ['bearerToken', 'sessionCookie', 'svixSignature'])
+})
+
+test('the document is valid OpenAPI 3.1, and leaves nothing without a word', async (t) => {
+  const { call } = await startService(t)
+  const { body } = await call('/docs/json')
+  const validator = new Validator()
+  const { valid, errors: faults } = await validator.validate(structuredClone(body))
+  t.equal(validator.version, '3.1')
+  t.ok(valid, JSON.stringify(faults))
+  const schemes = Object.keys(body.components.securitySchemes)
+  const tags = body.tags.map(({ name }: Json) => name)
+  for (const { name, summary, security = [], responses, tags: own } of operationsOf(body)) {
+    t.ok(summary, name)
+    t.ok(own.length === 1 && tags.includes(own[0]), `${name} has a tag that is explained`)
+    for (const requirement of security) t.ok(schemes.includes(Object.keys(requirement)[0] as string), name)
+    for (const [status, { description, headers, content = {} }] of Object.entries<Json>(responses)) {
+      t.not(description, 'Default Response', `${name} says when it answers ${status}`)
+      if (status === '401') t.ok(headers['WWW-Authenticate'], name)
+      if (status === '503') t.ok(headers['Retry-After'], name)
+      for (const { example, examples, schema } of Object.values<Json>(content)) {
+        t.ok(example ?? examples ?? schema.examples, `${name} has an example of ${status}`)
+      }
+    }
+  }
+})
+
+test('every route that is registered is in the document, but for the pages of the document', async (t) => {
+  const registered = new Set<string>()
+  const { call } = await startService(t, {
+    onApp: (app) =>
+      app.addHook('onRoute', ({ method, url, schema }) => {
+        if (url.startsWith('/docs')) return
+        const path = url.replace('*', '{*}')
+        // HEAD comes with every GET.
+        for (const one of [method].flat()) if (!schema?.hide && one !== 'HEAD') registered.add(`${one} ${path}`)
+        if (schema?.hide) t.match(url, /^\/api\/auth\/verify/, 'only methods that OpenAPI does not know are hidden')
+      }),
+  })
+  const { body } = await call('/docs/json')
+  const described = operationsOf(body)
+    .map(({ name }) => name.replace(/^\w+/, (method: string) => method.toUpperCase()))
+    .filter((name) => !name.startsWith('HEAD '))
+  t.ok(registered.size >= 20)
+  t.strictSame(described.toSorted(), [...registered].toSorted())
+})
+
+test('every error has an example, as it is answered', async (t) => {
+  const { call, clerk } = await startService(t)
+  const examples = errorExamplesOf((await call('/docs/json')).body)
+  const codes = examples.map(({ statusCode, code }) => `${statusCode} ${code}`)
+  const own = Object.values(errors).flatMap((value) => {
+    if (typeof value !== 'function' || !('prototype' in value) || !(value.prototype instanceof Error)) return []
+    const { statusCode, code } = new (value as new () => Error & { statusCode: number; code: string })()
+    return [`${statusCode} ${code}`]
+  })
+  const others = ['413 FST_ERR_CTP_BODY_TOO_LARGE', '415 FST_ERR_CTP_INVALID_MEDIA_TYPE', '500 INTERNAL_SERVER_ERROR']
+  t.strictSame(codes.toSorted(), [...own, ...others].toSorted())
+  for (const { message } of examples) t.notMatch(message, /%s|undefined|^$/)
+
+  const headers = { 'content-type': 'application/json' }
+  const signed = (body: string) => ({ method: 'POST', body, headers: { ...headers, ...clerk.sign(body) } })
+  const answers = [
+    await call('/api/auth/profile'),
+    await call('/nowhere'),
+    await call('/clerk', { method: 'POST', body: '{}', headers }),
+    await call('/clerk', { ...signed('{}'), body: '{ }' }),
+    await call('/clerk', signed('nothing')),
+    await call('/clerk', signed(`"${'x'.repeat(1_048_576)}"`)),
+    await call('/clerk', { method: 'POST', body: '<a/>', headers: { 'content-type': 'text/xml' } }),
+  ]
+  t.equal(new Set(answers.map(({ body }) => body.code)).size, answers.length)
+  for (const { body } of answers) {
+    const { requestId, ...answered } = body
+    t.match(
+      examples.find(({ code }) => code === body.code),
+      answered,
+    )
+  }
+})
+
+test('the webhooks of Clerk are described, with examples that the service takes', async (t) => {
+  const { call, clerk } = await startService(t)
+  const { webhooks } = (await call('/docs/json')).body
+  t.strictSame(Object.keys(webhooks), Object.keys(EVENT_SCHEMAS))
+  for (const [type, { post }] of Object.entries<Json>(webhooks)) {
+    const { schema, example } = post.requestBody.content['application/json']
+    t.equal(schema.properties.type.const, type)
+    const body = JSON.stringify(example)
+    const headers = { 'content-type': 'application/json', ...clerk.sign(body) }
+    const reply = await call('/clerk', { method: 'POST', body, headers })
+    t.equal(reply.status, 200, type)
+    t.not(reply.body.outcome, 'ignored', type)
+    for (const { name } of post.parameters) t.ok(name in headers, name)
+  }
+})
+
+test('where no webhooks are taken, none are described', async (t) => {
+  const { call } = await startService(t, { change: (options) => ({ ...options, webhooks: undefined }) })
+  const { body } = await call('/docs/json')
+  t.notOk('webhooks' in body)
+  t.notOk('/clerk' in body.paths)
 })
 
 test('the page is served with a strict policy and asks no other host', async (t) => {

@@ -21,7 +21,10 @@ const PATH = '/metrics'
 // Named against the rules that Prometheus has for names; the same figures are in nodejs_active_resources and its like.
 const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total']
 
-const Metrics = Type.String({ description: "Prometheus' text format, version 0.0.4" })
+const Metrics = {
+  description: "Prometheus' text format, version 0.0.4",
+  content: { 'text/plain': { schema: Type.String({ examples: ['clerk_session_sync_users 42'] }) } },
+}
 
 /** Measures every route that is registered after it, and serves the figures at `/metrics`. */
 export default fp<MetricsOptions>(
@@ -45,7 +48,6 @@ export default fp<MetricsOptions>(
         schema: {
           tags: ['operations'],
           summary: 'The figures of this replica, for Prometheus',
-          produces: ['text/plain'],
           response: { 200: Metrics, ...errorReplySchemas() },
         },
       },

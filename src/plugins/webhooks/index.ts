@@ -30,7 +30,7 @@ export const WebhookReply = Type.Object(
       description: 'applied; seen before; older than what is here; or of a type that changes nothing here',
     }),
   },
-  { examples: [{ received: true, outcome: 'applied' }] },
+  { description: 'Committed', examples: [{ received: true, outcome: 'applied' }] },
 )
 
 // All optional here: what is missing is answered with a code of its own.

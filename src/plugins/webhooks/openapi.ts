@@ -1,0 +1,82 @@
+/** What Clerk sends, as OpenAPI describes it. */
+import { EVENT_SCHEMAS, type HandledEventType } from '../../domain/clerk-event.ts'
+
+const AT = Date.parse('2026-01-02T03:04:05.678Z')
+
+const user = {
+  id: 'user_2w5X8yBvTq',
+  primary_email_address_id: 'idn_2w5X8yCvTq',
+  email_addresses: [{ id: 'idn_2w5X8yCvTq', email_address: 'ada@example.com', verification: { status: 'verified' } }],
+  first_name: 'Ada',
+  last_name: 'Lovelace',
+  username: 'ada',
+  image_url: 'https://img.clerk.com/ada',
+  public_metadata: { plan: 'pro' },
+  banned: false,
+  last_sign_in_at: AT,
+  created_at: AT,
+  updated_at: AT,
+}
+
+const session = (status: string) => ({
+  id: 'sess_2w5X8yDvTq',
+  user_id: user.id,
+  client_id: 'client_2w5X8yEvTq',
+  status,
+  last_active_at: AT,
+  expire_at: AT + 7 * 86_400_000,
+  created_at: AT,
+  updated_at: AT,
+  user,
+})
+
+const EXAMPLES: Record<HandledEventType, object> = {
+  'user.created': user,
+  'user.updated': user,
+  'user.deleted': { id: user.id, deleted: true },
+  'session.created': session('active'),
+  'session.pending': session('pending'),
+  'session.ended': session('ended'),
+  'session.removed': session('removed'),
+  'session.revoked': session('revoked'),
+}
+
+const header = (name: string, description: string) => ({
+  in: 'header' as const,
+  name,
+  description,
+  required: true,
+  schema: { type: 'string' as const },
+})
+
+const describe = (type: HandledEventType) => ({
+  post: {
+    tags: ['webhooks'],
+    summary: `Clerk tells of \`${type}\``,
+    description: 'Only the fields that are used are named; Clerk sends more.',
+    security: [{ svixSignature: [] }],
+    parameters: [
+      header('svix-id', 'The message id, the same on every attempt: a message is applied once'),
+      header('svix-timestamp', 'Unix seconds; at most 5 minutes off'),
+    ],
+    requestBody: {
+      required: true,
+      content: {
+        'application/json': {
+          schema: EVENT_SCHEMAS[type],
+          example: { type, object: 'event', timestamp: AT, data: EXAMPLES[type] },
+        },
+      },
+    },
+    responses: {
+      '200': { description: 'Committed: it does not come again. See `POST /clerk` for this and the refusals' },
+      default: { description: 'Svix sends it again: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h' },
+    },
+  },
+})
+
+/** The `webhooks` of the document: each event type that changes something here. */
+export function describeWebhooks() {
+  const types = Object.keys(EVENT_SCHEMAS) as HandledEventType[]
+  return Object.fromEntries(types.map((type) => [type, describe(type)]))
+}
