@@ -24,6 +24,7 @@ export default fp<OpenapiOptions>(
           { name: 'auth', description: 'Called by SPAs and by proxies, with a Clerk session token' },
           { name: 'webhooks', description: 'Called by Clerk, through Svix' },
           { name: 'operations', description: 'Called by load balancers and operators' },
+          { name: 'dashboard', description: 'Called by the page at /dashboard' },
         ],
         components: {
           securitySchemes: {
@@ -35,6 +36,7 @@ export default fp<OpenapiOptions>(
               description: 'Only where CLERK_AUTHORIZED_PARTIES is set',
             },
             svixSignature: { type: 'apiKey', in: 'header', name: 'svix-signature', description: 'Made by Svix' },
+            dashboardToken: { type: 'http', scheme: 'bearer', description: 'DASHBOARD_TOKEN' },
           },
         },
       },
