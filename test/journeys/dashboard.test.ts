@@ -77,7 +77,10 @@ test('an operator sees what real webhooks did, replays one and finds a user', { 
 
   await page.getByText('degraded').first().waitFor()
   const chart = (name: string) => page.getByRole('img', { name: new RegExp(`^${name}: `) })
-  t.match(await chart('Webhooks by outcome').getAttribute('aria-label'), /applied [2-9], stale 1, ignored 0, failed 2$/)
+  t.match(
+    await chart('Webhooks by outcome').getAttribute('aria-label'),
+    /applied [2-9], stale [1-9], ignored 0, failed 2$/,
+  )
   t.match(await chart('Users').getAttribute('aria-label'), /rows 2, created 2, deleted 0$/)
   t.match(await chart('Event delay').getAttribute('aria-label'), /median [\d.]+ m?s, 95th percentile [\d.]+ m?s$/)
   t.match(await chart('Tokens by result').getAttribute('aria-label'), /OK 1, MISSING_TOKEN 1$/)
@@ -136,7 +139,7 @@ test('the page says when it cannot reach the service or the database, and recove
   await proxy.cut()
   await page.getByText(/The database cannot be reached/).waitFor()
   t.equal(await page.locator('#status').innerText(), 'down')
-  await proxy.restore()
+  await proxy.mend()
   await page.locator('#trouble').waitFor({ state: 'hidden' })
   await page.context().setOffline(true)
   await page.getByText(/The service cannot be reached\. What is shown is old\./).waitFor()

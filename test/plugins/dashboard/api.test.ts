@@ -92,7 +92,7 @@ test('the figures are those of real webhooks and tokens', async (t) => {
   const auth = Object.assign({}, ...body.buckets.map((bucket: { auth: object }) => bucket.auth))
   t.match(auth, { MISSING_TOKEN: 1, OK: 1 })
   t.ok(sum('applied') >= 2)
-  t.equal(sum('stale'), 1)
+  t.ok(sum('stale') >= 1)
   t.equal(sum('failed'), 1)
   t.equal(sum('ignored'), 1)
   t.equal(sum('usersCreated'), 2)

@@ -94,12 +94,13 @@ function create(figure, shape, { isStacked = false, axis = count, series }) {
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false } },
       scales: {
-        x: {},
+        // To the end of the last bucket, so that its bar is inside.
+        x: { range: (_u, min, max) => [min, max + (now.x[1] ?? 0) - (now.x[0] ?? 0)] },
         y: { range: axis === count ? floor : (_u, _min, max) => [0, Math.max(0.01, max * 1.1)] },
         change: { range: floor },
       },
       axes: [
-        { ...line, space: 60, values: (_u, ticks) => ticks.map(clock) },
+        { ...line, size: 30, space: 60, values: (_u, ticks) => ticks.map(clock) },
         y,
         ...(hasChange ? [{ ...y, scale: 'change', side: 1, grid: { show: false }, size: 40 }] : []),
       ],
