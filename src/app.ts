@@ -7,6 +7,7 @@ import fp from 'fastify-plugin'
 import { RateLimited } from './errors.ts'
 import auth, { type AuthOptions } from './plugins/auth.ts'
 import closing from './plugins/closing.ts'
+import dashboard, { type DashboardOptions } from './plugins/dashboard/index.ts'
 import database, { type DatabaseOptions } from './plugins/database.ts'
 import errorReplies, { type ErrorRepliesOptions } from './plugins/error-replies.ts'
 import ledgerPruning, { type LedgerPruningOptions } from './plugins/ledger-pruning.ts'
@@ -34,6 +35,8 @@ export interface AppOptions {
   errors?: ErrorRepliesOptions
   /** Metrics are at `/metrics`, or on a port of their own. */
   metrics?: Omit<MetricsOptions, 'version'>
+  /** Without it there is no page at `/dashboard`. */
+  dashboard?: DashboardOptions
   /** The origins whose pages may call; none is off. */
   corsOrigins?: readonly string[]
   /** Requests a minute a user, or a client address where no good token is sent; 0 is off. */
@@ -65,6 +68,7 @@ export default fp<AppOptions>(
     await app.register(verify)
     await app.register(health, { version: VERSION })
     await app.register(livez)
+    if (options.dashboard) await app.register(dashboard, options.dashboard)
   },
   { name: 'clerk-session-sync', fastify: '5.x' },
 )

@@ -105,6 +105,9 @@ const Settings = Type.Object({
   METRICS_PORT: Maybe(
     Type.Integer({ title: 'a port number', description: 'the port of the metrics', minimum: 1, maximum: 65_535 }),
   ),
+  DASHBOARD_TOKEN: Maybe(
+    Text('16 characters or more, without spaces', 'opens /dashboard: openssl rand -hex 24', '^[\\x21-\\x7e]{16,}$'),
+  ),
   RATE_LIMIT_PER_MINUTE: Count('requests a minute a user or address; 0 is off', 0, 1_000_000, 0),
 })
 type Settings = Static<typeof Settings>
@@ -147,7 +150,13 @@ type Environment = Record<string, string | undefined>
 const SERVICE_SETTINGS = ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_WEBHOOK_SIGNING_SECRET'] as const
 const CLERK_SETTINGS = ['CLERK_JWT_KEY', 'CLERK_SECRET_KEY', 'CLERK_WEBHOOK_SIGNING_SECRET']
 /** What may stand in a file that `<name>_FILE` names, as Docker and Kubernetes mount secrets. */
-const SECRETS = ['DATABASE_URL', 'CLERK_JWT_KEY', 'CLERK_SECRET_KEY', 'CLERK_WEBHOOK_SIGNING_SECRET'] as const
+const SECRETS = [
+  'DATABASE_URL',
+  'CLERK_JWT_KEY',
+  'CLERK_SECRET_KEY',
+  'CLERK_WEBHOOK_SIGNING_SECRET',
+  'DASHBOARD_TOKEN',
+] as const
 type RequiredSetting = (typeof SERVICE_SETTINGS)[number] | 'CLERK_SECRET_KEY'
 
 export interface LoadOptions {

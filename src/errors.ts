@@ -20,6 +20,12 @@ export const UserNotSynced = createError(
   401,
 )
 
+export const DashboardTokenInvalid = createError(
+  'DASHBOARD_TOKEN_INVALID',
+  'The dashboard needs its token (Authorization: Bearer <DASHBOARD_TOKEN>)',
+  401,
+)
+
 export const UserDeleted = createError('USER_DELETED', 'The user has been deleted', 403)
 export const UserBanned = createError('USER_BANNED', 'The user is banned', 403)
 export const SessionPending = createError(
@@ -41,6 +47,8 @@ export const WebhookSignatureInvalid = createError(
 export const WebhookPayloadInvalid = createError('WEBHOOK_PAYLOAD_INVALID', 'The event cannot be used: %s', 422)
 
 export const RouteNotFound = createError('NOT_FOUND', 'No such route: %s %s', 404)
+
+export const FailedEventNotFound = createError('FAILED_EVENT_NOT_FOUND', 'No failed event has this id', 404)
 
 export const RateLimited = createError('RATE_LIMITED', 'Too many requests, try again in %s', 429)
 
@@ -141,6 +149,12 @@ function errorReply(statusCode: number, errors: Described[]) {
       ),
     },
   )
+}
+
+/** The reply schema of one error alone. */
+export function errorReplyOf(ErrorClass: new () => Error & { statusCode?: number; code: string }) {
+  const error = new ErrorClass()
+  return errorReply(error.statusCode as number, [error])
 }
 
 /** The reply schemas of these errors, and of the 500 that any route may answer with. */

@@ -56,6 +56,7 @@ const SECRETS = {
   DATABASE_URL: 'postgres://app:hunter2@db:5432/app',
   CLERK_SECRET_KEY: 'sk_test_hunter2',
   CLERK_WEBHOOK_SIGNING_SECRET: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+  DASHBOARD_TOKEN: 'hunter2 is sixteen'.replaceAll(' ', '-'),
   CLERK_JWT_KEY: generateKeyPairSync('rsa', { modulusLength: 2048 })
     .publicKey.export({ type: 'spki', format: 'pem' })
     .toString()
@@ -112,6 +113,7 @@ test('every bad setting is named with its shape and mend, never its value', asyn
     TRUST_PROXY: 'hunter2',
     RATE_LIMIT_PER_MINUTE: '-1',
     METRICS_PORT: 'hunter2',
+    DASHBOARD_TOKEN: 'hunter2',
   }
   const problems = problemsOf(bad)
   for (const name of Object.keys(bad)) {
@@ -122,7 +124,7 @@ test('every bad setting is named with its shape and mend, never its value', asyn
   }
   t.equal(problems.length, Object.keys(bad).length, 'each once')
   t.notMatch(problems.join('\n'), /hunter2/, 'no value is printed')
-  t.match(new ConfigError(problems).message, /^20 settings are missing or wrong:\n {2}- /)
+  t.match(new ConfigError(problems).message, /^21 settings are missing or wrong:\n {2}- /)
   t.match(new ConfigError(['X is wrong']).message, /^a setting is missing or wrong:/)
 })
 

@@ -9,6 +9,7 @@ import { isLaterState } from '../domain/session.ts'
 import type { UserChange, UserClaims, UserDeletion, UserSnapshot } from '../domain/user.ts'
 import { isNewer, newestById } from '../domain/version.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
+import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
 import { isDatabaseTrouble, isDataError } from './pool.ts'
 import { endSessionsOf, pruneSessions as pruneFinalSessions, upsertSessions } from './sessions.ts'
@@ -88,6 +89,13 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
   /** How much the tables hold, cheaply. */
   const tableStatistics = () => guarded(findTableStatistics(pool))
 
+  /** The ledger over time, the last webhook of each type, and the newest failed ones. */
+  const dashboard = async (stepSeconds: number, count: number) => ({
+    buckets: await guarded(findLedgerBuckets(pool, stepSeconds, count)),
+    lastByType: await guarded(findLastOfTypes(pool)),
+    failedEvents: await guarded(findFailedHeads(pool)),
+  })
+
   /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
   const prune = (retentionDays: number) => guarded(pruneMessages(pool, retentionDays))
 
@@ -103,6 +111,9 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     ledgerSummary,
     failedEvents,
     tableStatistics,
+    dashboard,
+    /** Users by id or exact address, for an operator. */
+    searchUsers: (idOrEmail: string) => guarded(searchUsers(pool, idOrEmail)),
     prune,
     pruneSessions,
     counts,

@@ -34,6 +34,7 @@ export default fp<OpenapiOptions>(
           { name: 'auth', description: 'Called by SPAs and by proxies, with a Clerk session token' },
           { name: 'webhooks', description: 'Called by Clerk, through Svix' },
           { name: 'operations', description: 'Called by load balancers and operators' },
+          { name: 'dashboard', description: 'Called by the page at /dashboard' },
         ],
         components: {
           responses: { NotFound: notFound() },
@@ -51,6 +52,7 @@ export default fp<OpenapiOptions>(
               name: 'svix-signature',
               description: 'Made by Svix of `svix-id`, `svix-timestamp` and the raw body, with the signing secret',
             },
+            dashboardToken: { type: 'http', scheme: 'bearer', description: 'DASHBOARD_TOKEN' },
           },
         },
       },

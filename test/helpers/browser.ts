@@ -1,9 +1,7 @@
-import { type Browser, chromium } from 'playwright-core'
+import { type Browser, chromium, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 
-const CHROMIUM = '/usr/bin/chromium'
 const ARGS = [
-  '--headless',
   '--no-sandbox',
   '--disable-gpu',
   '--disable-quic',
@@ -13,9 +11,24 @@ const ARGS = [
   '--disable-sync',
 ]
 
-/** A real Chromium (Debian's package), closed at the end of the test. */
+/** Debian's Chromium, closed at the end of the test. */
 export async function startBrowser(t: Test): Promise<Browser> {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS })
+  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', headless: true, args: ARGS })
   t.teardown(() => browser.close())
   return browser
+}
+
+/** What a page complained of and whom it asked, from now on. */
+export function watchPage(page: Page): { errors: string[]; hosts: Set<string> } {
+  const errors: string[] = []
+  const hosts = new Set<string>()
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) errors.push(message.text())
+  })
+  page.on('pageerror', (error) => errors.push(String(error)))
+  page.on('request', (request) => {
+    const { protocol, host } = new URL(request.url())
+    if (protocol !== 'data:') hosts.add(host)
+  })
+  return { errors, hosts }
 }

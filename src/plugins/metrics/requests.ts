@@ -3,6 +3,10 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Counter, Histogram, type Registry } from 'prom-client'
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** How many requests had each result of their token since the start: `OK`, or the code of the refusal. */
+    clerkAuthResults: () => Promise<Record<string, number>>
+  }
   interface FastifyRequest {
     /** The code of the error that the request is answered with. */
     clerkErrorCode: string | null
@@ -44,6 +48,11 @@ export function watchRequests(app: FastifyInstance, registry: Registry): void {
   const accepted = results.labels('OK')
   accepted.inc(0)
   for (const refusal of refusals.values()) refusal.inc(0)
+
+  app.decorate('clerkAuthResults', async () => {
+    const { values } = await results.get()
+    return Object.fromEntries(values.map(({ labels, value }) => [String(labels.code), value]))
+  })
 
   // Labels are bound once: a lookup of three labels an observation would cost more than all the rest.
   function recorder(route: string) {

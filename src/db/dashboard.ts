@@ -1,0 +1,161 @@
+/**
+ * The reads of the dashboard. Each looks at so many of the newest rows of an index at most, so that its cost does not grow with
+ * the tables. Times are ISO 8601.
+ */
+import { type SQL, sql } from 'drizzle-orm'
+import { sessions, users, webhookEvents } from './schema.ts'
+import { $, type Executor, statement } from './statement.ts'
+
+/** Webhooks in the charts at most, and those in which the last of each type is looked for. */
+export const MAX_CHARTED = 50_000
+export const MAX_RECENT = 10_000
+const MAX_FAILED = sql.raw('100')
+const MAX_FOUND = sql.raw('10')
+const MAX_OF_USER = sql.raw('20')
+
+const iso = (time: SQL) => sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+
+/** The webhooks that came first within a span of time. */
+export interface LedgerBucket {
+  /** When it begins. */
+  at: string
+  applied: number
+  stale: number
+  ignored: number
+  failed: number
+  usersCreated: number
+  usersDeleted: number
+  /** From the event at Clerk to its commit here, of those applied; null without any. */
+  delayMedianSeconds: number | null
+  delayP95Seconds: number | null
+}
+
+const counted = (condition: SQL) => sql`(count(*) filter (where ${condition}))::int`
+const took = sql`outcome in ('applied', 'stale')`
+// The last bucket is the present one, by PostgreSQL's clock, which also dates the rows.
+const present = sql`floor(extract(epoch from now()) / ${$(1)}::int)::bigint`
+const first = sql`(${present} - ${$(2)}::int + 1)`
+
+const selectBuckets = statement<LedgerBucket>(
+  'dashboard_buckets',
+  sql`with charted as (
+    select type, outcome, floor(extract(epoch from received_at) / ${$(1)}::int)::bigint as n,
+      case when outcome = 'applied' then greatest(extract(epoch from processed_at - event_at), 0)::float8 end as delay
+    from ${webhookEvents}
+    where received_at >= to_timestamp(${first} * ${$(1)}::int)
+    order by received_at desc limit ${sql.raw(String(MAX_CHARTED))}),
+  counted as (
+    select n, ${counted(sql`outcome = 'applied'`)} as applied, ${counted(sql`outcome = 'stale'`)} as stale,
+      ${counted(sql`outcome = 'ignored'`)} as ignored, ${counted(sql`outcome = 'failed'`)} as failed,
+      ${counted(sql`type = 'user.created' and ${took}`)} as created,
+      ${counted(sql`type = 'user.deleted' and ${took}`)} as deleted,
+      percentile_cont(0.5) within group (order by delay) as median,
+      percentile_cont(0.95) within group (order by delay) as p95
+    from charted group by n)
+  select ${iso(sql`to_timestamp(b.n * ${$(1)}::int)`)} as at, coalesce(applied, 0) as applied, coalesce(stale, 0) as stale,
+    coalesce(ignored, 0) as ignored, coalesce(failed, 0) as failed, coalesce(created, 0) as "usersCreated",
+    coalesce(deleted, 0) as "usersDeleted", median as "delayMedianSeconds", p95 as "delayP95Seconds"
+  from generate_series(${first}, ${present}) as b(n) left join counted using (n) order by b.n`,
+)
+
+/** The ledger in `count` buckets of `stepSeconds` each, the last one being the present one. */
+export const findLedgerBuckets = (executor: Executor, stepSeconds: number, count: number): Promise<LedgerBucket[]> =>
+  selectBuckets(executor, stepSeconds, count)
+
+const recent = sql`(select * from ${webhookEvents} order by received_at desc limit ${sql.raw(String(MAX_RECENT))}) r`
+
+export interface LastOfType {
+  type: string
+  /** Among the newest. */
+  messages: number
+  lastReceivedAt: string
+  lastOutcome: string
+}
+
+const selectLast = statement<LastOfType>(
+  'dashboard_last_of_type',
+  sql`select type, count(*)::int as messages, ${iso(sql`max(received_at)`)} as "lastReceivedAt",
+    (array_agg(outcome order by received_at desc))[1] as "lastOutcome"
+  from ${recent} group by type order by max(received_at) desc limit 50`,
+)
+
+/** The last webhook of each type, among the newest of the ledger. */
+export const findLastOfTypes = (executor: Executor): Promise<LastOfType[]> => selectLast(executor)
+
+export interface FailedHead {
+  id: string
+  type: string
+  objectId: string | null
+  error: string | null
+  attempts: number
+  receivedAt: string
+  /** Whether its body was kept. */
+  isReplayable: boolean
+}
+
+const selectFailed = statement<FailedHead>(
+  'dashboard_failed',
+  sql`select id, type, object_id as "objectId", left(error, 1000) as error, attempts, ${iso(sql`received_at`)} as "receivedAt",
+    payload is not null as "isReplayable"
+  from ${webhookEvents} where outcome = 'failed' order by received_at desc, id limit ${MAX_FAILED}`,
+)
+
+/** The newest failed events, without their bodies. */
+export const findFailedHeads = (executor: Executor): Promise<FailedHead[]> => selectFailed(executor)
+
+export interface FoundUser {
+  id: string
+  email: string | null
+  name: string | null
+  isBanned: boolean
+  syncSource: string
+  createdAt: string
+  updatedAt: string
+  deletedAt: string | null
+}
+export interface FoundEvent {
+  id: string
+  type: string
+  outcome: string
+  receivedAt: string
+}
+export interface FoundSession {
+  id: string
+  userId: string
+  status: string
+  updatedAt: string
+}
+export interface FoundUsers {
+  users: FoundUser[]
+  /** The newest of theirs. */
+  sessions: FoundSession[]
+  /** About them, among the newest of the ledger. */
+  events: FoundEvent[]
+}
+
+const selectUsers = statement<FoundUser>(
+  'dashboard_users',
+  sql`select id, email, nullif(concat_ws(' ', first_name, last_name), '') as name, banned as "isBanned",
+    sync_source as "syncSource", ${iso(sql`created_at`)} as "createdAt", ${iso(sql`updated_at`)} as "updatedAt",
+    ${iso(sql`deleted_at`)} as "deletedAt"
+  from ${users} where id = ${$(1)} or email = ${$(1)} or email = lower(${$(1)}) order by id limit ${MAX_FOUND}`,
+)
+const selectSessions = statement<FoundSession>(
+  'dashboard_sessions',
+  sql`select id, user_id as "userId", status, ${iso(sql`clerk_updated_at`)} as "updatedAt"
+  from ${sessions} where user_id = any(${$(1)}::text[]) order by clerk_updated_at desc limit ${MAX_OF_USER}`,
+)
+const selectEvents = statement<FoundEvent>(
+  'dashboard_events',
+  sql`select id, type, outcome, ${iso(sql`received_at`)} as "receivedAt"
+  from ${recent} where object_id = any(${$(1)}::text[]) order by received_at desc limit ${MAX_OF_USER}`,
+)
+
+/** Users of this id or of exactly this address, with their sessions and events. */
+export async function searchUsers(executor: Executor, idOrEmail: string): Promise<FoundUsers> {
+  const found = await selectUsers(executor, idOrEmail)
+  const ids = found.map(({ id }) => id)
+  const theirs = await selectSessions(executor, ids)
+  const events = await selectEvents(executor, [...ids, ...theirs.map(({ id }) => id)])
+  return { users: found, sessions: theirs, events }
+}

@@ -1,0 +1,148 @@
+/** A page for operators at `/dashboard`, and its API. The page itself holds no data; the API is guarded (see access.ts). */
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { MAX_CHARTED } from '../../db/dashboard.ts'
+import { replayEvent } from '../../db/replay.ts'
+import { EVENT_SCHEMAS } from '../../domain/clerk-event.ts'
+import { DashboardTokenInvalid, errorReplyOf, errorReplySchemas, FailedEventNotFound } from '../../errors.ts'
+import { createGuard } from './access.ts'
+import { createAuthResults } from './auth-results.ts'
+import { readPageFiles } from './page-files.ts'
+import {
+  OverviewQuery,
+  OverviewReply,
+  RANGES,
+  ReplayBody,
+  ReplayParams,
+  ReplayReply,
+  SearchBody,
+  SearchReply,
+} from './schemas.ts'
+
+export interface DashboardOptions {
+  /** Who sends it as a bearer token may call. Without it only pages of this machine may. */
+  token?: string
+}
+
+const SAMPLE_MS = 15_000
+const CONFIG = { cors: false, rateLimit: false } as const
+const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
+const PAGE_HEADERS = {
+  ...HEADERS,
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+}
+const API = {
+  tags: ['dashboard'],
+  security: [{ dashboardToken: [] }],
+}
+const refusals = { 401: errorReplyOf(DashboardTokenInvalid), ...errorReplySchemas(503) }
+
+/** Mounts the page and its API. */
+export default fp<DashboardOptions>(
+  async (app, { token }) => {
+    for (const { path, type, content } of readPageFiles(token !== undefined)) {
+      app.get(path, { config: CONFIG, schema: { hide: true } }, async (_request, reply) =>
+        reply.headers(PAGE_HEADERS).type(type).send(content),
+      )
+    }
+    await app.register(api, { prefix: '/dashboard/api', token })
+  },
+  { name: 'clerk-dashboard', fastify: '5.x', dependencies: ['clerk-database', 'clerk-metrics'] },
+)
+
+const api: FastifyPluginAsyncTypebox<DashboardOptions> = async (app, { token }) => {
+  const sampleAuth = watchAuth(app)
+  app.addHook('onRequest', createGuard(token))
+  app.addHook('onRequest', async (_request, reply) => void reply.headers(HEADERS))
+
+  app.get(
+    '/overview',
+    {
+      config: CONFIG,
+      schema: {
+        ...API,
+        summary: 'The figures of the dashboard',
+        querystring: OverviewQuery,
+        response: { 200: OverviewReply, ...refusals },
+      },
+    },
+    async ({ query: { range } }) => {
+      const { stepSeconds, count } = RANGES[range]
+      const { buckets, lastByType, failedEvents } = await app.clerkRepository.dashboard(stepSeconds, count)
+      const { users, sessions, failedEvents: failed } = await app.clerkRepository.tableStatistics()
+      const auth = await sampleAuth()
+      const counts = auth.since(
+        buckets.map(({ at }) => Date.parse(at)),
+        stepSeconds * 1000,
+      )
+      const charted = buckets.reduce((sum, one) => sum + one.applied + one.stale + one.ignored + one.failed, 0)
+      const known = new Set(lastByType.map(({ type }) => type))
+      const silent = Object.keys(EVENT_SCHEMAS).filter((type) => !known.has(type))
+      return {
+        range,
+        stepSeconds,
+        isComplete: charted < MAX_CHARTED,
+        buckets: buckets.map((bucket, i) => ({ ...bucket, auth: counts[i] as Record<string, number> })),
+        tables: { users, sessions, failedEvents: failed },
+        lastByType: [
+          ...lastByType,
+          ...silent.map((type) => ({ type, messages: 0, lastReceivedAt: null, lastOutcome: null })),
+        ],
+        failedEvents,
+      }
+    },
+  )
+
+  app.post(
+    '/failed-events/:id/replay',
+    {
+      config: CONFIG,
+      schema: {
+        ...API,
+        summary: 'Applies a failed webhook once more',
+        params: ReplayParams,
+        body: ReplayBody,
+        response: { 200: ReplayReply, ...refusals, 404: errorReplyOf(FailedEventNotFound) },
+      },
+    },
+    async ({ params: { id }, log }) => {
+      const [event] = await app.clerkRepository.failedEvents({ ids: [id] }, { limit: 1 })
+      if (!event) throw new FailedEventNotFound()
+      const { outcome, error } = await replayEvent(app.clerkRepository, event, Date.now())
+      log.info({ svixId: id, type: event.type, outcome }, 'replayed from the dashboard')
+      return { id, outcome, error }
+    },
+  )
+
+  app.post(
+    '/users/search',
+    {
+      config: CONFIG,
+      schema: {
+        ...API,
+        summary: 'One user by id, or by exact address',
+        description: 'A POST, so that no address is in the log of a proxy.',
+        body: SearchBody,
+        response: { 200: SearchReply, ...refusals },
+      },
+    },
+    async ({ body: { query } }) => app.clerkRepository.searchUsers(query),
+  )
+}
+
+/** Samples the counts of the metrics, which costs requests nothing. */
+function watchAuth(app: FastifyInstance) {
+  const results = createAuthResults()
+  async function sample() {
+    results.record(await app.clerkAuthResults(), Date.now())
+    return results
+  }
+  const timer = setInterval(sample, SAMPLE_MS).unref()
+  app.addHook('onClose', async () => clearInterval(timer))
+  return sample
+}

@@ -1,0 +1,82 @@
+/** Health, failed events and event types. */
+import { ago, byId, count, el, pill, replaceChildren } from './dom.js'
+
+const NAMES = { database: 'Database', jwks: "Clerk's keys", webhooks: 'Webhooks' }
+
+export function showHealth({ checks }, { tables }) {
+  const tiles = Object.entries(NAMES).map(([name, title]) => ({ title, ...checks[name] }))
+  const figures = [
+    { title: 'Users', figure: count(tables.users) },
+    { title: 'Sessions', figure: count(tables.sessions) },
+    { title: 'Failed events', figure: tables.failedEvents < 1_000 ? count(tables.failedEvents) : '1,000 or more' },
+  ]
+  replaceChildren(byId('health'), [tiles, figures], () => [
+    ...tiles.map(({ title, status, latencyMs, reason }) =>
+      el(
+        'li',
+        { className: 'panel' },
+        el('h3', { textContent: title }),
+        pill(status),
+        el('p', { className: 'quiet', textContent: reason ?? `${latencyMs} ms` }),
+      ),
+    ),
+    ...figures.map(({ title, figure }) =>
+      el('li', { className: 'panel' }, el('h3', { textContent: title }), el('b', { textContent: figure })),
+    ),
+  ])
+}
+
+export function showTypes({ lastByType }) {
+  // Ages change by themselves.
+  byId('types').replaceChildren(
+    ...lastByType.map(({ type, lastReceivedAt, lastOutcome }) =>
+      el(
+        'tr',
+        {},
+        el('th', { scope: 'row' }, el('code', { textContent: type })),
+        el('td', {}, lastReceivedAt ? ago(lastReceivedAt) : 'none'),
+        el('td', {}, lastOutcome ? pill(lastOutcome) : '–'),
+      ),
+    ),
+  )
+}
+
+/** The failed events, each with a button that calls `onReplay` with its id. */
+export function showFailed({ failedEvents, tables }, onReplay) {
+  replaceChildren(byId('failed'), [failedEvents, tables.failedEvents], () => {
+    if (failedEvents.length === 0)
+      return [el('li', { className: 'quiet', textContent: 'None. Nothing waits for a replay.' })]
+    const items = failedEvents.map((event) => failedItem(event, onReplay))
+    const more = tables.failedEvents - failedEvents.length
+    const note = `Older ones are not shown (${count(more)} or more): use the command line's replay.`
+    return more > 0 ? [...items, el('li', { className: 'quiet', textContent: note })] : items
+  })
+}
+
+function failedItem({ id, type, objectId, error, attempts, receivedAt, isReplayable }, onReplay) {
+  const button = el('button', { type: 'button', id: `replay-${id}`, textContent: 'Replay', disabled: !isReplayable })
+  button.setAttribute('aria-label', `Replay ${type} ${id}`)
+  button.addEventListener('click', async () => {
+    button.setAttribute('aria-disabled', 'true')
+    await onReplay(id)
+    button.removeAttribute('aria-disabled')
+  })
+  const about = objectId ? ` of ${objectId}` : ''
+  const times = attempts === 1 ? 'once' : `${count(attempts)} times`
+  return el(
+    'li',
+    {},
+    el(
+      'div',
+      {},
+      el('p', {}, el('code', { textContent: type }), about),
+      el('p', { className: 'bad', textContent: error ?? 'no reason was kept' }),
+      el(
+        'p',
+        { className: 'quiet' },
+        ...[`${id}, received `, ago(receivedAt), `, tried ${times}${isReplayable ? '' : ', its body was not kept'}`],
+      ),
+    ),
+    button,
+  )
+}

@@ -1,0 +1,104 @@
+/** The page: asks every few seconds while it is looked at, and says so when no answer comes. */
+import { health, overview, replay, token } from './api.js'
+import { drawCharts, onColours } from './charts.js'
+import { byId } from './dom.js'
+import { showFailed, showHealth, showTypes } from './lists.js'
+import { clearSearch, startSearch } from './search.js'
+
+const EVERY_MS = 5_000
+let timer
+let latest
+let round = 0
+
+async function refresh() {
+  clearTimeout(timer)
+  round += 1
+  const mine = round
+  const [healthy, figures] = await Promise.allSettled([health(), overview(byId('range').value)])
+  // A newer round was begun meanwhile: its answer counts.
+  if (mine !== round) return
+  if (figures.reason?.status === 401) return askForToken()
+  const reason = healthy.reason ?? figures.reason
+  showTrouble(reason)
+  if (healthy.value) setStatus(healthy.value.status)
+  if (figures.value) latest = figures.value
+  if (latest && figures.value) render(healthy.value)
+  timer = setTimeout(refresh, EVERY_MS)
+}
+
+function render(healthy) {
+  byId('content').hidden = byId('controls').hidden = false
+  if (healthy) showHealth(healthy, latest)
+  drawCharts(latest)
+  showTypes(latest)
+  showFailed(latest, replayOne)
+  byId('incomplete').hidden = latest.isComplete
+  byId('updated').textContent = `as of ${new Date().toLocaleTimeString('en-GB')}`
+}
+
+function setStatus(status) {
+  byId('status').textContent = status
+  byId('status').dataset.state = status
+}
+
+function showTrouble(reason) {
+  const isGone = reason?.status === 0
+  if (isGone) setStatus('unreachable')
+  byId('trouble').hidden = !reason
+  byId('content').classList.toggle('stale', Boolean(reason))
+  if (!reason) return
+  const age = latest ? ' What is shown is old.' : ''
+  const text = `${reason.message}.${age} It is tried again every ${EVERY_MS / 1000} seconds.`
+  if (byId('trouble').textContent !== text) byId('trouble').textContent = text
+}
+
+function askForToken() {
+  byId('refused').textContent = token.get() ? 'This token is not the right one.' : ''
+  token.forget()
+  latest = undefined
+  clearSearch()
+  byId('content').hidden = byId('controls').hidden = byId('trouble').hidden = true
+  byId('updated').textContent = ''
+  setStatus('locked')
+  byId('login').hidden = false
+  byId('token').focus()
+}
+
+async function replayOne(id) {
+  try {
+    const { outcome, error } = await replay(id)
+    byId('replayed').textContent = `${id}: ${outcome}${error ? `: ${error}` : ''}`
+    if (outcome !== 'failed') byId('failed-title').focus()
+  } catch (error) {
+    byId('replayed').textContent = `${id}: ${error.message}`
+  }
+  await refresh()
+}
+
+byId('login').addEventListener('submit', (event) => {
+  event.preventDefault()
+  token.set(byId('token').value.trim())
+  byId('token').value = ''
+  byId('login').hidden = true
+  byId('forget').hidden = false
+  setStatus('loading')
+  refresh()
+})
+byId('forget').addEventListener('click', () => {
+  round += 1
+  clearTimeout(timer)
+  token.forget()
+  askForToken()
+})
+byId('range').addEventListener('change', refresh)
+onColours(() => latest && drawCharts(latest))
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) clearTimeout(timer)
+  else if (byId('login').hidden) refresh()
+})
+startSearch((error) => error.status === 401 && askForToken())
+
+const needsToken = document.documentElement.dataset.access === 'token'
+byId('forget').hidden = !token.get()
+if (needsToken && !token.get()) askForToken()
+else refresh()

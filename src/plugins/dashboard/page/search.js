@@ -1,0 +1,62 @@
+/** The search for one user. */
+import { search } from './api.js'
+import { ago, byId, el, pill } from './dom.js'
+
+/** Wires the form up; `onError` is told of what went wrong. */
+export function startSearch(onError) {
+  byId('search').addEventListener('submit', async (event) => {
+    event.preventDefault()
+    const query = byId('query').value.trim()
+    if (query === '') return
+    try {
+      show(query, await search(query))
+    } catch (error) {
+      byId('found').replaceChildren(el('p', { className: 'bad', textContent: error.message }))
+      onError(error)
+    }
+  })
+}
+
+/** Forgets what was found. */
+export const clearSearch = () => byId('found').replaceChildren()
+
+function show(query, { users, sessions, events }) {
+  if (users.length === 0) {
+    byId('found').replaceChildren(el('p', { textContent: `Nobody here is ${query}.` }))
+    return
+  }
+  byId('found').replaceChildren(
+    ...users.map(describe),
+    ...table('Sessions', sessions, ({ id, status, updatedAt }) => [id, status, updatedAt]),
+    ...table('Newest events', events, ({ type, outcome, receivedAt }) => [type, outcome, receivedAt]),
+  )
+}
+
+function describe({ id, email, name, isBanned, syncSource, createdAt, updatedAt, deletedAt }) {
+  const state = deletedAt ? 'deleted' : isBanned ? 'banned' : 'active'
+  const rows = [
+    ['Id', el('code', { textContent: id })],
+    ['State', pill(state)],
+    ['Email', email ?? '–'],
+    ['Name', name ?? '–'],
+    ['Last written by', syncSource],
+    ['Row made', ago(createdAt)],
+    ['Row changed', ago(updatedAt)],
+  ]
+  return el('dl', {}, ...rows.flatMap(([term, value]) => [el('dt', { textContent: term }), el('dd', {}, value)]))
+}
+
+function table(title, items, cells) {
+  if (items.length === 0) return []
+  return [
+    el('h3', { textContent: title }),
+    el(
+      'ul',
+      { className: 'found' },
+      ...items.map((item) => {
+        const [what, state, at] = cells(item)
+        return el('li', {}, el('code', { textContent: what }), pill(state), ago(at))
+      }),
+    ),
+  ]
+}

@@ -1,0 +1,102 @@
+/** What the dashboard's API is asked and answers. Times are ISO 8601 in UTC. */
+import { Type } from '@sinclair/typebox'
+
+const Time = Type.String({ format: 'date-time' })
+const Nullable = <T>(type: string) => Type.Unsafe<T | null>({ type: [type, 'null'] })
+const Count = Type.Integer({ minimum: 0 })
+
+/** The spans that charts may show, and the buckets that they are made of. */
+export const RANGES = {
+  '1h': { stepSeconds: 60, count: 60 },
+  '6h': { stepSeconds: 300, count: 72 },
+  '24h': { stepSeconds: 900, count: 96 },
+}
+
+export const OverviewQuery = Type.Object({
+  range: Type.Unsafe<keyof typeof RANGES>({ type: 'string', enum: Object.keys(RANGES), default: '1h' }),
+})
+
+const Bucket = Type.Object({
+  at: Time,
+  applied: Count,
+  stale: Count,
+  ignored: Count,
+  failed: Count,
+  usersCreated: Count,
+  usersDeleted: Count,
+  delayMedianSeconds: Nullable<number>('number'),
+  delayP95Seconds: Nullable<number>('number'),
+  auth: Type.Record(Type.String(), Count, { description: 'Tokens by result, of this replica since its start' }),
+})
+
+const FailedEvent = Type.Object({
+  id: Type.String(),
+  type: Type.String(),
+  objectId: Nullable<string>('string'),
+  error: Nullable<string>('string'),
+  attempts: Count,
+  receivedAt: Time,
+  isReplayable: Type.Boolean({ description: 'Whether its body was kept' }),
+})
+
+export const OverviewReply = Type.Object({
+  range: Type.String(),
+  stepSeconds: Count,
+  isComplete: Type.Boolean({
+    description: 'False when there were more webhooks than are counted; the oldest are missing',
+  }),
+  buckets: Type.Array(Bucket, { description: 'By when a webhook came first, the oldest first' }),
+  tables: Type.Object({
+    users: Type.Number({ description: 'Tombstones included; beyond 1,000 an estimate' }),
+    sessions: Type.Number(),
+    failedEvents: Type.Integer({ description: '1,000 at most' }),
+  }),
+  lastByType: Type.Array(
+    Type.Object({
+      type: Type.String(),
+      messages: Count,
+      lastReceivedAt: Nullable<string>('string'),
+      lastOutcome: Nullable<string>('string'),
+    }),
+    { description: 'Among the newest 10,000 webhooks; handled types of which none is among them are null' },
+  ),
+  failedEvents: Type.Array(FailedEvent, { description: 'The newest 100' }),
+})
+
+export const ReplayParams = Type.Object({
+  id: Type.String({ minLength: 1, maxLength: 256, description: 'The Svix message id' }),
+})
+/** An object, so that no form of another site can send it. */
+export const ReplayBody = Type.Object({})
+export const ReplayReply = Type.Object({
+  id: Type.String(),
+  outcome: Type.String({ description: 'applied, duplicate, stale, ignored, or failed once more' }),
+  error: Type.Optional(Type.String()),
+})
+
+export const SearchBody = Type.Object({
+  query: Type.String({
+    minLength: 1,
+    maxLength: 320,
+    pattern: '^[^\\u0000]*$',
+    description: 'A user id or an exact address',
+  }),
+})
+export const SearchReply = Type.Object({
+  users: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      email: Nullable<string>('string'),
+      name: Nullable<string>('string'),
+      isBanned: Type.Boolean(),
+      syncSource: Type.String(),
+      createdAt: Time,
+      updatedAt: Time,
+      deletedAt: Nullable<string>('string'),
+    }),
+  ),
+  sessions: Type.Array(
+    Type.Object({ id: Type.String(), userId: Type.String(), status: Type.String(), updatedAt: Time }),
+  ),
+  events: Type.Array(Type.Object({ id: Type.String(), type: Type.String(), outcome: Type.String(), receivedAt: Time })),
+})

@@ -1,0 +1,195 @@
+import { test } from 'tap'
+import { type Service, startService } from '../../helpers/service.ts'
+import { createTcpProxy } from '../../helpers/tcp-proxy.ts'
+
+const TOKEN = 'a-token-of-the-operators'
+const API = '/dashboard/api'
+const JSON_TYPE = { 'content-type': 'application/json' }
+
+const post = ({ call }: Service, path: string, body: object, headers = {}) =>
+  call(API + path, { method: 'POST', body: JSON.stringify(body), headers: { ...JSON_TYPE, ...headers } })
+
+function deliver({ call, clerk }: Service, event: object, id: string) {
+  const body = JSON.stringify(event)
+  return call('/clerk', { method: 'POST', body, headers: { ...JSON_TYPE, ...clerk.sign(body, { id }) } })
+}
+
+test('with a token, the API answers nobody without it', async (t) => {
+  const { call } = await startService(t, { settings: { DASHBOARD_TOKEN: TOKEN, CORS_ORIGINS: '*' } })
+  for (const [method, path] of [
+    ['GET', '/overview'],
+    ['POST', '/failed-events/msg_1/replay'],
+    ['POST', '/users/search'],
+  ] as const) {
+    for (const token of [undefined, '', 'x', `${TOKEN}x`, TOKEN.slice(1), TOKEN.toUpperCase()]) {
+      const { status, body, headers } = await call(API + path, { method, token })
+      t.match({ status, body }, { status: 401, body: { statusCode: 401, code: 'DASHBOARD_TOKEN_INVALID' } })
+      t.match(headers.get('www-authenticate'), /^Bearer /)
+    }
+    const basic = await call(API + path, { method, headers: { authorization: `Basic ${TOKEN}` } })
+    t.equal(basic.status, 401)
+  }
+  const headers = { origin: 'https://evil.example' }
+  const reply = await call(`${API}/overview`, { token: TOKEN, headers })
+  t.equal(reply.status, 200)
+  t.equal(reply.headers.get('access-control-allow-origin'), null, 'not for pages of other origins')
+  t.equal(reply.headers.get('cache-control'), 'no-store')
+})
+
+test('without a token it is off in production', async (t) => {
+  const { call } = await startService(t, { settings: { NODE_ENV: 'production' } })
+  for (const path of ['/dashboard', '/dashboard/main.js', `${API}/overview`]) {
+    t.match(await call(path), { status: 404, body: { code: 'NOT_FOUND' } })
+  }
+  const guarded = await startService(t, { settings: { NODE_ENV: 'production', DASHBOARD_TOKEN: TOKEN } })
+  t.equal((await guarded.call('/dashboard')).status, 200)
+  t.equal((await guarded.call(`${API}/overview`)).status, 401)
+})
+
+test('without a token, elsewhere, it is for the pages of this machine alone', async (t) => {
+  const { call, app } = await startService(t)
+  t.equal((await call(`${API}/overview`)).status, 200)
+  const from = (remoteAddress: string, headers = {}) =>
+    app.inject({ url: `${API}/overview`, remoteAddress, headers }).then(({ statusCode }) => statusCode)
+  t.equal(await from('127.0.0.1', { host: 'localhost:3000', 'sec-fetch-site': 'same-origin' }), 200)
+  t.equal(await from('127.0.0.1', { host: '[::1]:3000' }), 200)
+  t.equal(await from('192.0.2.1'), 401, 'another computer')
+  t.equal(await from('192.0.2.1', { 'x-forwarded-for': '127.0.0.1' }), 401)
+  t.equal(await from('127.0.0.1', { host: 'evil.example' }), 401, 'a name that somebody points here')
+  t.equal(await from('127.0.0.1', { 'sec-fetch-site': 'cross-site' }), 401, "another site's page")
+})
+
+test('IPv6 loopback is this machine too', async (t) => {
+  const { app } = await startService(t)
+  const url = await app.clerkRepository.ledgerSummary().then(() => app.listeningOrigin)
+  t.match(url, /127\.0\.0\.1/)
+  const { createGuard } = await import('../../../src/plugins/dashboard/access.ts')
+  const guard = createGuard(undefined)
+  const request = (remoteAddress: string | undefined) =>
+    ({ socket: { remoteAddress, remoteFamily: 'IPv6' }, host: '[::1]', headers: {} }) as never
+  await t.resolves(guard(request('::1')))
+  await t.rejects(guard(request('2001:db8::1')), { code: 'DASHBOARD_TOKEN_INVALID' })
+  await t.rejects(guard(request(undefined)), { code: 'DASHBOARD_TOKEN_INVALID' }, 'a connection that is gone')
+})
+
+test('the figures are those of real webhooks and tokens', async (t) => {
+  const service = await startService(t)
+  const { clerk, call } = service
+  const ada = clerk.createUser({ email: 'ada@example.com' })
+  clerk.createUser({ email: 'grace@example.com' })
+  await clerk.webhooks.idle()
+  const at = Date.now()
+  await deliver(service, { type: 'user.updated', timestamp: at, data: { id: ada.id, updated_at: 1 } }, 'msg_stale')
+  await deliver(service, { type: 'user.updated', data: {} }, 'msg_failed')
+  await deliver(service, { type: 'made.up', data: {} }, 'msg_ignored')
+  await call('/api/auth/profile')
+  await call('/api/auth/profile', { token: clerk.sessionToken(clerk.signIn(ada.id).id) })
+  const { status, body } = await call(`${API}/overview`)
+  t.equal(status, 200)
+  t.match(body, { range: '1h', stepSeconds: 60, isComplete: true, tables: { users: 2, failedEvents: 1 } })
+  t.equal(body.buckets.length, 60)
+  const sum = (name: string) => body.buckets.reduce((total: number, bucket: never) => total + bucket[name], 0)
+  const auth = Object.assign({}, ...body.buckets.map((bucket: { auth: object }) => bucket.auth))
+  t.match(auth, { MISSING_TOKEN: 1, OK: 1 })
+  t.ok(sum('applied') >= 2)
+  t.ok(sum('stale') >= 1)
+  t.equal(sum('failed'), 1)
+  t.equal(sum('ignored'), 1)
+  t.equal(sum('usersCreated'), 2)
+  t.ok(body.buckets.some((bucket: { delayMedianSeconds: number | null }) => bucket.delayMedianSeconds !== null))
+  const last = new Map<string, object>(body.lastByType.map((one: { type: string }) => [one.type, one]))
+  t.match(last.get('user.created'), { messages: 2, lastOutcome: 'applied' })
+  t.match(last.get('session.revoked'), { messages: 0, lastReceivedAt: null, lastOutcome: null })
+  t.match(body.failedEvents, [{ id: 'msg_failed', type: 'user.updated', attempts: 1, isReplayable: true, error: /./ }])
+  t.notMatch(body.failedEvents[0], { payload: /./ }, 'no body, which holds personal data')
+  for (const [range, buckets] of [
+    ['6h', 72],
+    ['24h', 96],
+  ] as const) {
+    t.equal((await call(`${API}/overview?range=${range}`)).body.buckets.length, buckets)
+  }
+  t.equal((await call(`${API}/overview?range=1y`)).status, 400)
+})
+
+test('a failed event is applied by its replay, once', async (t) => {
+  const service = await startService(t)
+  const { database } = service
+  await database.query(`create function refuse() returns trigger as 'begin raise ''no''; end' language plpgsql`)
+  await database.query('create trigger refuse before insert on users for each row execute function refuse()')
+  const now = Date.now()
+  await deliver(service, { type: 'user.created', timestamp: now, data: { id: 'user_ada', updated_at: now } }, 'msg_1')
+  const path = '/failed-events/msg_1/replay'
+  t.match(await post(service, path, {}), { status: 200, body: { outcome: 'failed', error: /no/ } })
+  await database.query('drop trigger refuse on users')
+  t.equal((await service.call(API + path, { method: 'POST' })).status, 400, 'without a body')
+  const form = await service.call(API + path, { method: 'POST', body: '{}', headers: { 'content-type': 'text/plain' } })
+  t.equal(form.status, 400, 'nor as a form of another site would send it')
+  t.strictSame((await post(service, path, {})).body, { id: 'msg_1', outcome: 'applied' })
+  t.strictSame(await database.query('select id from users'), [{ id: 'user_ada' }])
+  t.match(await post(service, path, {}), { status: 404, body: { code: 'FAILED_EVENT_NOT_FOUND' } })
+})
+
+test('a user is found by id and by exact address, whatever is typed', async (t) => {
+  const service = await startService(t)
+  const { clerk } = service
+  const ada = clerk.createUser({ email: 'ada@example.com', firstName: 'Ada' })
+  clerk.signIn(ada.id)
+  await clerk.webhooks.idle()
+  for (const query of [ada.id, 'ada@example.com', 'Ada@Example.com']) {
+    const { body } = await post(service, '/users/search', { query })
+    t.match(body, {
+      users: [{ id: ada.id, email: 'ada@example.com', name: 'Ada', isBanned: false, deletedAt: null }],
+      sessions: [{ userId: ada.id, status: 'active' }],
+    })
+    t.ok(body.events.length >= 2, 'of the user and the session')
+  }
+  for (const query of ['ada', 'ada@', '%', "' or true --", '\ud800']) {
+    t.strictSame((await post(service, '/users/search', { query })).body, { users: [], sessions: [], events: [] })
+  }
+  for (const query of ['', '\0', 'x'.repeat(321)])
+    t.equal((await post(service, '/users/search', { query })).status, 400)
+})
+
+test('while the database is down the API says so', async (t) => {
+  const real = await startService(t)
+  const proxy = await createTcpProxy(t, real.database.url)
+  const service = await startService(t, { beside: real, settings: { DATABASE_URL: proxy.url } })
+  await proxy.cut()
+  const unavailable = { status: 503, body: { code: 'DATABASE_UNAVAILABLE' } }
+  t.match(await service.call(`${API}/overview`), unavailable)
+  t.match(await post(service, '/users/search', { query: 'user_1' }), unavailable)
+  t.match(await post(service, '/failed-events/msg_1/replay', {}), unavailable)
+})
+
+test('the page holds no data, runs no inline code and asks no other host', async (t) => {
+  const { call } = await startService(t, { settings: { DASHBOARD_TOKEN: TOKEN } })
+  const { status, headers, body } = await call('/dashboard')
+  t.equal(status, 200)
+  t.equal(headers.get('content-type'), 'text/html; charset=utf-8')
+  t.equal(
+    headers.get('content-security-policy'),
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+  )
+  t.equal(headers.get('x-content-type-options'), 'nosniff')
+  t.match(body, /data-access="token"/)
+  t.notMatch(body, /<style|style=|<script>|\son\w+=|(src|href)="https?:/)
+  for (const [, path = ''] of body.matchAll(/(?:src|href)="(dashboard\/[^"]+)"/g)) {
+    const file = await call(`/${path}`)
+    t.equal(file.status, 200, path)
+    t.match(file.headers.get('content-type'), path.endsWith('.js') ? /^text\/javascript/ : /^text\/css/)
+  }
+})
+
+test('the description has the API with its token', async (t) => {
+  const { call } = await startService(t)
+  const { paths } = (await call('/docs/json')).body
+  for (const [path, method, codes] of [
+    ['/overview', 'get', ['200', '401', '500', '503']],
+    ['/failed-events/{id}/replay', 'post', ['200', '401', '404', '500', '503']],
+    ['/users/search', 'post', ['200', '401', '500', '503']],
+  ] as const) {
+    const { responses, security } = paths[API + path][method]
+    t.strictSame(Object.keys(responses).sort(), codes)
+    t.strictSame(security, [{ dashboardToken: [] }])
+  }
+})
