@@ -24,7 +24,7 @@ export interface BackfillFlags {
 
 const JOB = 'backfill'
 // PostgreSQL takes a moment to notice that a process with the lock was killed.
-const LOCK_WAIT_MS = 5_000
+const LOCK_WAIT_MS = 2_000
 
 export async function runBackfill(context: Context, { restart, dryRun }: BackfillFlags): Promise<number> {
   const api = createApi(context)

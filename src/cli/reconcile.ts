@@ -15,7 +15,7 @@ export interface ReconcileFlags {
 }
 
 const JOB = 'reconcile'
-const LOCK_WAIT_MS = 5_000
+const LOCK_WAIT_MS = 2_000
 
 export async function runReconcile(context: Context, { fix = false, maxDeletions }: ReconcileFlags): Promise<number> {
   const { output, signal } = context
