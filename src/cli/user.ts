@@ -63,7 +63,8 @@ async function ask(context: Context, id: string): Promise<UserSnapshot | undefin
   const { users, unusable } = await api.findUsers([id])
   const found = users.find((user) => user.id === id)
   if (found || (unusable.length === 0 && (await api.isAbsent(id)))) return found
-  throw new Error(`Clerk's answer about ${id} cannot be used: ${unusable[0]?.reason ?? 'not listed, but not absent'}`)
+  const reasons = [...unusable.map(({ reason }) => reason), 'not listed, but not absent either']
+  throw new Error(`Clerk's answer about ${id} cannot be used: ${reasons[0]}`)
 }
 
 const isLiving = ({ row }: UserHistory) => row !== undefined && row.deleted_at === null
