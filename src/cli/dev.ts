@@ -78,6 +78,7 @@ function announce({ config, emulator }: Embedded, hasDemo: boolean): void {
     '  clerk-session-sync is running',
     '',
     `  service         ${url}`,
+    `  dashboard       ${url}/dashboard`,
     `  API docs        ${url}/docs`,
     `  PostgreSQL      ${config.DATABASE_URL}`,
   ]
