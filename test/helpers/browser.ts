@@ -3,6 +3,7 @@ import type { Test } from 'tap'
 
 const ARGS = [
   '--no-sandbox',
+  '--disable-dev-shm-usage',
   '--disable-gpu',
   '--disable-quic',
   '--no-first-run',
