@@ -84,10 +84,11 @@ test('every route that is registered is in the document, but for the pages of th
     onApp: (app) =>
       app.addHook('onRoute', ({ method, url, schema }) => {
         if (url.startsWith('/docs')) return
-        const path = url.replace('*', '{*}')
+        const path = url.replace('*', '{*}').replace(/:(\w+)/, '{$1}')
         // HEAD comes with every GET.
         for (const one of [method].flat()) if (!schema?.hide && one !== 'HEAD') registered.add(`${one} ${path}`)
-        if (schema?.hide) t.match(url, /^\/api\/auth\/verify/, 'only methods that OpenAPI does not know are hidden')
+        // The files of the page, and methods that OpenAPI does not know.
+        if (schema?.hide) t.match(url, /^\/api\/auth\/verify|^\/dashboard(?!\/api\/)/, `${url} may be hidden`)
       }),
   })
   const { body } = await call('/docs/json')

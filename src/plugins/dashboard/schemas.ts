@@ -5,6 +5,11 @@ const Time = Type.String({ format: 'date-time' })
 const Nullable = <T>(type: string) => Type.Unsafe<T | null>({ type: [type, 'null'] })
 const Count = Type.Integer({ minimum: 0 })
 
+// For the examples.
+const AT = '2026-01-02T03:04:05.678Z'
+const USER = 'user_2w5X8yBvTq'
+const EVENT = 'msg_2w5X8yFvTq'
+
 /** The spans that charts may show, and the buckets that they are made of. */
 export const RANGES = {
   '1h': { stepSeconds: 60, count: 60 },
@@ -39,40 +44,82 @@ const FailedEvent = Type.Object({
   isReplayable: Type.Boolean({ description: 'Whether its body was kept' }),
 })
 
-export const OverviewReply = Type.Object({
-  range: Type.String(),
-  stepSeconds: Count,
-  isComplete: Type.Boolean({
-    description: 'False when there were more webhooks than are counted; the oldest are missing',
-  }),
-  buckets: Type.Array(Bucket, { description: 'By when a webhook came first, the oldest first' }),
-  tables: Type.Object({
-    users: Type.Number({ description: 'Tombstones included; beyond 1,000 an estimate' }),
-    sessions: Type.Number(),
-    failedEvents: Type.Integer({ description: '1,000 at most' }),
-  }),
-  lastByType: Type.Array(
-    Type.Object({
-      type: Type.String(),
-      messages: Count,
-      lastReceivedAt: Nullable<string>('string'),
-      lastOutcome: Nullable<string>('string'),
+export const OverviewReply = Type.Object(
+  {
+    range: Type.String(),
+    stepSeconds: Count,
+    isComplete: Type.Boolean({
+      description: 'False when there were more webhooks than are counted; the oldest are missing',
     }),
-    { description: 'Among the newest 10,000 webhooks; handled types of which none is among them are null' },
-  ),
-  failedEvents: Type.Array(FailedEvent, { description: 'The newest 100' }),
-})
+    buckets: Type.Array(Bucket, { description: 'By when a webhook came first, the oldest first' }),
+    tables: Type.Object({
+      users: Type.Number({ description: 'Tombstones included; beyond 1,000 an estimate' }),
+      sessions: Type.Number(),
+      failedEvents: Type.Integer({ description: '1,000 at most' }),
+    }),
+    lastByType: Type.Array(
+      Type.Object({
+        type: Type.String(),
+        messages: Count,
+        lastReceivedAt: Nullable<string>('string'),
+        lastOutcome: Nullable<string>('string'),
+      }),
+      { description: 'Among the newest 10,000 webhooks; handled types of which none is among them are null' },
+    ),
+    failedEvents: Type.Array(FailedEvent, { description: 'The newest 100' }),
+  },
+  {
+    description: 'The figures',
+    examples: [
+      {
+        range: '1h',
+        stepSeconds: 60,
+        isComplete: true,
+        buckets: [
+          {
+            at: AT,
+            applied: 3,
+            stale: 0,
+            ignored: 1,
+            failed: 1,
+            usersCreated: 2,
+            usersDeleted: 0,
+            delayMedianSeconds: 0.4,
+            delayP95Seconds: 1.2,
+            auth: { OK: 12 },
+          },
+        ],
+        tables: { users: 42, sessions: 17, failedEvents: 1 },
+        lastByType: [{ type: 'user.created', messages: 3, lastReceivedAt: AT, lastOutcome: 'applied' }],
+        failedEvents: [
+          {
+            id: EVENT,
+            type: 'user.updated',
+            objectId: USER,
+            error: 'data: Expected required property id',
+            attempts: 2,
+            receivedAt: AT,
+            isReplayable: true,
+          },
+        ],
+      },
+    ],
+  },
+)
 
 export const ReplayParams = Type.Object({
   id: Type.String({ minLength: 1, maxLength: 256, description: 'The Svix message id' }),
 })
 /** An object, so that no form of another site can send it. */
 export const ReplayBody = Type.Object({})
-export const ReplayReply = Type.Object({
-  id: Type.String(),
-  outcome: Type.String({ description: 'applied, duplicate, stale, ignored, or failed once more' }),
-  error: Type.Optional(Type.String()),
-})
+export const ReplayReply = Type.Object(
+  {
+    id: Type.String(),
+    outcome: Type.String({ description: 'applied, duplicate, stale, ignored, or failed once more' }),
+    error: Type.Optional(Type.String()),
+  },
+  { description: 'What became of it', examples: [{ id: EVENT, outcome: 'applied' }] },
+)
 
 export const SearchBody = Type.Object({
   query: Type.String({
@@ -82,21 +129,46 @@ export const SearchBody = Type.Object({
     description: 'A user id or an exact address',
   }),
 })
-export const SearchReply = Type.Object({
-  users: Type.Array(
-    Type.Object({
-      id: Type.String(),
-      email: Nullable<string>('string'),
-      name: Nullable<string>('string'),
-      isBanned: Type.Boolean(),
-      syncSource: Type.String(),
-      createdAt: Time,
-      updatedAt: Time,
-      deletedAt: Nullable<string>('string'),
-    }),
-  ),
-  sessions: Type.Array(
-    Type.Object({ id: Type.String(), userId: Type.String(), status: Type.String(), updatedAt: Time }),
-  ),
-  events: Type.Array(Type.Object({ id: Type.String(), type: Type.String(), outcome: Type.String(), receivedAt: Time })),
-})
+export const SearchReply = Type.Object(
+  {
+    users: Type.Array(
+      Type.Object({
+        id: Type.String(),
+        email: Nullable<string>('string'),
+        name: Nullable<string>('string'),
+        isBanned: Type.Boolean(),
+        syncSource: Type.String(),
+        createdAt: Time,
+        updatedAt: Time,
+        deletedAt: Nullable<string>('string'),
+      }),
+    ),
+    sessions: Type.Array(
+      Type.Object({ id: Type.String(), userId: Type.String(), status: Type.String(), updatedAt: Time }),
+    ),
+    events: Type.Array(
+      Type.Object({ id: Type.String(), type: Type.String(), outcome: Type.String(), receivedAt: Time }),
+    ),
+  },
+  {
+    description: 'Who was found, with their newest sessions and webhooks',
+    examples: [
+      {
+        users: [
+          {
+            id: USER,
+            email: 'ada@example.com',
+            name: 'Ada Lovelace',
+            isBanned: false,
+            syncSource: 'webhook',
+            createdAt: AT,
+            updatedAt: AT,
+            deletedAt: null,
+          },
+        ],
+        sessions: [{ id: 'sess_2w5X8yDvTq', userId: USER, status: 'active', updatedAt: AT }],
+        events: [{ id: EVENT, type: 'user.created', outcome: 'applied', receivedAt: AT }],
+      },
+    ],
+  },
+)
