@@ -24,7 +24,7 @@ test('the ledger is counted by the time of receipt, the present bucket last', as
   await insert('msg_1', 'user.created', 'applied', '0', '2 seconds')
   await insert('msg_2', 'user.created', 'stale', '0', '50 seconds')
   await insert('msg_3', 'user.deleted', 'applied', '0', '4 seconds')
-  await insert('msg_4', 'user.updated', 'applied', '0', '-7 seconds')
+  await insert('msg_4', 'user.updated', 'applied', '5 hours', '-7 seconds')
   await insert('msg_5', 'user.created', 'failed', '0', null)
   await insert('msg_6', 'made.up', 'ignored', '3 hours', null)
   await insert('msg_7', 'user.updated', 'applied', '25 hours', '1 second')
@@ -38,11 +38,25 @@ test('the ledger is counted by the time of receipt, the present bucket last', as
   )
   const filled = buckets.filter(({ applied, ignored }) => applied + ignored > 0)
   t.match(filled, [
+    { applied: 1, delayMedianSeconds: 0 },
     { ignored: 1, applied: 0, delayMedianSeconds: null },
-    { applied: 3, stale: 1, ignored: 0, failed: 1, usersCreated: 2, usersDeleted: 1, delayMedianSeconds: 2 },
+    {
+      applied: 2,
+      stale: 1,
+      ignored: 0,
+      failed: 1,
+      usersCreated: 2,
+      usersDeleted: 1,
+      delayMedianSeconds: 3,
+      delayP95Seconds: 3.9,
+    },
   ])
-  t.ok((filled[1]?.delayP95Seconds ?? 0) > 3 && (filled[1]?.delayP95Seconds ?? 0) <= 4, 'a clock behind is no delay')
-  t.match(await findLastOfTypes(pool), [{}, {}, {}, { type: 'made.up', messages: 1, lastOutcome: 'ignored' }])
+  t.match(await findLastOfTypes(pool), [
+    {},
+    {},
+    { type: 'made.up', messages: 1, lastOutcome: 'ignored' },
+    { messages: 2 },
+  ])
   t.match(await findFailedHeads(pool), [{ id: 'msg_5', error: null, objectId: null, isReplayable: false }])
 })
 
@@ -100,6 +114,7 @@ test('no read grows with the tables', { timeout: 120_000 }, async (t) => {
   for (const scan of scans) {
     t.match(scan['Node Type'], /Index|Bitmap/, `${scan['Relation Name']} by an index`)
     const looked = scan['Actual Rows'] + (scan['Rows Removed by Filter'] ?? 0)
-    t.ok(looked <= MAX_CHARTED, `${scan['Relation Name']}: ${looked} rows`)
+    const most = scan['Relation Name'] === 'webhook_events' ? MAX_CHARTED : 10
+    t.ok(looked <= most, `${scan['Relation Name']}: ${looked} rows`)
   }
 })
