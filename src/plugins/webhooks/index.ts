@@ -86,9 +86,10 @@ async function receive(app: FastifyInstance, request: FastifyRequest, delivery: 
   const startedAt = performance.now()
   const change = await readChange(app, delivery, body.toString('utf8'))
   const result = await app.clerkRepository.apply(change)
-  const { type, eventAt } = change.message as Message
+  // Dated by its envelope, or else by its delivery.
+  const { type, eventAt } = change.message as Message & { eventAt: number }
   const outcome = 'error' in result ? 'failed' : result.outcome
-  tell(webhookChannel, { server: app.server, type, outcome, delayMs: eventAt === null ? null : Date.now() - eventAt })
+  tell(webhookChannel, { server: app.server, type, outcome, delayMs: Date.now() - eventAt })
   if ('error' in result) throw result.error
   request.log.info(
     {
