@@ -62,7 +62,7 @@ const timesRecipe = (service: Summary) => service.timesRecipe
 const timesBare = (service: Summary) => service.timesBare
 const READS: PathName[] = ['profile', 'sync-user', 'webhook']
 
-// Issue 5: what the service must reach.
+// What the service is to reach.
 const BARS: Bar[] = [
   { name: 'profile × recipe at 32', path: 'profile', connections: 32, bar: 12, figure: timesRecipe },
   { name: 'profile × recipe at 128', path: 'profile', connections: 128, bar: 14, figure: timesRecipe },
