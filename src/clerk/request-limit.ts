@@ -9,6 +9,9 @@ export interface RequestLimitOptions {
 
 export type RequestLimit = ReturnType<typeof createRequestLimit>
 
+// Beyond it Node's timers overflow and end at once.
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
 /**
  * A request holds its place from before it is sent until a window after its answer: whenever it arrived at the other side
  * in between, no window there holds more than `requests`.
@@ -36,7 +39,7 @@ export function createRequestLimit({ requests, windowMs }: RequestLimitOptions) 
     /** Runs a request as soon as there is a place for it. Rejects with the signal's reason when it aborts before. */
     async run<T>(request: () => Promise<T>, signal?: AbortSignal): Promise<T> {
       for (let waitMs = msToWait(performance.now()); waitMs > 0; waitMs = msToWait(performance.now())) {
-        await sleep(Math.ceil(waitMs), undefined, { signal })
+        await sleep(Math.min(Math.ceil(waitMs), LONGEST_TIMER_MS), undefined, { signal })
       }
       signal?.throwIfAborted()
       underWay += 1

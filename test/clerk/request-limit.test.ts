@@ -1,0 +1,16 @@
+import { test } from 'tap'
+import { createRequestLimit } from '../../src/clerk/request-limit.ts'
+
+test('a pause longer than any timer is waited for, not spun through', async (t) => {
+  const warnings: string[] = []
+  const onWarning = ({ name }: Error) => warnings.push(name)
+  process.on('warning', onWarning)
+  t.teardown(() => process.removeListener('warning', onWarning))
+  const limit = createRequestLimit({ requests: 1, windowMs: 1_000 })
+  limit.pause(2 ** 32)
+  const stop = new AbortController()
+  const waiting = limit.run(async () => t.fail('it was sent'), stop.signal)
+  setTimeout(() => stop.abort(), 20)
+  await t.rejects(waiting, { name: 'AbortError' })
+  t.strictSame(warnings, [], 'no timer overflowed')
+})
