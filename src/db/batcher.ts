@@ -10,6 +10,11 @@ export interface BatcherOptions<Item, Result> {
   maxConcurrent: number
   /** Items in a batch at most. */
   maxBatchSize: number
+  /**
+   * Batches of more items than this hold no more than their share of the calls present, so that all that may be under way
+   * are: answers go out while the database works. `maxBatchSize` unless told.
+   */
+  minShare?: number
   /** Items that wait at most; one more is refused. */
   maxWaiting: number
   /** Weight of an item, such as its bytes; none unless told. */
@@ -40,6 +45,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     run,
     maxConcurrent,
     maxBatchSize,
+    minShare = maxBatchSize,
     maxWaiting,
     weightOf = () => 0,
     maxBatchWeight = Infinity,
@@ -50,12 +56,15 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
   let waiting: Call<Item, Result>[] = []
   let waitingWeight = 0
   let underWay = 0
+  let itemsUnderWay = 0
   let isScheduled = false
 
   function takeBatch(): Call<Item, Result>[] {
+    const share = Math.ceil((waiting.length + itemsUnderWay) / maxConcurrent)
+    const most = Math.min(maxBatchSize, waiting.length, Math.max(minShare, share))
     let size = 0
     let weight = 0
-    while (size < waiting.length && size < maxBatchSize) {
+    while (size < most) {
       const { weight: added } = waiting[size] as Call<Item, Result>
       if (size > 0 && weight + added > maxBatchWeight) break
       weight += added
@@ -69,6 +78,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
 
   async function flush(batch: Call<Item, Result>[]): Promise<void> {
     underWay += 1
+    itemsUnderWay += batch.length
     try {
       const results = await run(batch.map(({ item }) => item))
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result)
@@ -82,6 +92,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       }
     } finally {
       underWay -= 1
+      itemsUnderWay -= batch.length
       flushWaiting()
     }
   }

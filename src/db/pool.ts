@@ -36,6 +36,8 @@ export function createPool(options: PoolOptions): pg.Pool {
     query_timeout: options.queryTimeoutMs ?? 3_500,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
+    // What may be sent at once is: see `inTransaction`.
+    pipeline: true,
   }
   const limits = {
     // Longer than PostgreSQL's deadlock_timeout of 1 s: a deadlock is found first, and tried again.

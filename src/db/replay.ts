@@ -7,7 +7,7 @@ import type { ChangeResult } from './repository.ts'
 /** What a replay needs of the repository; that of the app, which applies one change at a time, is one. */
 export interface ReplayRepository {
   apply(change: Change): Promise<ChangeResult>
-  fail(message: Message, reason: string): Promise<void>
+  fail(message: Message, reason: string): Promise<boolean>
   failedEvents(filter: FailedEventsFilter, page: { after?: FailedEventsCursor; limit: number }): Promise<FailedEvent[]>
 }
 

@@ -75,6 +75,7 @@ const end = statement(
 
 /** Ends every session of these users that is not over yet. */
 export async function endSessionsOf(executor: Executor, userIds: string[]): Promise<void> {
+  if (userIds.length === 0) return
   await end(executor, userIds)
 }
 

@@ -6,6 +6,12 @@ export interface Executor {
   query(config: { name: string; text: string; values: unknown[] }): Promise<{ rows: unknown[] }>
 }
 
+/**
+ * A setting that is on in our transactions alone. Statements are sent together with the `begin`: what must never happen
+ * without one, should it fail alone, looks here.
+ */
+export const IN_TRANSACTION = 'clerk_session_sync.in_transaction'
+
 const dialect = new PgDialect()
 
 /**

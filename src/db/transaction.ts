@@ -1,18 +1,30 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 import { isConflict, isDatabaseTrouble } from './pool.ts'
+import { type Executor, IN_TRANSACTION } from './statement.ts'
 
 const MAX_ATTEMPTS = 4
+
+// Whatever the database's default: who waited for a lock must see what its holder wrote.
+const BEGIN = `begin isolation level read committed; set local ${IN_TRANSACTION} = on`
+
+/** Work in two steps, since a trip to the database costs more than most of what it does there. */
+export interface Work<Sent, Result> {
+  /** Sends statements at once, together with the `begin`: none may depend on the answer to another. */
+  send: (client: Executor) => Promise<Sent>
+  /** Makes the result of their answers, before the commit. */
+  finish: (sent: Sent, client: Executor) => Promise<Result>
+}
 
 /**
  * Runs `work` in one transaction and commits. Conflicts with other transactions (40001, 40P01) are tried
  * again, each time after a longer random pause, so `work` may run several times; `onRetry` counts them.
  */
-export async function inTransaction<T>(
+export async function inTransaction<Sent, Result>(
   pool: pg.Pool,
-  work: (client: pg.PoolClient) => Promise<T>,
+  work: Work<Sent, Result>,
   onRetry: () => void,
-): Promise<T> {
+): Promise<Result> {
   for (let attempt = 1; attempt < MAX_ATTEMPTS; attempt += 1) {
     try {
       return await runOnce(pool, work)
@@ -25,12 +37,13 @@ export async function inTransaction<T>(
   return runOnce(pool, work)
 }
 
-async function runOnce<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+async function runOnce<Sent, Result>(pool: pg.Pool, { send, finish }: Work<Sent, Result>): Promise<Result> {
   const client = await pool.connect()
   try {
-    // Whatever the database's default: who waited for a lock must see what its holder wrote.
-    await client.query('begin isolation level read committed')
-    const result = await work(client)
+    const begun = client.query(BEGIN)
+    const sent = send(client)
+    await inOrder([begun, sent])
+    const result = await finish(await sent, client)
     await client.query('commit')
     client.release()
     return result
@@ -38,6 +51,15 @@ async function runOnce<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promis
     client.release(await rollback(client, error))
     throw error
   }
+}
+
+/**
+ * Waits for statements that were sent at once. Rejects with the first error in the order of sending: those behind it only
+ * failed because of it, whoever hears of it first.
+ */
+export async function inOrder(statements: Promise<unknown>[]): Promise<void> {
+  const failed = (await Promise.allSettled(statements)).find(({ status }) => status === 'rejected')
+  if (failed) throw (failed as PromiseRejectedResult).reason
 }
 
 /** Resolves to the reason why the connection must be closed instead, if there is one. */

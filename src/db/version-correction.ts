@@ -24,6 +24,7 @@ const rewind = statement(
 
 /** Sets the versions that these snapshots correct back to theirs, where the rows still have them. */
 export async function rewindVersions(executor: Executor, snapshots: UserSnapshot[]): Promise<void> {
+  if (snapshots.length === 0) return
   const rows = snapshots.map(({ id, version, corrects }) => ({
     id,
     updated_at: version.updatedAt,

@@ -3,18 +3,20 @@ import { sql } from 'drizzle-orm'
 import type { Message, Outcome } from '../domain/change.ts'
 import { pruning } from './pruning.ts'
 import { webhookEvents } from './schema.ts'
-import { $, type Executor, statement } from './statement.ts'
+import { $, type Executor, IN_TRANSACTION, statement } from './statement.ts'
 
 /** What the ledger knew of a message when this delivery of it came. */
 export type Claim = 'first' | 'failed before' | 'applied before'
 
-// A second delivery at the same moment waits here for the first one's commit, on whatever replica it runs.
+// A second delivery at the same moment waits here for the first one's commit, on whatever replica it runs. Out of a
+// transaction nothing is entered: a message that is entered without its change would be lost.
 const claim = statement<{ id: string; inserted: boolean; failed: boolean }>(
   'webhook_events_claim',
   sql`insert into ${webhookEvents} as e (id, type, object_id, event_at, outcome, attempts, processed_at, payload)
   select i.id, i.type, i.object_id, to_timestamp(i.event_at / 1000), 'applied', i.deliveries, now(), i.payload
   from json_to_recordset(${$(1)}::json)
     as i(id text, type text, object_id text, event_at float8, deliveries int, payload text)
+  where current_setting('${sql.raw(IN_TRANSACTION)}', true) = 'on'
   order by i.id
   on conflict (id) do update set attempts = e.attempts + excluded.attempts, last_received_at = now()
   returning e.id, e.xmax = 0 as inserted, e.outcome = 'failed' as failed`,
@@ -22,7 +24,7 @@ const claim = statement<{ id: string; inserted: boolean; failed: boolean }>(
 
 /**
  * Enters each message as applied, or counts one more attempt of it. `messages` may hold several deliveries of one message.
- * The rows stay locked until the transaction ends.
+ * The rows stay locked until the transaction of `inTransaction` ends; out of one nothing happens.
  */
 export async function claimMessages(
   executor: Executor,
@@ -74,9 +76,13 @@ const fail = statement<{ outcome: string }>(
   returning e.outcome`,
 )
 
-/** Keeps a message that cannot be used, with the reason, for a replay. One that was applied before stays applied. */
-export async function failMessage(executor: Executor, message: Message, reason: string): Promise<void> {
-  await fail(executor, message.id, message.type, message.objectId, message.eventAt, reason, message.payload)
+/**
+ * Keeps a message that cannot be used, with the reason, for a replay. One that was applied before stays so; says whether.
+ */
+export async function failMessage(executor: Executor, message: Message, reason: string): Promise<boolean> {
+  const { id, type, objectId, eventAt, payload } = message
+  const [row] = await fail(executor, id, type, objectId, eventAt, reason, payload)
+  return row?.outcome !== 'failed'
 }
 
 /** Deletes messages received more than so many days ago (see pruning.ts). Returns how many. */

@@ -35,7 +35,8 @@ declare module 'fastify' {
 const BATCHING = {
   // One lane would be fast enough; the second goes on while a row that somebody else has locked holds up the first.
   writesAtOnce: 2,
-  readsAtOnce: 2,
+  readsAtOnce: 4,
+  minReadShare: 16,
   maxBatchSize: 256,
   /** Of the bodies of webhooks in a batch, together. */
   maxBatchBytes: 4 * 1_048_576,
@@ -89,6 +90,7 @@ export default fp<DatabaseOptions>(
         ...common,
         run: telling('read', repository.findAuthStates),
         maxConcurrent: limits.readsAtOnce,
+        minShare: limits.minReadShare,
       }),
     })
     app.addHook('onClose', async () => pool.end())
