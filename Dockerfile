@@ -32,4 +32,4 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
 STOPSIGNAL SIGTERM
 # Node itself is process 1: it closes on SIGTERM by itself and needs no init. Small semi-spaces (MiB) keep it below
 # 300 MB under load.
-CMD ["node", "--max-semi-space-size=8", "dist/server.js"]
+CMD ["node", "--max-semi-space-size=16", "dist/server.js"]

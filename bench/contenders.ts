@@ -42,7 +42,7 @@ export function settingsFor(name: string, issuer: Issuer, databaseUrl?: string):
 }
 
 /** As the image starts the service. */
-export const SERVICE_FLAGS = ['--max-semi-space-size=8']
+export const SERVICE_FLAGS = ['--max-semi-space-size=16']
 
 /** Starts a file and waits until it answers. */
 export async function start(

@@ -58,7 +58,7 @@ export function serverOptions(config: Config): FastifyHttpOptions<Server> {
     rewriteUrl: ({ url = '' }) => (url.startsWith(VERIFY) ? VERIFY : url),
     // The app logs one line a request itself.
     logController: new LogController({ disableRequestLogging: true }),
-    genReqId: () => randomUUID(),
+    genReqId: createRequestIds(),
     // A slow client may take this long to send its request; load balancers keep idle connections for 60 s, and must be the
     // first to end them: else a request meets a connection that is just being closed.
     requestTimeout: 15_000,
@@ -71,6 +71,13 @@ export function serverOptions(config: Config): FastifyHttpOptions<Server> {
     clientErrorHandler: refuseBytes,
     frameworkErrors: (error, request, reply) => sendError(error, request, reply, !config.isProduction),
   }
+}
+
+/** Ids that no other process gives, at a fraction of the cost of a UUID a request. */
+function createRequestIds(): () => string {
+  const prefix = randomUUID().replaceAll('-', '').slice(0, 16)
+  let count = 0
+  return () => `${prefix}-${(count++).toString(36)}`
 }
 
 const REFUSALS = new Map([

@@ -65,7 +65,8 @@ interface DecodedJwt {
 const COOKIE = '__session'
 const COOKIES = /(?:^|;)\s*__session\s*=/g
 const MAX_TOKEN_LENGTH = 16_384
-const MAX_VERIFIED_TOKENS = 20_000
+// Of those who called within the last minute; about 3 KB each.
+const MAX_VERIFIED_TOKENS = 10_000
 const TWICE = 'it was given twice'
 const MALFORMED = 'its form, time or signature is wrong'
 

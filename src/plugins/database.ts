@@ -36,8 +36,9 @@ const BATCHING = {
   // One lane would be fast enough; the second goes on while a row that somebody else has locked holds up the first.
   writesAtOnce: 2,
   readsAtOnce: 4,
-  minReadShare: 16,
   maxBatchSize: 256,
+  // More at once in smaller batches: PostgreSQL works on some while the answers of others go out.
+  minShare: 16,
   /** Of the bodies of webhooks in a batch, together. */
   maxBatchBytes: 4 * 1_048_576,
   /** One more is answered 503, in number or in bytes of bodies. */
@@ -59,6 +60,7 @@ export default fp<DatabaseOptions>(
     const limits = { ...BATCHING, ...batching }
     const common = {
       maxBatchSize: limits.maxBatchSize,
+      minShare: limits.minShare,
       maxWaiting: limits.maxWaiting,
       // A server that answers with an error answers the next batch too.
       failsAll: (error: unknown) => !isServerError((error as Error).cause),
@@ -90,7 +92,6 @@ export default fp<DatabaseOptions>(
         ...common,
         run: telling('read', repository.findAuthStates),
         maxConcurrent: limits.readsAtOnce,
-        minShare: limits.minReadShare,
       }),
     })
     app.addHook('onClose', async () => pool.end())

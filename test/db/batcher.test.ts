@@ -44,6 +44,29 @@ test('a lone call goes at once; those that wait meanwhile share the next batch, 
   t.equal(await later, 50, 'and again after a pause')
 })
 
+test('many calls are shared out over all that may be under way; few are not torn apart', async (t) => {
+  const { add, batches } = gatedBatcher({ maxConcurrent: 4, minShare: 3 })
+  const sizes = () => batches.map(({ items }) => items.length)
+  const many = Promise.all(Array.from({ length: 20 }, (_, item) => add(item)))
+  await turn()
+  t.strictSame(sizes(), [5, 5, 5, 5])
+  const more = Promise.all(Array.from({ length: 8 }, (_, item) => add(item)))
+  batches[0]?.end()
+  await turn()
+  t.equal(sizes().at(-1), 6, 'a quarter of the 23 that are there')
+  for (const batch of batches) batch.end()
+  await many
+  for (const batch of batches.slice(5)) batch.end()
+  await turn()
+  for (const batch of batches) batch.end()
+  await more
+  const few = Promise.all(Array.from({ length: 4 }, (_, item) => add(item)))
+  await turn()
+  t.strictSame(sizes().slice(-2), [3, 1])
+  for (const batch of batches) batch.end()
+  t.strictSame(await few, [0, 10, 20, 30])
+})
+
 test('batches are bounded in count and weight, and run beside each other up to the bound', async (t) => {
   const { add, batches } = gatedBatcher({
     maxConcurrent: 2,

@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { type Test, test } from 'tap'
+import { inOrder } from '../../src/db/transaction.ts'
 import { createDatabase, type TestDatabase } from '../helpers/database.ts'
 import { deletion, message, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
@@ -105,4 +107,79 @@ test('a session event without a user waits for a deletion, and is stored as ende
   t.strictSame(await apply({ session: session('sess_1', 'user_1', 'active', T0) }), ['applied'])
   t.strictSame(await deleted, ['applied'])
   t.match(await database.query('select status from sessions'), [{ status: 'ended' }])
+})
+
+test('a message is never entered without its change, even when the begin fails alone', async (t) => {
+  const { apply, database, pool } = await startRepository(t)
+  const change = {
+    message: message('msg_1'),
+    user: snapshot('user_1', T0),
+    session: session('s', 'user_1', 'active', T0),
+  }
+  let begins = 0
+  pool.on('connect', (client) => {
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown
+    // As if it was cancelled by a time limit while the process was frozen; what was sent behind it goes on.
+    const failing = "do $$ begin raise 'cancelled' using errcode = '57014'; end $$"
+    const isBegin = (text: unknown) => typeof text === 'string' && text.startsWith('begin') && begins++ === 0
+    client.query = ((...args: unknown[]) => (isBegin(args[0]) ? query(failing) : query(...args))) as never
+  })
+  await t.rejects(apply(change), { code: 'DATABASE_UNAVAILABLE', cause: { code: '57014' } })
+  t.strictSame(await database.query('select * from webhook_events'), [])
+  t.strictSame(await apply(change), ['applied'], 'the redelivery is no duplicate')
+  t.match(await database.query('select outcome, attempts from webhook_events'), [{ outcome: 'applied', attempts: 1 }])
+})
+
+test('of statements sent at once the first that failed is to blame, whoever hears of it first', async (t) => {
+  const slow = sleep(20).then(() => Promise.reject(new Error('the cause')))
+  const quick = Promise.reject(new Error('because of it'))
+  await t.rejects(inOrder([Promise.resolve(), slow, quick]), { message: 'the cause' })
+  await inOrder([Promise.resolve()])
+})
+
+test('a refusal is told from what only failed behind it', async (t) => {
+  const { apply, database } = await startRepository(t)
+  await database.query('alter table users add constraint no_x check (username <> $$x$$)')
+  const refused = {
+    message: message('msg_1'),
+    user: snapshot('user_1', T0, { username: 'x' }),
+    session: session('sess_1', 'user_1', 'active', T0),
+  }
+  t.match(await apply(refused, { user: snapshot('user_2', T0) }), [{ code: '23514' }, 'applied'])
+  t.match(await database.query('select outcome, error from webhook_events'), [{ outcome: 'failed', error: /^23514/ }])
+})
+
+test('messages that came before are met among new ones: nothing of them is written, and each attempt is counted once', async (t) => {
+  const { apply, database } = await startRepository(t)
+  const old = ['a', 'b'].map((name) => ({
+    message: message(`msg_${name}`),
+    user: snapshot(`user_${name}`, T0, { source: 'clerk_api', username: name }),
+    session: session(`sess_${name}`, `user_${name}`, 'active', T0),
+  }))
+  await apply(...old)
+  const rows = async () => [
+    await database.query('select xmin, * from users where id <> $$user_c$$ order by id'),
+    await database.query('select xmin, * from sessions order by id'),
+  ]
+  const before = await rows()
+  const repeated = old.map((change) => ({ ...change, user: { ...change.user, source: 'webhook' as const } }))
+  t.strictSame(await apply(...repeated), ['duplicate', 'duplicate'])
+  t.strictSame(await rows(), before)
+  const fresh = { message: message('msg_c'), user: snapshot('user_c', T0) }
+  t.strictSame(await apply(...repeated, fresh, fresh), ['duplicate', 'duplicate', 'applied', 'duplicate'])
+  t.strictSame(await rows(), before)
+  t.match(await database.query('select id, attempts, outcome from webhook_events order by id'), [
+    { id: 'msg_a', attempts: 3, outcome: 'applied' },
+    { id: 'msg_b', attempts: 3, outcome: 'applied' },
+    { id: 'msg_c', attempts: 2, outcome: 'applied' },
+  ])
+})
+
+test('a message that was applied is a duplicate, also once its change would be refused', async (t) => {
+  const { apply, database } = await startRepository(t)
+  const change = { message: message('msg_1'), user: snapshot('user_1', T0, { username: 'x' }) }
+  t.strictSame(await apply(change), ['applied'])
+  await database.query('alter table users add constraint no_x check (username <> $$x$$) not valid')
+  t.strictSame(await apply(change), ['duplicate'])
+  t.match(await database.query('select outcome, attempts from webhook_events'), [{ outcome: 'applied', attempts: 2 }])
 })

@@ -77,7 +77,7 @@ test('the image holds what the build makes, and production dependencies', async 
   t.ok(copies.includes('migrations ./migrations'))
 
   const command = JSON.parse(restOf(final, 'CMD')[0] ?? '') as string[]
-  t.strictSame(command, ['node', '--max-semi-space-size=8', 'dist/server.js'], 'no shell, so that SIGTERM arrives')
+  t.strictSame(command, ['node', '--max-semi-space-size=16', 'dist/server.js'], 'no shell, so that SIGTERM arrives')
   t.equal(manifest.scripts.start, command.join(' '))
   t.match(manifest.scripts.build, /tsc -p tsconfig\.build\.json$/)
   const { compilerOptions } = JSON.parse(read('tsconfig.build.json'))
