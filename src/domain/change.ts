@@ -195,6 +195,9 @@ const isOfColumn: Record<keyof typeof CLAIM_NAMES, (value: unknown) => boolean> 
   publicMetadata: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
 }
 
+/** When a token's claims were true, in ms since 1970: whole seconds, as the tables keep it. */
+export const claimsIssuedAt = (issuedAtSeconds: number): number => Math.trunc(issuedAtSeconds) * 1000
+
 /**
  * The partial view that a verified token's claims give of its user; a claim of the wrong type counts as not named.
  * @param issuedAtSeconds the header's `oiat` where Clerk sets it, else `iat`
@@ -205,5 +208,5 @@ export function claimsChange(userId: string, claims: JsonObject, issuedAtSeconds
     const name = CLAIM_NAMES[column].find((name) => Object.hasOwn(claims, name) && isOfColumn[column](claims[name]))
     if (name !== undefined) profile[column] = cleanJson(claims[name])
   }
-  return { kind: 'claims', id: userId, issuedAt: Math.trunc(issuedAtSeconds) * 1000, profile }
+  return { kind: 'claims', id: userId, issuedAt: claimsIssuedAt(issuedAtSeconds), profile }
 }

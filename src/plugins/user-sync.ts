@@ -6,7 +6,7 @@ import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
 import type { AuthState } from '../db/users.ts'
-import { type Change, claimsChange } from '../domain/change.ts'
+import { type Change, claimsChange, claimsIssuedAt } from '../domain/change.ts'
 import { isFinal } from '../domain/session.ts'
 import type { SessionToken } from '../domain/session-token.ts'
 import type { SyncSource, User } from '../domain/user.ts'
@@ -61,12 +61,14 @@ export default fp<UserSyncOptions>(
 
       // A token of a session that is over says nothing any more.
       if (isOver(state)) return { created: false, source: 'database' as const }
-      const claims = claimsChange(auth.userId, auth.claims, auth.issuedAtSeconds)
-      const isNews = claims.issuedAt > state.clerkUpdatedAt && claims.issuedAt > state.claimsIssuedAt
       // Only what may change the row is written; whether it does, SQL decides.
-      if (isUnknown || (isNews && Object.keys(claims.profile).length > 0)) {
-        const { outcome, created } = await write({ user: claims })
-        if (outcome === 'applied') return { created, source: 'session_claims' as const }
+      const issuedAt = claimsIssuedAt(auth.issuedAtSeconds)
+      if (isUnknown || (issuedAt > state.clerkUpdatedAt && issuedAt > state.claimsIssuedAt)) {
+        const claims = claimsChange(auth.userId, auth.claims, auth.issuedAtSeconds)
+        if (isUnknown || Object.keys(claims.profile).length > 0) {
+          const { outcome, created } = await write({ user: claims })
+          if (outcome === 'applied') return { created, source: 'session_claims' as const }
+        }
       }
       return { created: false, source: 'database' as const }
     }
