@@ -29,6 +29,7 @@ const SHAPES: Record<string, RegExp> = {
 }
 // A name that is a word of ours, too, would be found in what is no leak.
 const LEAST_CHARACTERS = 3
+const LEAST_OF_USERNAME = 6
 const WORDS = /[\p{L}\p{N}][\p{L}\p{N}_'-]*/gu
 
 /** @param forbidden secrets, and names of people: each word of them that looks like one */
@@ -46,8 +47,9 @@ export function findLeaks(text: string, forbidden: readonly string[]): Leak[] {
   return leaks
 }
 
-// In capitals at the front, as names are and words of a log are not.
-const isName = (word: string) => word.length >= LEAST_CHARACTERS && /^\p{Lu}\p{Ll}/u.test(word)
+// Capital at the front, as names are and words of a log mostly are not; usernames are not, and count when they are long.
+const isName = (word: string) =>
+  (word.length >= LEAST_CHARACTERS && /^\p{Lu}\p{Ll}/u.test(word)) || word.length >= LEAST_OF_USERNAME
 
 /** Every log of the run against what its own tests made known. */
 export function checkLogs(directory: string): LogCheck {

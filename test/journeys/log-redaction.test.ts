@@ -100,10 +100,12 @@ test('the log of every service under test is kept, and what is planted in it is 
     'an address': 'ada@example.com',
     'an address in a URL': 'q=ada%40example.com',
     'a name': 'Lovelace',
+    'a short name': 'Ada',
+    'a username': 'adaloves',
     'a token of the dashboard': 'of-the-operators-alone',
   }
   for (const [what, secret] of Object.entries(planted)) {
     const line = JSON.stringify({ level: 30, msg: 'request', err: { message: `no ${secret} here` } })
-    t.equal(findLeaks(`fine\n${line}\nfine`, ['Ada Lovelace', ...forbidden]).at(0)?.line, line, what)
+    t.equal(findLeaks(`fine\n${line}\nfine`, ['Ada Lovelace', 'adaloves', ...forbidden]).at(0)?.line, line, what)
   }
 })
