@@ -10,6 +10,8 @@ export interface Load {
   /** The bytes of request `index`, or undefined when there are no more. */
   request: (index: number) => Buffer | undefined
   warmupSeconds: number
+  /** Each connection pauses for so long after a reply; unless told, not at all. */
+  everyMs?: number
   /** After the warm-up; the load ends then, or when there are no more requests. */
   seconds: number
   /** When the clock starts and when it stops. */
@@ -37,7 +39,7 @@ const HEAD_BYTES = 2_048
 
 /** Rejects when a connection breaks. */
 export async function drive(load: Load): Promise<LoadResult> {
-  const { port, connections, request, warmupSeconds, seconds, onMark } = load
+  const { port, connections, request, warmupSeconds, seconds, everyMs, onMark } = load
   const latencies: number[] = []
   const refusals: LoadResult['refusals'] = new Map()
   const samples: LoadResult['samples'] = []
@@ -87,7 +89,8 @@ export async function drive(load: Load): Promise<LoadResult> {
         const now = performance.now()
         if (clock === 'running') latencies.push(now - sentAt)
         keep(index, status, body)
-        send(now)
+        if (everyMs) setTimeout(() => send(performance.now()), everyMs)
+        else send(now)
       })
       function send(now: number): void {
         const following = next(now)

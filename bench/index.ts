@@ -7,6 +7,8 @@ import { describeMachine } from './machine.ts'
 import { type Options, readOptions, USAGE } from './options.ts'
 import { runPeers } from './peers.ts'
 import { report, reportBars } from './report.ts'
+import { runScrapes } from './scrape.ts'
+import { reportScrapes } from './scrape-report.ts'
 import { summarize } from './summary.ts'
 
 const progress = (text: string) => process.stderr.write(`${text.trim()}\n`)
@@ -39,6 +41,10 @@ const run: Record<Options['mode'], (options: Options, issuer: Issuer) => Promise
   async backfill(options) {
     const figures = await runBackfills(options, progress)
     return { text: reportBackfills(figures), figures, faults: figures.flatMap(({ faults }) => faults) }
+  },
+  async scrape(options, issuer) {
+    const figures = await runScrapes(options, issuer, progress)
+    return { text: reportScrapes(figures), figures, faults: figures.flatMap(({ faults }) => faults) }
   },
 }
 

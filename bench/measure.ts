@@ -100,11 +100,11 @@ async function driveWithCounters(plan: Plan, contender: Contender, connections: 
 
 const NO_COUNTERS: Counters = { cpuMs: Number.NaN, commits: Number.NaN, walBytes: Number.NaN }
 
-function findRefusals({ refusals, answered }: LoadResult): string[] {
+export function findRefusals({ refusals, answered }: LoadResult): string[] {
   const faults = [...refusals].map(([status, { count, body }]) => `${count} answers were ${status}: ${body}`)
   return answered === 0 ? [...faults, 'nothing was answered'] : faults
 }
 
-function quantile(ascending: Float64Array, q: number): number {
+export function quantile(ascending: Float64Array, q: number): number {
   return ascending[Math.min(ascending.length - 1, Math.floor(ascending.length * q))] ?? Number.NaN
 }

@@ -19,12 +19,18 @@ export interface Options {
   burstEvents: number
   contenders: ContenderName[]
   paths: PathName[]
-  mode: 'peers' | 'growth' | 'jwt' | 'backfill'
+  mode: 'peers' | 'growth' | 'jwt' | 'backfill' | 'scrape'
   /** Of `--growth`, in this order. */
   growthUsers: number[]
   growthLedgerRows: number
   /** Of `--backfill`, in this order. */
   backfillUsers: number[]
+  /** Of `--scrape`, in this order. */
+  scrapeUsers: number[]
+  /** Between one scrape and the next, under load. */
+  scrapeEveryMs: number
+  /** After so long a scrape asks PostgreSQL again. */
+  scrapeFreshMs: number
   /** The entry of the service. */
   service: string
   /** Where the service leaves its CPU profile when it ends. */
@@ -44,6 +50,10 @@ const FULL = {
   growthUsers: [1_000, 100_000, 2_000_000],
   growthLedgerRows: 1_000_000,
   backfillUsers: [100_000, 1_000_000],
+  scrapeUsers: [1_000, 1_000_000],
+  scrapeConnections: 32,
+  scrapeEveryMs: 100,
+  scrapeFreshMs: 5_100,
 }
 type Scale = typeof FULL
 const QUICK: Scale = {
@@ -58,11 +68,15 @@ const QUICK: Scale = {
   growthUsers: [500, 1_000],
   growthLedgerRows: 1_000,
   backfillUsers: [1_000, 2_000],
+  scrapeUsers: [500, 1_000],
+  scrapeConnections: 8,
+  scrapeEveryMs: 20,
+  scrapeFreshMs: 0,
 }
 
 export const USAGE = `node bench/index.ts [--quick] [--connections 1,32,128] [--seconds 4] [--rounds 3] [--users 100000] [--tokens 8000]
   [--contenders ${CONTENDERS.join()}] [--paths ${PATHS.join()}]
-  [--growth | --jwt | --backfill] [--service dist/server.js] [--cpu-prof directory] [--json]`
+  [--growth | --jwt | --backfill | --scrape] [--service dist/server.js] [--cpu-prof directory] [--json]`
 
 /** Reads the command line. Throws a TypeError that names what is wrong. */
 export function readOptions(args: string[]): Options {
@@ -75,6 +89,7 @@ export function readOptions(args: string[]): Options {
       growth: flag,
       jwt: flag,
       backfill: flag,
+      scrape: flag,
       json: flag,
       connections: text,
       seconds: text,
@@ -87,13 +102,19 @@ export function readOptions(args: string[]): Options {
       'cpu-prof': text,
     },
   })
-  const [mode = 'peers', another] = (['growth', 'jwt', 'backfill'] as const).filter((name) => values[name])
+  const [mode = 'peers', another] = (['growth', 'jwt', 'backfill', 'scrape'] as const).filter((name) => values[name])
   if (another) throw new TypeError(`--${mode} and --${another} exclude each other`)
   const scale = values.quick ? QUICK : FULL
-  const defaults = mode === 'growth' ? growthDefaults(scale) : { ...scale, contenders: CONTENDERS, paths: PATHS }
+  const { scrapeConnections, ...rest } = scale
+  const all = {
+    connections: mode === 'scrape' ? [scrapeConnections] : scale.connections,
+    contenders: CONTENDERS,
+    paths: PATHS,
+  }
+  const defaults = mode === 'growth' ? growthDefaults(scale) : all
   const users = number('users', values.users) ?? scale.users
   return {
-    ...scale,
+    ...rest,
     connections: list(values.connections)?.map((item) => number('connections', item) as number) ?? defaults.connections,
     seconds: number('seconds', values.seconds) ?? scale.seconds,
     rounds: number('rounds', values.rounds) ?? scale.rounds,

@@ -41,14 +41,14 @@ const PROFILE = '/api/auth/profile'
 const SYNC_USER = '/api/auth/sync-user'
 
 const readPlanner =
-  (method: 'GET' | 'POST', path: string, count: (options: Options) => number): Planner =>
+  (method: 'GET' | 'POST', path: string, count: (options: Options) => number, isAlone = true): Planner =>
   async (world, target) => {
     const numbers = spread(count(world.options), world.options.users)
     const requests = numbers.map((number) => tokenRequest(method, path, world.tokens.get(number) as string))
     const isSync = method === 'POST'
     const first = target.position
     const at = (index: number) => scatter(first + index, numbers.length)
-    const before = target.database && (await fingerprint(target.database, numbers))
+    const before = target.database && isAlone && (await fingerprint(target.database, numbers))
     return {
       request: (index) => requests[at(index)],
       async findFaults({ sent, samples }) {
@@ -56,7 +56,7 @@ const readPlanner =
         if (!target.database) return []
         const faults = samples.flatMap(({ index, body }) => findReplyFault(body, numbers[at(index)] as number, isSync))
         // The recipe writes at each sync, by design.
-        const isWritten = isSync && !target.isService
+        const isWritten = !isAlone || (isSync && !target.isService)
         if (!isWritten && (await fingerprint(target.database, numbers)) !== before) faults.push('rows have changed')
         return faults
       },
@@ -158,4 +158,26 @@ export const planners: Record<PathName, Planner> = {
   'sync-new': syncNew,
   webhook,
   burst,
+}
+
+const profileAmongWrites = readPlanner('GET', PROFILE, ({ tokens }) => tokens, false)
+
+/** Profiles and webhooks by turns. */
+export const planMixed: Planner = async (world, target, requests) => {
+  const profiles = await profileAmongWrites(world, target, requests)
+  const webhooks = await webhook(world, target, Math.ceil(requests / 2))
+  const isProfile = (index: number) => index % 2 === 0
+  return {
+    request: (index) => (isProfile(index) ? profiles : webhooks).request(index >> 1),
+    async findFaults(result) {
+      const samples = result.samples
+        .filter(({ index }) => isProfile(index))
+        .map(({ index, body }) => ({ index: index >> 1, body }))
+      const sent = result.sent >> 1
+      return [
+        ...(await profiles.findFaults({ ...result, sent: result.sent - sent, samples })),
+        ...(await webhooks.findFaults({ ...result, sent })),
+      ]
+    },
+  }
 }

@@ -11,6 +11,9 @@ export function tokenRequest(method: 'GET' | 'POST', path: string, token: string
   )
 }
 
+/** As a prober or Prometheus asks. */
+export const getRequest = (path: string): Buffer => Buffer.from(`GET ${path} HTTP/1.1\r\n${HEADERS}\r\n`, 'latin1')
+
 /** A delivery. The body is ASCII. */
 export function webhookRequest(path: string, headers: Record<string, string>, body: string): Buffer {
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)

@@ -8,6 +8,7 @@ import { isIP } from 'node:net'
 import { parseEnv } from 'node:util'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
+import { readSecretFiles } from './secret-files.ts'
 
 const Maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
 // `description` is the mend that an error message names; `title` the value's shape.
@@ -149,14 +150,6 @@ type Environment = Record<string, string | undefined>
 
 const SERVICE_SETTINGS = ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_WEBHOOK_SIGNING_SECRET'] as const
 const CLERK_SETTINGS = ['CLERK_JWT_KEY', 'CLERK_SECRET_KEY', 'CLERK_WEBHOOK_SIGNING_SECRET']
-/** What may stand in a file that `<name>_FILE` names, as Docker and Kubernetes mount secrets. */
-const SECRETS = [
-  'DATABASE_URL',
-  'CLERK_JWT_KEY',
-  'CLERK_SECRET_KEY',
-  'CLERK_WEBHOOK_SIGNING_SECRET',
-  'DASHBOARD_TOKEN',
-] as const
 type RequiredSetting = (typeof SERVICE_SETTINGS)[number] | 'CLERK_SECRET_KEY'
 
 export interface LoadOptions {
@@ -213,26 +206,6 @@ function readDotenv(path: string): Environment {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
     throw new ConfigError([`${path}: cannot be read (${(error as NodeJS.ErrnoException).code})`])
-  }
-}
-
-/** Puts the content of each secret's file in its place. What is wrong is said without it. */
-function readSecretFiles(data: Environment, problems: Map<string, string>): void {
-  for (const name of SECRETS) {
-    const path = data[`${name}_FILE`]
-    if (path === undefined) continue
-    const wrong = (what: string) => problems.set(name, `${name}_FILE is wrong: ${what}`)
-    if (data[name] !== undefined) {
-      wrong(`${name} is set as well — leave one of them out`)
-      continue
-    }
-    try {
-      const content = readFileSync(path, 'utf8').trim()
-      if (content === '') wrong(`${path} is empty`)
-      else data[name] = content
-    } catch (error) {
-      wrong(`${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
-    }
   }
 }
 

@@ -65,6 +65,16 @@ export interface Retryable {
   retryAfterSeconds?: number
 }
 
+/** An error of a request that sent no credentials: its challenge says nothing of a token (RFC 6750, section 3.1). */
+export interface Unaccompanied {
+  hasNoCredentials?: boolean
+}
+
+/** Marks the error of a request that sent no credentials. */
+export function withoutCredentials<E extends Error>(error: E): E & Unaccompanied {
+  return Object.assign(error, { hasNoCredentials: true })
+}
+
 /** Marks an error with the time after which the caller may try again, in ms; at least one second is said. */
 export function retryAfter<E extends Error>(error: E, ms: number): E & Retryable {
   return Object.assign(error, { retryAfterSeconds: Math.max(1, Math.ceil(ms / 1000)) })
@@ -76,11 +86,13 @@ const DEFAULT_RETRY_AFTER_SECONDS = 1
  * The headers that belong to an error: the challenge of a 401 (RFC 6750, section 3: attributes only when a token was
  * sent) and the `Retry-After` of a 503.
  */
-export function errorHeaders(error: Partial<Error & Retryable> & { statusCode?: number; code?: string }) {
+export function errorHeaders(
+  error: Partial<Error & Retryable & Unaccompanied> & { statusCode?: number; code?: string },
+) {
   const headers: Record<string, string> = {}
   if (error.statusCode === 401) {
     headers['www-authenticate'] =
-      error.code === 'MISSING_TOKEN'
+      error.code === 'MISSING_TOKEN' || error.hasNoCredentials
         ? 'Bearer'
         : `Bearer error="invalid_token", error_description="${quotable(error.message ?? '')}"`
   }

@@ -3,11 +3,12 @@ import { test } from 'tap'
 import { createClerkEmulator } from '../src/emulator/index.ts'
 import clerkSessionSync, { clerkAuth, clerkDatabase, clerkUserSync, clerkWebhooks } from '../src/index.ts'
 import { createDatabase } from './helpers/database.ts'
+import { keptLogger } from './helpers/run-log.ts'
 
 test('the whole service mounts in any Fastify app with its two needs alone', async (t) => {
   const { url } = await createDatabase(t)
   const clerk = await createClerkEmulator()
-  const app = Fastify()
+  const app = Fastify(keptLogger())
   t.teardown(async () => {
     await app.close()
     await clerk.close()

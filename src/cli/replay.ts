@@ -53,18 +53,26 @@ async function listThem(
 async function replayThem(context: Context, repository: ReplayRepository, filter: FailedEventsFilter): Promise<number> {
   const { output, signal } = context
   const results: { id: string; type: string; objectId: string | null; outcome: string; error?: string }[] = []
-  for await (const { event, outcome, error } of replayFailedEvents(repository, filter)) {
-    results.push({ id: event.id, type: event.type, objectId: event.objectId, outcome, error })
-    output.progress(`${count(results.length)} replayed`)
-    if (signal.aborted) break
+  let trouble: unknown
+  try {
+    for await (const { event, outcome, error } of replayFailedEvents(repository, filter)) {
+      results.push({ id: event.id, type: event.type, objectId: event.objectId, outcome, error })
+      output.progress(`${count(results.length)} replayed`)
+      if (signal.aborted) break
+    }
+  } catch (error) {
+    if (results.length === 0) throw error
+    // What was done so far has left the ledger's list: nobody could tell any more.
+    trouble = error
   }
   const failed = results.filter(({ outcome }) => outcome === 'failed').length
-  output.result({ isComplete: !signal.aborted, replayed: results.length, failed, results }, [
+  output.result({ isComplete: !signal.aborted && trouble === undefined, replayed: results.length, failed, results }, [
     ...columns(
       results.map(({ id, type, objectId, outcome, error }) => [id, type, orDash(objectId), outcome, orDash(error)]),
     ),
     `${count(results.length)} events replayed, ${count(failed)} failed again.`,
   ])
+  if (trouble !== undefined) throw trouble
   if (signal.aborted) return EXIT_INTERRUPTED
   return failed > 0 ? EXIT_FAILED : EXIT_DONE
 }

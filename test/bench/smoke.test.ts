@@ -55,6 +55,15 @@ test('the backfill is measured, and every user arrives', async (t) => {
   for (const users of ['1,000', '2,000']) t.match(stdout, new RegExp(`^\\| ${users} \\| +[\\d,]+ \\|`, 'm'))
 })
 
+test('scrapes are measured under load, at each number of users', async (t) => {
+  const { code, stdout, stderr } = await runBench('--scrape', ...QUICK)
+  t.equal(code, 0, stderr)
+  t.match(stdout, /^\| .* 500 users \| +1,000 users \|/m)
+  for (const figure of ['CPU of the server, scrapes alone', 'CPU of the server under load, p50', 'PostgreSQL, p50']) {
+    t.match(stdout, new RegExp(`^\\| ${figure} +\\| +\\d\\S* \\| +\\d`, 'm'), figure)
+  }
+})
+
 test('a wrong option is told, with how to use it', async (t) => {
   const { code, stderr } = await runBench('--paths', 'nowhere')
   t.equal(code, 2)

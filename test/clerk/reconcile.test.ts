@@ -42,3 +42,32 @@ test('a version that is ahead and could not be set back still drifts; one that c
   })
   t.equal(remainingDrift(report), 1)
 })
+
+test('while Clerk is away nobody is taken for gone', async (t) => {
+  const clerk = await createClerkEmulator()
+  t.teardown(() => clerk.close())
+  clerk.seedUsers(2)
+  const { repository, pool, database } = await startRepository(t)
+  await database.query(
+    `insert into users (id, sync_source, clerk_updated_at) values ('user_unlisted', 'webhook', now())`,
+  )
+  for (const fault of ['error', { status: 429 }, 'html', 'empty', 'reset'] as const) {
+    clerk.faults.api = undefined
+    const client = await pool.connect()
+    const api = createBulkApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, maxAttempts: 2, firstPauseMs: 1 })
+    const run = reconcile({
+      api,
+      store: await createReconcileStore(client, repository),
+      signal: new AbortController().signal,
+      isFixing: true,
+      expectedSince: Date.now(),
+      // All are listed by now; whom Clerk did not list is asked for next.
+      onProgress() {
+        clerk.faults.api = fault
+      },
+    })
+    await t.rejects(run, { message: /Clerk's Backend API: .*, 2 times/ }, JSON.stringify(fault))
+    client.release(true)
+  }
+  t.match(await database.query(`select deleted_at from users where id = 'user_unlisted'`), [{ deleted_at: null }])
+})

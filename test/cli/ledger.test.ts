@@ -1,7 +1,9 @@
+import pg from 'pg'
 import { type Test, test } from 'tap'
 import { startCommandLine } from '../helpers/command-line.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { readFixture } from '../helpers/fixture.ts'
+import { createTcpProxy } from '../helpers/tcp-proxy.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
 const fail = (
@@ -49,7 +51,6 @@ test('replay lists what failed, and applies it', async (t) => {
 test('Ctrl-C ends a replay between two events', async (t) => {
   const { database, start } = await startWithFailures(t)
   const blocker = `begin; select 1 from webhook_events where id = 'msg_1' for update`
-  const { default: pg } = await import('pg')
   const client = new pg.Client(database.url)
   await client.connect()
   await client.query(blocker)
@@ -62,6 +63,26 @@ test('Ctrl-C ends a replay between two events', async (t) => {
   await client.end()
   t.equal(await running.exit, 130)
   t.match(JSON.parse(running.stdout()), { isComplete: false, replayed: 1 })
+})
+
+test('a replay that loses the database says what it has done', async (t) => {
+  const { database, run, env } = await startWithFailures(t)
+  const proxy = await createTcpProxy(t, database.url)
+  env.DATABASE_URL = proxy.url
+  const client = new pg.Client(database.url)
+  await client.connect()
+  t.teardown(() => client.end())
+  await client.query(`begin; select 1 from webhook_events where id = 'msg_2' for update`)
+  const running = run('replay')
+  const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+  await waitUntil('the wait for the second', async () => (await database.query(waits)).length > 0)
+  await proxy.cut()
+  const { code, output } = await running
+  t.equal(code, 1)
+  t.match(output, /^msg_1 .* applied .*\n1 events replayed, 0 failed again\.\nclerk-session-sync: ./m)
+  const nobody = await run('replay')
+  t.equal(nobody.code, 1)
+  t.match(nobody.output, /^clerk-session-sync: .*ECONNREFUSED/, 'nothing was done')
 })
 
 test('prune deletes old events and sessions that are over, and nothing else', async (t) => {

@@ -178,3 +178,35 @@ test('a version that Clerk may be about to show is waited for; one reconcile at 
     t.match(second.output, /Another reconcile is under way/)
   })
 })
+
+test('Clerk may refuse and fail for a while: what is reported is the same', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t)
+  clerk.seedUsers(1_200)
+  t.equal((await run('backfill')).code, 0)
+  await database.query(`delete from users where id like '%001'`)
+  await database.query(`insert into users (id, sync_source, clerk_updated_at) values ('user_gone', 'webhook', now())`)
+  const before = clerk.stats.apiRequests
+  // One after the other, each for one request, and then again in the middle of the walk.
+  const faults = [
+    { status: 429, headers: { 'retry-after': '1' } },
+    'error',
+    'reset',
+    'html',
+    undefined,
+    'error',
+  ] as const
+  const weather = (async () => {
+    for (const [n, fault] of faults.entries()) {
+      clerk.faults.api = fault
+      await waitUntil(`request ${n}`, async () => clerk.stats.apiRequests > before + n)
+    }
+    clerk.faults.api = undefined
+  })()
+  const { code, json, output } = await run('reconcile', '--fix', '--json')
+  await weather
+  t.equal(code, 0, output)
+  for (const reason of ['status 429', 'status 500', 'no connection'])
+    t.match(output, `Clerk: ${reason}, trying again in`)
+  t.match(json, { isComplete: true, checked: 1_200, remaining: 0, deletionsWithheld: 0 })
+  t.match(json.drift, { missing: { count: 2, repaired: 2 }, gone: { count: 1, repaired: 1, sample: ['user_gone'] } })
+})

@@ -14,6 +14,7 @@ import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { appOptions, serverOptions } from '../../src/server.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { ROOT, runNode } from '../helpers/process.ts'
+import { keptLogger } from '../helpers/run-log.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
 /** The service with the demo round it, and everything that its feed says. */
@@ -34,7 +35,7 @@ async function startDemo(t: Test) {
     CLERK_SECRET_KEY: clerk.secretKey,
     CLERK_WEBHOOK_SIGNING_SECRET: clerk.webhookSecret,
   })
-  const app = Fastify(serverOptions(config))
+  const app = Fastify({ ...serverOptions(config), ...keptLogger() })
   await app.register(demoApp(directory), appOptions(config))
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(() => app.close())

@@ -1,5 +1,5 @@
 import { type Browser, chromium, type Page } from 'playwright-core'
-import type { Test } from 'tap'
+import type { Scope } from './own-postgres.ts'
 
 const ARGS = [
   '--no-sandbox',
@@ -12,8 +12,8 @@ const ARGS = [
   '--disable-sync',
 ]
 
-/** Debian's Chromium, closed at the end of the test. */
-export async function startBrowser(t: Test): Promise<Browser> {
+/** Debian's Chromium, closed at the end of the test, or of all tests of a file. */
+export async function startBrowser(t: Scope): Promise<Browser> {
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', headless: true, args: ARGS })
   t.teardown(() => browser.close())
   return browser

@@ -5,6 +5,7 @@ import { main } from '../../src/cli/index.ts'
 import { type ClerkEmulator, type ClerkEmulatorOptions, createClerkEmulator } from '../../src/emulator/index.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 import { ROOT, type RunningProcess, runNode } from './process.ts'
+import { forbidInstance, keepLog } from './run-log.ts'
 
 export interface CommandLine {
   clerk: ClerkEmulator
@@ -35,6 +36,7 @@ export async function startCommandLine(
   more: Record<string, string> = {},
 ): Promise<CommandLine> {
   const clerk = await createClerkEmulator(options)
+  forbidInstance(t, clerk)
   t.teardown(() => clerk.close())
   const database = await createDatabase(t)
   const env = {
@@ -65,7 +67,12 @@ export async function startCommandLine(
       env,
       stdin: () => Readable.from([]),
       stdout: { write: (text: string | Uint8Array) => note(text, true) },
-      stderr: { write: (text: string | Uint8Array) => note(text, false) },
+      stderr: {
+        write(text: string | Uint8Array) {
+          keepLog(String(text))
+          return note(text, false)
+        },
+      },
       watchSignals: () => new AbortController().signal,
     })
     return { code, output: written.both, json: parse(args, written.stdout) }

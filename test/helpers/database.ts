@@ -2,12 +2,15 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import type { Test } from 'tap'
 import { readServer, TEMPLATE } from './postgres-server.ts'
+import { forbidPeople, MOST_PEOPLE } from './run-log.ts'
 
 export interface TestDatabase {
   url: string
   /** For looking at the rows and for breaking them by hand. */
   query<Row extends pg.QueryResultRow = pg.QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>
 }
+
+const PEOPLE = `select first_name, last_name, username from users limit ${MOST_PEOPLE}`
 
 /** A database of the test's own, cloned from the migrated template (or empty), and dropped with everybody in it at the end. */
 export async function createDatabase(t: Test, { isEmpty = false } = {}): Promise<TestDatabase> {
@@ -20,6 +23,7 @@ export async function createDatabase(t: Test, { isEmpty = false } = {}): Promise
   const pool = new pg.Pool({ connectionString: url.href, max: 4 })
   pool.on('error', () => undefined)
   t.teardown(async () => {
+    forbidPeople((await pool.query(PEOPLE).catch(() => ({ rows: [] }))).rows)
     await pool.end()
     await asAdmin(server.url, `drop database ${name} with (force)`)
   })

@@ -14,15 +14,16 @@ export interface TestServer {
 export const TEMPLATE = 'clerk_session_sync_template'
 
 // Runs at the same time must not share it.
-const FILE = process.env.TEST_POSTGRES_FILE ?? join(import.meta.dirname, '../../.data/test-postgres.json')
+export const POSTGRES_FILE =
+  process.env.TEST_POSTGRES_FILE ?? join(import.meta.dirname, '../../.data/test-postgres.json')
 
 export function writeServer(server: TestServer): void {
-  mkdirSync(dirname(FILE), { recursive: true })
-  writeFileSync(FILE, JSON.stringify(server))
+  mkdirSync(dirname(POSTGRES_FILE), { recursive: true })
+  writeFileSync(POSTGRES_FILE, JSON.stringify(server))
 }
 
 export function readServer(): TestServer | undefined {
-  return existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : undefined
+  return existsSync(POSTGRES_FILE) ? JSON.parse(readFileSync(POSTGRES_FILE, 'utf8')) : undefined
 }
 
 /** Stops the server that `before` started, now or in a run that was cut off, and removes its data. */
@@ -32,7 +33,7 @@ export async function stopServer(server: TestServer | undefined): Promise<void> 
     while (isAlive(server.pid)) await sleep(20)
   }
   if (server?.directory) rmSync(server.directory, { recursive: true, force: true })
-  rmSync(FILE, { force: true })
+  rmSync(POSTGRES_FILE, { force: true })
 }
 
 // The process id may be somebody else's by now.

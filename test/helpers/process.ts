@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import { keepStream } from './run-log.ts'
 
 export const ROOT = join(import.meta.dirname, '../..')
 
@@ -52,6 +53,8 @@ function run(t: Test, command: string, args: string[], options: SpawnOptions): R
     stdout += text
   })
   child.stderr?.setEncoding('utf8').on('data', (text) => (output += text))
+  if (logsOn(args, 'stdout')) keepStream(child.stdout)
+  if (logsOn(args, 'stderr')) keepStream(child.stderr)
   const exit = once(child, 'close').then(([code, signal]) => code ?? signal)
   t.teardown(async () => {
     child.kill('SIGKILL')
@@ -70,6 +73,15 @@ function run(t: Test, command: string, args: string[], options: SpawnOptions): R
     }
   }
   return { child, output: () => output, stdout: () => stdout, until, exit }
+}
+
+/**
+ * Whether what it writes there is a log. The stdout of a command is its result, which for `user` is about a person; and `dev`
+ * prints a token and the database's URL for its user to copy.
+ */
+function logsOn(args: string[], stream: 'stdout' | 'stderr'): boolean {
+  if (args.includes('dev')) return false
+  return stream === 'stderr' || args.some((arg) => /server\.[jt]s$/.test(arg) || arg === 'serve')
 }
 
 /** A port of loopback that nothing listens on, and of which the next one is free too. */

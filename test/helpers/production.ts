@@ -2,6 +2,7 @@ import type { Test } from 'tap'
 import { type ClerkEmulator, createClerkEmulator } from '../../src/emulator/index.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 import { freePorts, type RunningProcess, runNode } from './process.ts'
+import { forbidInstance } from './run-log.ts'
 
 export interface Production {
   clerk: ClerkEmulator
@@ -14,6 +15,7 @@ export interface Production {
 export async function createProduction(t: Test, given?: TestDatabase): Promise<Production> {
   const database = given ?? (await createDatabase(t))
   const clerk = await createClerkEmulator({ tokenTtlSeconds: 3_600 })
+  forbidInstance(t, clerk)
   t.teardown(() => clerk.close())
   return {
     clerk,

@@ -7,6 +7,7 @@ import { loadConfig } from '../../src/config.ts'
 import { type ClerkEmulator, type ClerkEmulatorOptions, createClerkEmulator } from '../../src/emulator/index.ts'
 import { appOptions, serverOptions } from '../../src/server.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
+import { forbidInLogs, forbidInstance, keptLogger } from './run-log.ts'
 
 export interface Service {
   app: FastifyInstance
@@ -55,6 +56,8 @@ export async function startService(t: Test, options: ServiceOptions = {}): Promi
   const { settings = {}, change = (same) => same, beside, hasSecretKey = true } = options
   const clerk = beside?.clerk ?? (await createClerkEmulator({ ...options.clerk }))
   options.onEmulator?.(clerk)
+  if (!beside) forbidInstance(t, clerk)
+  forbidInLogs(settings.DASHBOARD_TOKEN)
   const database = beside?.database ?? (await createDatabase(t))
   const config = loadConfig({
     NODE_ENV: 'test',
@@ -68,7 +71,7 @@ export async function startService(t: Test, options: ServiceOptions = {}): Promi
   })
   const app = Fastify({
     ...serverOptions(config),
-    ...(options.log && { logger: { level: 'trace', stream: { write: options.log } } }),
+    ...keptLogger(options.log),
   })
   options.onApp?.(app)
   // Every reply is held against its schema: what does not fit becomes a 500.

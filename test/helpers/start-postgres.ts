@@ -1,4 +1,4 @@
-/** tap's `before`: one PostgreSQL for the whole run, with a migrated template that every test file clones. */
+/** One PostgreSQL for the whole run, with a migrated template that every test file clones. */
 import { chmodSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** tap's `after`. */
+/** Stops the PostgreSQL of the run. */
 import { readServer, stopServer } from './postgres-server.ts'
 
 await stopServer(readServer())

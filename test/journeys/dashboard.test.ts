@@ -2,13 +2,16 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
-import { type Test, test } from 'tap'
+import tap, { type Test, test } from 'tap'
 import { startBrowser, watchPage } from '../helpers/browser.ts'
 import { type Service, startService } from '../helpers/service.ts'
 import { createTcpProxy } from '../helpers/tcp-proxy.ts'
 
 const TOKEN = 'a-token-of-the-operators'
 const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
+
+// Each page has a context of its own: no storage, no cache and no cookie is shared.
+const browser = await startBrowser(tap)
 
 /** Webhooks of every outcome: two users created, one stale event, one that no replay would mend, one that a replay mends. */
 async function fill({ clerk, call, database }: Service): Promise<void> {
@@ -31,13 +34,9 @@ async function fill({ clerk, call, database }: Service): Promise<void> {
   await call('/api/auth/profile', { token: clerk.sessionToken(clerk.signIn(ada.id).id) })
 }
 
-async function open(
-  t: Test,
-  url: string,
-  options: Parameters<Awaited<ReturnType<typeof startBrowser>>['newPage']>[0] = {},
-) {
-  const browser = await startBrowser(t)
+async function open(t: Test, url: string, options: Parameters<typeof browser.newPage>[0] = {}) {
   const page = await browser.newPage(options)
+  t.teardown(() => page.close())
   const watched = watchPage(page)
   await page.goto(`${url}/dashboard`)
   return { page, ...watched }

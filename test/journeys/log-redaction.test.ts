@@ -1,4 +1,8 @@
+import { existsSync, readFileSync } from 'node:fs'
 import { test } from 'tap'
+import { findLeaks } from '../helpers/check-logs.ts'
+import { createProduction } from '../helpers/production.ts'
+import { FORBIDDEN_FILE, LOG_FILE } from '../helpers/run-log.ts'
 import { startService } from '../helpers/service.ts'
 
 const event = (data: object, type = 'user.updated') => JSON.stringify({ type, timestamp: Date.now(), data })
@@ -56,4 +60,52 @@ test('no line of the log, of any level, holds a secret, a token, an email or a n
     { err: { stack: /./ } },
     'trouble has its stack',
   )
+})
+
+// What `helpers/end-run.ts` does with the log of the whole run is only as good as this.
+test('the log of every service under test is kept, and what is planted in it is found', async (t) => {
+  const { clerk, call } = await startService(t, { settings: { DASHBOARD_TOKEN: 'of-the-operators-alone' } })
+  await call('/kept-of-this-process')
+  const { clerk: other, start } = await createProduction(t)
+  const running = await start()
+  const reply = await fetch(`${running.url}/api/auth/profile`)
+  const { requestId } = (await reply.json()) as { requestId: string }
+  await running.until(new RegExp(requestId))
+  const read = (file: string) => (existsSync(file) ? readFileSync(file, 'utf8') : '')
+  t.match(read(LOG_FILE), /"reqId":"[\w-]+","method":"GET","route":"none"/, 'of an app in this process')
+  t.match(read(LOG_FILE), requestId, 'of a service in a process of its own')
+  const forbidden = read(FORBIDDEN_FILE)
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as string)
+  for (const { webhookSecret, secretKey } of [clerk, other]) {
+    t.ok(forbidden.includes(webhookSecret.replace('whsec_', '')))
+    t.ok(forbidden.includes(secretKey))
+  }
+  t.ok(forbidden.includes('of-the-operators-alone'))
+  t.strictSame(findLeaks(read(LOG_FILE), forbidden), [], 'nothing is found where nothing was planted')
+
+  const token = clerk.sessionToken(clerk.signIn(clerk.createUser().id).id)
+  const { 'svix-signature': signature } = clerk.sign('{}')
+  const planted = {
+    'a JSON Web Token': token,
+    'a payload of one': token.split('.')[1],
+    'a bearer token': 'bearer not-a-jwt-at-all',
+    'a signing secret': clerk.webhookSecret,
+    'that without its prefix': clerk.webhookSecret.replace('whsec_', ''),
+    'a secret key': clerk.secretKey,
+    'a signature': signature,
+    'a PEM': clerk.jwtKey,
+    'a password of PostgreSQL': 'postgres://service:hunter2@127.0.0.1/users',
+    'an address': 'ada@example.com',
+    'an address in a URL': 'q=ada%40example.com',
+    'a name': 'Lovelace',
+    'a short name': 'Ada',
+    'a username': 'adaloves',
+    'a token of the dashboard': 'of-the-operators-alone',
+  }
+  for (const [what, secret] of Object.entries(planted)) {
+    const line = JSON.stringify({ level: 30, msg: 'request', err: { message: `no ${secret} here` } })
+    t.equal(findLeaks(`fine\n${line}\nfine`, ['Ada Lovelace', 'adaloves', ...forbidden]).at(0)?.line, line, what)
+  }
 })

@@ -10,6 +10,7 @@ import { type ConfigError, loadConfig } from '../../src/config.ts'
 import { claimsChange } from '../../src/domain/change.ts'
 import { EVENT_SCHEMAS } from '../../src/domain/clerk-event.ts'
 import * as errors from '../../src/errors.ts'
+import { keepStream } from '../helpers/run-log.ts'
 import { startService } from '../helpers/service.ts'
 import { blockOf, blocksOf, ROOT, read, rowsOf, settingNames } from './markdown.ts'
 
@@ -179,6 +180,8 @@ function start(t: Test, args: string[], cwd: string, env: Record<string, string>
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   })
+  // What `dev` prints is for its user to copy, a token among it.
+  if (!args.includes('dev')) for (const stream of [child.stdout, child.stderr]) keepStream(stream)
   let output = ''
   const isOver = () => child.exitCode !== null || child.signalCode !== null
   child.stdout.on('data', (chunk) => {

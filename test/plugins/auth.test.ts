@@ -7,11 +7,12 @@ import auth, { type AuthOptions } from '../../src/plugins/auth.ts'
 import { startClerk } from '../emulator/start-clerk.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { eventually } from '../helpers/jwks-server.ts'
+import { keptLogger } from '../helpers/run-log.ts'
 import { startService } from '../helpers/service.ts'
 
 /** Somebody's own app, with this one plugin of ours and nothing else. */
 async function startHost(t: Test, options: AuthOptions, prepare?: (app: FastifyInstance) => Promise<unknown>) {
-  const app = Fastify()
+  const app = Fastify(keptLogger())
   t.teardown(() => app.close())
   await prepare?.(app)
   await app.register(auth, options)
@@ -77,7 +78,7 @@ test('the app may use @fastify/jwt for tokens of its own', async (t) => {
 })
 
 test('a guard asked for before its plugin is there, or from nobody, stops the start', async (t) => {
-  const app = Fastify()
+  const app = Fastify(keptLogger())
   app.register(async (routes) => {
     routes.get('/x', { onRequest: routes.requireClerkAuth() }, async () => 'open')
   })

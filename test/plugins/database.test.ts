@@ -3,6 +3,7 @@ import { test } from 'tap'
 import type { Change } from '../../src/domain/change.ts'
 import database from '../../src/plugins/database.ts'
 import { createDatabase } from '../helpers/database.ts'
+import { keptLogger } from '../helpers/run-log.ts'
 
 const change = (n: number): Change => ({
   message: { id: `msg_${n}`, type: 'email.created', objectId: null, eventAt: null, payload: 'x'.repeat(100) },
@@ -10,7 +11,7 @@ const change = (n: number): Change => ({
 
 test('changes that wait together share a transaction, each with its own outcome', async (t) => {
   const { url, query } = await createDatabase(t)
-  const app = Fastify()
+  const app = Fastify(keptLogger())
   t.teardown(() => app.close())
   await app.register(database, { connectionString: url, batching: { maxBatchBytes: 1_000 } })
   const outcomes = await Promise.all([1, 2, 3, 3, 4].map((n) => app.clerkRepository.apply(change(n))))
@@ -27,7 +28,7 @@ test('changes that wait together share a transaction, each with its own outcome'
 
 test('when too many wait, one more is refused as trouble of ours', async (t) => {
   const { url } = await createDatabase(t)
-  const app = Fastify()
+  const app = Fastify(keptLogger())
   t.teardown(() => app.close())
   await app.register(database, { connectionString: url, batching: { maxWaiting: 1 } })
   const first = app.clerkRepository.findAuthState({ userId: 'user_a', sessionId: null })
@@ -40,7 +41,7 @@ test('when too many wait, one more is refused as trouble of ours', async (t) => 
 
 test('when the bodies that wait are too many bytes, one more is refused as trouble of ours', async (t) => {
   const { url } = await createDatabase(t)
-  const app = Fastify()
+  const app = Fastify(keptLogger())
   t.teardown(() => app.close())
   await app.register(database, { connectionString: url, batching: { maxWaitingBytes: 100 } })
   const webhook = (id: string): Change => ({

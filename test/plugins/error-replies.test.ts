@@ -3,10 +3,11 @@ import { text } from 'node:stream/consumers'
 import Fastify from 'fastify'
 import { test } from 'tap'
 import errorReplies from '../../src/plugins/error-replies.ts'
+import { keptLogger } from '../helpers/run-log.ts'
 import { startService } from '../helpers/service.ts'
 
 function failingApp(showsDetails?: boolean) {
-  const app = Fastify()
+  const app = Fastify(keptLogger())
   app.register(errorReplies, showsDetails === undefined ? {} : { showsDetails })
   app.register(async (routes) => {
     routes.get('/bug', async () => {

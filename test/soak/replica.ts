@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Scope } from '../helpers/own-postgres.ts'
 import { ROOT } from '../helpers/process.ts'
+import { keepStream } from '../helpers/run-log.ts'
 import { call } from './call.ts'
 
 /** One process of the service, on a port that never changes. */
@@ -43,6 +44,7 @@ export function createReplica(
       env: { PATH, HOME, NODE_ENV: 'production', HOST: '127.0.0.1', PORT: String(port), LOG_LEVEL: 'warn', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
+    for (const stream of [started.stdout, started.stderr]) keepStream(stream)
     let rest = ''
     started.stdout?.setEncoding('utf8').on('data', (data: string) => {
       const lines = (rest + data).split('\n')

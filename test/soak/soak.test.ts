@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import tap, { test } from 'tap'
+import { POSTGRES_FILE } from '../helpers/postgres-server.ts'
 import { ROOT } from '../helpers/process.ts'
 import { FAULTS } from './faults.ts'
 import type { Report } from './soak.ts'
@@ -15,7 +16,8 @@ interface Run {
 
 // By env, out of tap's reach: half of what runs in there is killed, and has nothing to report.
 function runSoak(...args: string[]): Promise<Run> {
-  const env = ['-i', `PATH=${process.env.PATH}`, `HOME=${process.env.HOME}`]
+  // The last one says where the logs of the run are kept.
+  const env = ['-i', `PATH=${process.env.PATH}`, `HOME=${process.env.HOME}`, `TEST_POSTGRES_FILE=${POSTGRES_FILE}`]
   return new Promise((resolve) => {
     execFile(
       '/usr/bin/env',

@@ -5,6 +5,7 @@ import { type ClerkEmulator, createClerkEmulator } from '../../src/emulator/inde
 import type { TestDatabase } from '../helpers/database.ts'
 import { type OwnPostgres, type Scope, startOwnPostgres } from '../helpers/own-postgres.ts'
 import { freePorts } from '../helpers/process.ts'
+import { forbidInLogs } from '../helpers/run-log.ts'
 import { createTcpProxy, type TcpProxy } from '../helpers/tcp-proxy.ts'
 import { createDisk, type Disk } from './disk.ts'
 import { createReplica, type Replica } from './replica.ts'
@@ -37,6 +38,7 @@ export async function createWorld(scope: Scope, service: string): Promise<World>
   const network = await createTcpProxy(scope, url.href)
   // Good for the whole run, so that every 401 is wrong.
   const clerk = await createClerkEmulator({ tokenTtlSeconds: 86_400 })
+  forbidInLogs(clerk.webhookSecret.replace('whsec_', ''), clerk.secretKey)
   scope.teardown(() => clerk.close())
   const settings = {
     CLERK_ISSUER: clerk.issuer,

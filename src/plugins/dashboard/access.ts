@@ -2,7 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { BlockList } from 'node:net'
 import type { FastifyRequest } from 'fastify'
-import { DashboardTokenInvalid } from '../../errors.ts'
+import { DashboardTokenInvalid, withoutCredentials } from '../../errors.ts'
 
 const loopback = new BlockList()
 loopback.addSubnet('127.0.0.0', 8, 'ipv4')
@@ -19,12 +19,13 @@ const digest = (text: string) => createHash('sha256').update(text).digest()
 export function createGuard(token: string | undefined): (request: FastifyRequest) => Promise<void> {
   if (token === undefined) {
     return async (request) => {
-      if (!isLocal(request)) throw new DashboardTokenInvalid()
+      if (!isLocal(request)) throw withoutCredentials(new DashboardTokenInvalid())
     }
   }
   const expected = digest(token)
   return async ({ headers }) => {
-    const [, sent = ''] = /^Bearer (.+)$/i.exec(headers.authorization ?? '') ?? []
+    const [, sent] = /^Bearer (.+)$/i.exec(headers.authorization ?? '') ?? []
+    if (sent === undefined) throw withoutCredentials(new DashboardTokenInvalid())
     // Of the digests, so that neither the time nor the length tells anything.
     if (!timingSafeEqual(digest(sent), expected)) throw new DashboardTokenInvalid()
   }

@@ -7,7 +7,7 @@ import { replayEvent } from '../../db/replay.ts'
 import { EVENT_SCHEMAS } from '../../domain/clerk-event.ts'
 import { DashboardTokenInvalid, errorReplyOf, errorReplySchemas, FailedEventNotFound } from '../../errors.ts'
 import { createGuard } from './access.ts'
-import { createAuthResults } from './auth-results.ts'
+import { type AuthCounts, createAuthResults } from './auth-results.ts'
 import { readPageFiles } from './page-files.ts'
 import {
   OverviewQuery,
@@ -19,13 +19,17 @@ import {
   SearchBody,
   SearchReply,
 } from './schemas.ts'
+import { share } from './share.ts'
 
 export interface DashboardOptions {
   /** Who sends it as a bearer token may call. Without it only pages of this machine may. */
   token?: string
+  /** All open pages share figures that are no older, in ms; unless told, a little less than the pages wait between two calls. */
+  freshMs?: number
 }
 
 const SAMPLE_MS = 15_000
+const FRESH_MS = 4_000
 const CONFIG = { cors: false, rateLimit: false } as const
 const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
 const PAGE_HEADERS = {
@@ -44,18 +48,22 @@ const refusals = { 401: errorReplyOf(DashboardTokenInvalid), ...errorReplySchema
 
 /** Mounts the page and its API. */
 export default fp<DashboardOptions>(
-  async (app, { token }) => {
+  async (app, { token, freshMs = FRESH_MS }) => {
     for (const { path, type, content } of readPageFiles(token !== undefined)) {
       app.get(path, { config: CONFIG, schema: { hide: true } }, async (_request, reply) =>
         reply.headers(PAGE_HEADERS).type(type).send(content),
       )
     }
-    await app.register(api, { prefix: '/dashboard/api', token })
+    await app.register(api, { prefix: '/dashboard/api', token, freshMs })
   },
   { name: 'clerk-dashboard', fastify: '5.x', dependencies: ['clerk-database', 'clerk-metrics'] },
 )
 
-const api: FastifyPluginAsyncTypebox<DashboardOptions> = async (app, { token }) => {
+const api: FastifyPluginAsyncTypebox<Required<Pick<DashboardOptions, 'freshMs'>> & DashboardOptions> = async (
+  app,
+  { token, freshMs },
+) => {
+  const overview = share((range: keyof typeof RANGES) => readOverview(app, range), freshMs)
   const sampleAuth = watchAuth(app)
   app.addHook('onRequest', createGuard(token))
   app.addHook('onRequest', async (_request, reply) => void reply.headers(HEADERS))
@@ -72,29 +80,11 @@ const api: FastifyPluginAsyncTypebox<DashboardOptions> = async (app, { token }) 
       },
     },
     async ({ query: { range } }) => {
-      const { stepSeconds, count } = RANGES[range]
-      const { buckets, lastByType, failedEvents } = await app.clerkRepository.dashboard(stepSeconds, count)
-      const { users, sessions, failedEvents: failed } = await app.clerkRepository.tableStatistics()
+      const { buckets, ...others } = await overview.get(range)
       const auth = await sampleAuth()
-      const counts = auth.since(
-        buckets.map(({ at }) => Date.parse(at)),
-        stepSeconds * 1000,
-      )
-      const charted = buckets.reduce((sum, one) => sum + one.applied + one.stale + one.ignored + one.failed, 0)
-      const known = new Set(lastByType.map(({ type }) => type))
-      const silent = Object.keys(EVENT_SCHEMAS).filter((type) => !known.has(type))
-      return {
-        range,
-        stepSeconds,
-        isComplete: charted < MAX_CHARTED,
-        buckets: buckets.map((bucket, i) => ({ ...bucket, auth: counts[i] as Record<string, number> })),
-        tables: { users, sessions, failedEvents: failed },
-        lastByType: [
-          ...lastByType,
-          ...silent.map((type) => ({ type, messages: 0, lastReceivedAt: null, lastOutcome: null })),
-        ],
-        failedEvents,
-      }
+      const starts = buckets.map(({ at }) => Date.parse(at))
+      const counts = auth.since(starts, others.stepSeconds * 1000)
+      return { ...others, buckets: buckets.map((bucket, i) => ({ ...bucket, auth: counts[i] as AuthCounts })) }
     },
   )
 
@@ -112,8 +102,11 @@ const api: FastifyPluginAsyncTypebox<DashboardOptions> = async (app, { token }) 
     },
     async ({ params: { id }, log }) => {
       const [event] = await app.clerkRepository.failedEvents({ ids: [id] }, { limit: 1 })
+      // Also where somebody else has replayed it: the page asks again and must not see it any more.
+      overview.forget()
       if (!event) throw new FailedEventNotFound()
       const { outcome, error } = await replayEvent(app.clerkRepository, event, Date.now())
+      overview.forget()
       log.info({ svixId: id, type: event.type, outcome }, 'replayed from the dashboard')
       return { id, outcome, error }
     },
@@ -133,6 +126,28 @@ const api: FastifyPluginAsyncTypebox<DashboardOptions> = async (app, { token }) 
     },
     async ({ body: { query } }) => app.clerkRepository.searchUsers(query),
   )
+}
+
+/** What the database says, the same whichever replica asks. */
+async function readOverview(app: FastifyInstance, range: keyof typeof RANGES) {
+  const { stepSeconds, count } = RANGES[range]
+  const { buckets, lastByType, failedEvents } = await app.clerkRepository.dashboard(stepSeconds, count)
+  const tables = await app.clerkRepository.tableStatistics()
+  const charted = buckets.reduce((sum, one) => sum + one.applied + one.stale + one.ignored + one.failed, 0)
+  const known = new Set(lastByType.map(({ type }) => type))
+  const silent = Object.keys(EVENT_SCHEMAS).filter((type) => !known.has(type))
+  return {
+    range,
+    stepSeconds,
+    isComplete: charted < MAX_CHARTED,
+    buckets,
+    tables: { users: tables.users, sessions: tables.sessions, failedEvents: tables.failedEvents },
+    lastByType: [
+      ...lastByType,
+      ...silent.map((type) => ({ type, messages: 0, lastReceivedAt: null, lastOutcome: null })),
+    ],
+    failedEvents,
+  }
 }
 
 /** Samples the counts of the metrics, which costs requests nothing. */

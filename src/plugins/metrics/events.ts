@@ -1,11 +1,27 @@
 /** The metrics of what the plugins tell on their channels. */
 import type { FastifyInstance } from 'fastify'
 import { Counter, Histogram, type Registry } from 'prom-client'
-import { isHandled } from '../../domain/clerk-event.ts'
-import { apiCallChannel, batchChannel, syncChannel, type Told, type TypedChannel, webhookChannel } from '../channels.ts'
+import { EVENT_SCHEMAS, isHandled } from '../../domain/clerk-event.ts'
+import {
+  apiCallChannel,
+  batchChannel,
+  syncChannel,
+  type Told,
+  type TypedChannel,
+  type WebhookTold,
+  webhookChannel,
+} from '../channels.ts'
 
 const DELAY_SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 7_200, 36_000, 86_400]
 const SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+const OUTCOMES = ['applied', 'duplicate', 'stale', 'ignored', 'failed'] satisfies WebhookTold['outcome'][]
+const SYNCS = [
+  ['clerk_api', 'created'],
+  ['clerk_api', 'updated'],
+  ['session_claims', 'created'],
+  ['session_claims', 'updated'],
+  ['database', 'unchanged'],
+] as const
 const REJECTIONS = new Map([
   ['WEBHOOK_HEADERS_MISSING', 'headers_missing'],
   ['WEBHOOK_SIGNATURE_INVALID', 'signature_invalid'],
@@ -52,7 +68,12 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
     registers,
   })
   const bound = { read: batches.labels('read'), write: batches.labels('write') }
+  // From 0 on, so that the first of each is an increase that a query sees.
   for (const reason of REJECTIONS.values()) rejections.inc({ reason }, 0)
+  for (const type of [...Object.keys(EVENT_SCHEMAS), 'other']) {
+    for (const outcome of OUTCOMES) deliveries.inc({ type, outcome }, 0)
+  }
+  for (const [source, result] of SYNCS) syncs.inc({ source, result }, 0)
 
   listen(app, webhookChannel, ({ type, outcome, delayMs }) => {
     // Anybody at Clerk may name new types: only those that mean something here have a series.

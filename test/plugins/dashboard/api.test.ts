@@ -1,6 +1,8 @@
 import { test } from 'tap'
+import type { AppOptions } from '../../../src/app.ts'
 import { type Service, startService } from '../../helpers/service.ts'
 import { createTcpProxy } from '../../helpers/tcp-proxy.ts'
+import { waitUntil } from '../../helpers/wait-until.ts'
 
 const TOKEN = 'a-token-of-the-operators'
 const API = '/dashboard/api'
@@ -24,10 +26,12 @@ test('with a token, the API answers nobody without it', async (t) => {
     for (const token of [undefined, '', 'x', `${TOKEN}x`, TOKEN.slice(1), TOKEN.toUpperCase()]) {
       const { status, body, headers } = await call(API + path, { method, token })
       t.match({ status, body }, { status: 401, body: { statusCode: 401, code: 'DASHBOARD_TOKEN_INVALID' } })
-      t.match(headers.get('www-authenticate'), /^Bearer /)
+      // RFC 6750, section 3.1: nothing of an error where no token was sent.
+      t.match(headers.get('www-authenticate'), token ? /^Bearer error="invalid_token", / : /^Bearer$/)
     }
     const basic = await call(API + path, { method, headers: { authorization: `Basic ${TOKEN}` } })
     t.equal(basic.status, 401)
+    t.equal(basic.headers.get('www-authenticate'), 'Bearer')
   }
   const headers = { origin: 'https://evil.example' }
   const reply = await call(`${API}/overview`, { token: TOKEN, headers })
@@ -192,4 +196,44 @@ test('the description has the API with its token', async (t) => {
     t.strictSame(Object.keys(responses).sort(), codes)
     t.strictSame(security, [{ dashboardToken: [] }])
   }
+})
+
+const shareFor = (freshMs: number) => (options: AppOptions) => ({ ...options, dashboard: { freshMs } })
+
+test('open pages share the figures, a replay is seen at once', async (t) => {
+  const service = await startService(t, { change: shareFor(600_000) })
+  const failed = async () =>
+    (await service.call(`${API}/overview`)).body.failedEvents.map(({ id }: { id: string }) => id)
+  await deliver(service, { type: 'user.updated', data: {} }, 'msg_1')
+  t.strictSame(await Promise.all([failed(), failed()]), [['msg_1'], ['msg_1']])
+  await deliver(service, { type: 'user.updated', data: {} }, 'msg_2')
+  t.strictSame(await failed(), ['msg_1'])
+  const { body } = await service.call(`${API}/overview?range=6h`)
+  t.equal(body.failedEvents.length, 2, 'each range has its own')
+  await post(service, '/failed-events/msg_1/replay', {})
+  t.strictSame((await failed()).toSorted(), ['msg_1', 'msg_2'])
+  await service.database.query(`delete from webhook_events where id = 'msg_2'`)
+  t.equal((await post(service, '/failed-events/msg_2/replay', {})).status, 404)
+  t.strictSame(await failed(), ['msg_1'], 'also when it was gone already')
+  await service.call('/api/auth/profile')
+  const again = await service.call(`${API}/overview`)
+  t.match(Object.assign({}, ...again.body.buckets.map(({ auth }: { auth: object }) => auth)), { MISSING_TOKEN: 1 })
+})
+
+test('figures are shared for a while only, and trouble is not shared at all', async (t) => {
+  const old = await startService(t, { change: shareFor(0) })
+  t.equal((await old.call(`${API}/overview`)).body.tables.users, 0)
+  old.clerk.createUser()
+  await old.clerk.webhooks.idle()
+  t.equal((await old.call(`${API}/overview`)).body.tables.users, 1)
+  const proxy = await createTcpProxy(t, old.database.url)
+  const kept = await startService(t, {
+    beside: old,
+    settings: { DATABASE_URL: proxy.url },
+    change: shareFor(600_000),
+  })
+  await proxy.cut()
+  t.equal((await kept.call(`${API}/overview`)).status, 503)
+  await proxy.mend()
+  await waitUntil('the figures', async () => (await kept.call(`${API}/overview`)).status === 200)
 })

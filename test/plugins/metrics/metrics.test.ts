@@ -1,4 +1,5 @@
 import { test } from 'tap'
+import { EVENT_SCHEMAS } from '../../../src/domain/clerk-event.ts'
 import { freePorts, runNode } from '../../helpers/process.ts'
 import { type Service, startService } from '../../helpers/service.ts'
 import { createTcpProxy } from '../../helpers/tcp-proxy.ts'
@@ -69,6 +70,22 @@ test('syncs and calls of the Backend API are counted by their results', async (t
   clerk.faults.api = { status: 404 }
   await call('/api/auth/sync-user', { method: 'POST', token: ada })
   t.equal(await read(service, 'clerk_api_requests_total{status="404"}'), 1)
+})
+
+test('what is known beforehand is counted from 0 on, so that the first of each is an increase', async (t) => {
+  const service = await startService(t)
+  const { body } = await service.call('/metrics')
+  const series = (name: string) => String(body).match(new RegExp(`^clerk_session_sync_${name}{.*} 0$`, 'gm')) ?? []
+  const types = [...Object.keys(EVENT_SCHEMAS), 'other']
+  t.equal(series('webhook_deliveries_total').length, types.length * 5)
+  for (const type of types) {
+    for (const outcome of ['applied', 'duplicate', 'stale', 'ignored', 'failed']) {
+      t.match(body, `clerk_session_sync_webhook_deliveries_total{type="${type}",outcome="${outcome}"} 0\n`)
+    }
+  }
+  t.equal(series('webhook_verification_failures_total').length, 2)
+  t.equal(series('syncs_total').length, 5)
+  t.ok(series('auth_results_total').length > 10)
 })
 
 test('webhooks are counted by type and outcome, types that mean nothing here as one', async (t) => {
@@ -181,7 +198,7 @@ test('replicas in one process count their own events', async (t) => {
   await one.clerk.webhooks.idle()
   const series = 'webhook_deliveries_total{type="user.created",outcome="applied"}'
   t.equal(await read(one, series), 1)
-  t.equal(await read(two, series), undefined)
+  t.equal(await read(two, series), 0)
 })
 
 test('on a port of their own the metrics are no route of the service, and close with it', async (t) => {

@@ -4,6 +4,7 @@ import { test } from 'tap'
 import clerkDatabase from '../../../src/plugins/database.ts'
 import clerkWebhooks from '../../../src/plugins/webhooks/index.ts'
 import { createDatabase } from '../../helpers/database.ts'
+import { keptLogger } from '../../helpers/run-log.ts'
 import { type Reply, type Service, startService } from '../../helpers/service.ts'
 import { createTcpProxy } from '../../helpers/tcp-proxy.ts'
 
@@ -190,7 +191,7 @@ test('nothing is acknowledged while the database is away', async (t) => {
 
 test('the intake can be mounted alone in any Fastify app', async (t) => {
   const { url } = await createDatabase(t)
-  const app = Fastify()
+  const app = Fastify(keptLogger())
   t.teardown(() => app.close())
   await app.register(clerkDatabase, { connectionString: url })
   await app.register(clerkWebhooks, { signingSecrets: [NEW_SECRET], path: '/hooks/clerk' })
