@@ -4,7 +4,7 @@
  */
 import { FastifyOtelInstrumentation } from '@fastify/otel'
 import type { Span } from '@opentelemetry/api'
-import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createProvider, shutDown } from './sdk.ts'
 import { errorType, watchChannels } from './spans.ts'
@@ -33,14 +33,11 @@ export default fp<TracingOptions>(
     await app.register(instrumentation.plugin())
 
     const { current, stop } = watchChannels(provider.getTracer('clerk-session-sync', version))
-    function enter(request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    app.addHook('onRequest', (request, _reply, done) => {
       const { span } = request.opentelemetry()
       if (span?.isRecording()) current.run(span, done)
       else done()
-    }
-    app.addHook('onRequest', enter)
-    // Once more: a body arrives in an async context of its own.
-    app.addHook('preValidation', enter)
+    })
     app.addHook('onError', (request, _reply, error, done) => {
       request.opentelemetry().span?.setAttribute('error.type', errorType(error))
       done()
@@ -62,6 +59,7 @@ function leaveOutProbes(app: FastifyInstance): void {
 }
 
 function describeRequest(span: Span, request: FastifyRequest): void {
+  if (!span.isRecording()) return
   const route = request.routeOptions.url
   span.updateName(route === undefined ? request.method : `${request.method} ${route}`)
   // The pattern, since a path or a query may hold what no trace should.

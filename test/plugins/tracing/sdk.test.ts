@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { test } from 'tap'
+import { batchTracing, callChannel, statementTracing } from '../../../src/db/channels.ts'
+import { signatureTracing, tokenTracing } from '../../../src/plugins/channels.ts'
 import { startOtlpReceiver } from '../../helpers/otlp-receiver.ts'
 import { freePorts } from '../../helpers/process.ts'
 import { createProduction } from '../../helpers/production.ts'
@@ -112,5 +114,10 @@ test('an app that is closed leaves nothing behind', async (t) => {
     const requests = collector.spans.filter(({ kind }) => kind === 2)
     t.equal(requests.length, times)
     t.equal(collector.spans.length, 2 * times, 'each with one span of its token')
+    const channels = [tokenTracing, signatureTracing, batchTracing, statementTracing, callChannel]
+    t.notOk(
+      channels.some(({ hasSubscribers }) => hasSubscribers),
+      'nobody listens any more',
+    )
   }
 })
