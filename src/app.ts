@@ -15,6 +15,7 @@ import metrics, { type MetricsOptions } from './plugins/metrics/index.ts'
 import openapi from './plugins/openapi.ts'
 import reconciling, { type ReconcilingOptions } from './plugins/reconciling.ts'
 import requestLog from './plugins/request-log.ts'
+import type { TracingOptions } from './plugins/tracing/index.ts'
 import userSync, { type UserSyncOptions } from './plugins/user-sync.ts'
 import webhooks, { type WebhooksOptions } from './plugins/webhooks/index.ts'
 import health from './routes/health.ts'
@@ -35,6 +36,8 @@ export interface AppOptions {
   errors?: ErrorRepliesOptions
   /** Metrics are at `/metrics`, or on a port of their own. */
   metrics?: Omit<MetricsOptions, 'version'>
+  /** Without it there are no traces, and their SDK is not loaded. */
+  tracing?: Omit<TracingOptions, 'version'>
   /** Without it there is no page at `/dashboard`. */
   dashboard?: DashboardOptions
   /** The origins whose pages may call; none is off. */
@@ -48,6 +51,9 @@ export const VERSION: string = JSON.parse(readFileSync(new URL('../package.json'
 export default fp<AppOptions>(
   async (app, options) => {
     await app.register(errorReplies, options.errors ?? {})
+    // Before every hook and route, which its spans are to hold.
+    if (options.tracing)
+      await app.register(import('./plugins/tracing/index.ts'), { ...options.tracing, version: VERSION })
     // First of those that look at requests: its headers belong on every refusal.
     await registerCors(app, options.corsOrigins ?? [])
     await app.register(closing)

@@ -106,6 +106,9 @@ const Settings = Type.Object({
   METRICS_PORT: Maybe(
     Type.Integer({ title: 'a port number', description: 'the port of the metrics', minimum: 1, maximum: 65_535 }),
   ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Maybe(
+    Text('http://collector:4318', 'the OpenTelemetry collector that traces go to, over HTTP', '^https?://[^/\\s]'),
+  ),
   DASHBOARD_TOKEN: Maybe(
     Text('16 characters or more, without spaces', 'opens /dashboard: openssl rand -hex 24', '^[\\x21-\\x7e]{16,}$'),
   ),
@@ -228,7 +231,7 @@ const shapeOf = (value: string) => `${value.length} characters`
 
 function checkBeyondSchema(settings: Settings, problems: Map<string, string>): void {
   const wrong = (name: keyof Settings, what: string) => problems.set(name, `${name} is wrong: ${what}`)
-  for (const name of ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_API_URL'] as const) {
+  for (const name of ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_API_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const) {
     const value = settings[name]
     if (value !== undefined && !URL.canParse(value)) wrong(name, `not a URL (${shapeOf(value)})`)
   }

@@ -138,6 +138,7 @@ export function appOptions(config: Config): AppOptions {
         : undefined,
     errors: { showsDetails: config.NODE_ENV === 'development' },
     metrics: { port: config.METRICS_PORT, host: config.HOST },
+    tracing: config.OTEL_EXPORTER_OTLP_ENDPOINT ? { endpoint: config.OTEL_EXPORTER_OTLP_ENDPOINT } : undefined,
     dashboard: config.DASHBOARD_TOKEN || !config.isProduction ? { token: config.DASHBOARD_TOKEN } : undefined,
     corsOrigins: config.CORS_ORIGINS,
     rateLimitPerMinute: config.RATE_LIMIT_PER_MINUTE,

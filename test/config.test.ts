@@ -103,6 +103,7 @@ test('every bad setting is named with its shape and mend, never its value', asyn
     CLERK_AUTHORIZED_PARTIES: 'hunter2.example.com',
     CLERK_SECRET_KEY: 'pk_hunter2',
     CLERK_API_URL: 'hunter2',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'hunter2:4318',
     CLERK_WEBHOOK_SIGNING_SECRET: 'hunter2',
     WEBHOOK_EVENTS_RETENTION_DAYS: 'hunter2',
     AUTO_SYNC: 'hunter2',
@@ -124,7 +125,7 @@ test('every bad setting is named with its shape and mend, never its value', asyn
   }
   t.equal(problems.length, Object.keys(bad).length, 'each once')
   t.notMatch(problems.join('\n'), /hunter2/, 'no value is printed')
-  t.match(new ConfigError(problems).message, /^21 settings are missing or wrong:\n {2}- /)
+  t.match(new ConfigError(problems).message, /^22 settings are missing or wrong:\n {2}- /)
   t.match(new ConfigError(['X is wrong']).message, /^a setting is missing or wrong:/)
 })
 
@@ -132,6 +133,9 @@ test('what a schema cannot say is checked too', async (t) => {
   t.match(problemsOf({ ...PRODUCTION, CLERK_ISSUER: 'https://a b' }), [/^CLERK_ISSUER is wrong/])
   t.match(problemsOf({ ...PRODUCTION, DATABASE_URL: 'postgres://a:b@c:99999999/d' }), [
     /^DATABASE_URL is wrong: not a URL/,
+  ])
+  t.match(problemsOf({ ...PRODUCTION, OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:port' }), [
+    /^OTEL_EXPORTER_OTLP_ENDPOINT is wrong: not a URL/,
   ])
   const { CLERK_ISSUER, ...rest } = PRODUCTION
   t.match(problemsOf({ ...rest, CLERK_PUBLISHABLE_KEY: 'pk_test_bm90YWhvc3Q' }), [

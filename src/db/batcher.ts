@@ -2,8 +2,11 @@
  * Group commit, for reads as well as writes: calls that wait at the same moment share a batch, and the next batch gathers
  * while the present one is under way. Nothing is cached: an answer is never older than the call.
  */
+import { batchTracing, callChannel } from './channels.ts'
 
 export interface BatcherOptions<Item, Result> {
+  /** What its batches are called in traces. */
+  name?: string
   /** Handles a batch; one result an item, in their order. */
   run: (items: Item[]) => Promise<Result[]>
   /** Batches under way at once. */
@@ -42,6 +45,7 @@ interface Call<Item, Result> {
  */
 export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): (item: Item) => Promise<Result> {
   const {
+    name = 'batch',
     run,
     maxConcurrent,
     maxBatchSize,
@@ -80,7 +84,8 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     underWay += 1
     itemsUnderWay += batch.length
     try {
-      const results = await run(batch.map(({ item }) => item))
+      const items = batch.map(({ item }) => item)
+      const results = await batchTracing.tracePromise(run, { name, calls: batch }, undefined, items)
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result)
     } catch (error) {
       for (const { reject } of batch) reject(error)
@@ -106,7 +111,9 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     const weight = weightOf(item)
     if (waiting.length >= maxWaiting || waitingWeight + weight > maxWaitingWeight) return Promise.reject(overloaded())
     const { promise, resolve, reject } = Promise.withResolvers<Result>()
-    waiting.push({ item, weight, resolve, reject })
+    const call = { item, weight, resolve, reject }
+    if (callChannel.hasSubscribers) callChannel.publish(call)
+    waiting.push(call)
     waitingWeight += weight
     // After the requests that have arrived by now, so that they share the batch; a lone one waits for nothing.
     if (!isScheduled && underWay < maxConcurrent) {

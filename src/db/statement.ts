@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type PgColumn, PgDialect } from 'drizzle-orm/pg-core'
+import { statementTracing } from './channels.ts'
 
 /** What a statement runs on: a pool, or the client of somebody's transaction. */
 export interface Executor {
@@ -22,7 +23,11 @@ export function statement<Row>(name: string, query: SQL) {
   const { sql: text, params } = dialect.sqlToQuery(query)
   if (params.length > 0) throw new TypeError(`${name}: write parameters as $1, $2…`)
   return async (executor: Executor, ...values: unknown[]): Promise<Row[]> => {
-    const { rows } = await executor.query({ name, text, values })
+    const { rows } = await statementTracing.tracePromise(executor.query, { name, text }, executor, {
+      name,
+      text,
+      values,
+    })
     return rows as Row[]
   }
 }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
+import { statementTracing } from './channels.ts'
 import { isConflict, isDatabaseTrouble } from './pool.ts'
 import { type Executor, IN_TRANSACTION } from './statement.ts'
 
@@ -40,11 +41,11 @@ export async function inTransaction<Sent, Result>(
 async function runOnce<Sent, Result>(pool: pg.Pool, { send, finish }: Work<Sent, Result>): Promise<Result> {
   const client = await pool.connect()
   try {
-    const begun = client.query(BEGIN)
+    const begun = control(client, 'begin', BEGIN)
     const sent = send(client)
     await inOrder([begun, sent])
     const result = await finish(await sent, client)
-    await client.query('commit')
+    await control(client, 'commit')
     client.release()
     return result
   } catch (error) {
@@ -60,6 +61,10 @@ async function runOnce<Sent, Result>(pool: pg.Pool, { send, finish }: Work<Sent,
 export async function inOrder(statements: Promise<unknown>[]): Promise<void> {
   const failed = (await Promise.allSettled(statements)).find(({ status }) => status === 'rejected')
   if (failed) throw (failed as PromiseRejectedResult).reason
+}
+
+function control(client: pg.PoolClient, name: string, text = name): Promise<unknown> {
+  return statementTracing.tracePromise(() => client.query(text), { name, text })
 }
 
 /** Resolves to the reason why the connection must be closed instead, if there is one. */

@@ -20,6 +20,7 @@ import {
   type TokenRules,
 } from '../domain/session-token.ts'
 import { InvalidToken, JwksUnavailable, MissingToken, retryAfter, SessionPending, TokenExpired } from '../errors.ts'
+import { tokenTracing } from './channels.ts'
 import errorHeaders from './error-headers.ts'
 
 export interface AuthOptions {
@@ -131,12 +132,15 @@ export default fp<AuthOptions>(
       return 'state' in key && key.state === 'found' && key.pem === verdict.pem ? verdict.token : undefined
     }
 
-    app.decorate('clerkAuthenticate', async (request: FastifyRequest) => {
+    async function authenticate(request: FastifyRequest): Promise<SessionToken> {
       const credential = findCredential(request, rules.authorizedParties.length > 0)
       request.clerkCredential = credential
       request.clerkAuth = findVerified(credential) ?? (await verify(request, credential))
       return request.clerkAuth
-    })
+    }
+    app.decorate('clerkAuthenticate', (request: FastifyRequest) =>
+      tokenTracing.tracePromise(authenticate, {}, undefined, request),
+    )
 
     async function verify(request: FastifyRequest, credential: Credential): Promise<SessionToken> {
       if (!credential.isCookie && /[^\w.-]/.test(credential.token)) {

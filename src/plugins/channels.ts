@@ -2,7 +2,7 @@
  * What the plugins tell of themselves, by Node.js' diagnostics channels: for metrics, traces, or anybody who subscribes.
  * Publishing costs nothing while nobody does. Requests and errors have Fastify's hooks and no channel.
  */
-import { type Channel, channel } from 'node:diagnostics_channel'
+import { type Channel, channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 import type { Server } from 'node:http'
 import type { Outcome } from '../domain/change.ts'
 
@@ -49,6 +49,10 @@ export const webhookChannel = named<WebhookTold>('webhook')
 export const syncChannel = named<SyncTold>('sync')
 export const batchChannel = named<BatchTold>('batch')
 export const apiCallChannel = named<ApiCallTold>('api-call')
+
+/** How long the verification of a token takes, and of a webhook's signature. */
+export const tokenTracing: TracingChannel<unknown, object> = tracingChannel('clerk-session-sync:token')
+export const signatureTracing: TracingChannel<unknown, object> = tracingChannel('clerk-session-sync:signature')
 
 /** Tells it, if anybody listens. */
 export function tell<T extends Told>(to: TypedChannel<T>, message: T): void {

@@ -82,6 +82,7 @@ export default fp<DatabaseOptions>(
       ...repository,
       apply: createBatcher({
         ...common,
+        name: 'write batch',
         run: telling('write', repository.apply),
         maxConcurrent: limits.writesAtOnce,
         weightOf: ({ message }: Change) => message?.payload.length ?? 0,
@@ -90,6 +91,7 @@ export default fp<DatabaseOptions>(
       }),
       findAuthState: createBatcher({
         ...common,
+        name: 'read batch',
         run: telling('read', repository.findAuthStates),
         maxConcurrent: limits.readsAtOnce,
       }),

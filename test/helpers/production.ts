@@ -8,7 +8,11 @@ export interface Production {
   clerk: ClerkEmulator
   database: TestDatabase
   /** Starts the service as a process of its own, in production, and resolves when it listens. */
-  start(port?: number, args?: string[]): Promise<RunningProcess & { url: string; port: number }>
+  start(
+    port?: number,
+    args?: string[],
+    env?: Record<string, string>,
+  ): Promise<RunningProcess & { url: string; port: number }>
 }
 
 /** What replicas of the service have in common. Tokens are good for the whole test. */
@@ -20,7 +24,7 @@ export async function createProduction(t: Test, given?: TestDatabase): Promise<P
   return {
     clerk,
     database,
-    async start(wanted, args = []) {
+    async start(wanted, args = [], env = {}) {
       const port = wanted ?? (await freePorts())
       const running = runNode(t, [...args, 'src/server.ts'], {
         NODE_ENV: 'production',
@@ -31,6 +35,7 @@ export async function createProduction(t: Test, given?: TestDatabase): Promise<P
         CLERK_API_URL: clerk.apiUrl,
         CLERK_SECRET_KEY: clerk.secretKey,
         CLERK_WEBHOOK_SIGNING_SECRET: clerk.webhookSecret,
+        ...env,
       })
       await running.until(/Server listening/)
       return { ...running, port, url: `http://127.0.0.1:${port}` }

@@ -9,7 +9,7 @@ import type { Change, Message, Outcome } from '../../domain/change.ts'
 import { ClerkEnvelope } from '../../domain/clerk-event.ts'
 import { readReceivedEvent } from '../../domain/received-event.ts'
 import { errorReplySchemas, WebhookPayloadInvalid } from '../../errors.ts'
-import { tell, webhookChannel } from '../channels.ts'
+import { signatureTracing, tell, webhookChannel } from '../channels.ts'
 import errorReplies from '../error-replies.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
@@ -74,7 +74,8 @@ export default fp<WebhooksOptions>(
         async (request) => {
           // A request without a body has no parser either.
           const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
-          return receive(app, request, verify(request.headers, body), body)
+          const delivery = signatureTracing.traceSync(verify, {}, undefined, request.headers, body)
+          return receive(app, request, delivery, body)
         },
       )
     })

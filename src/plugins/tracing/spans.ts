@@ -1,0 +1,99 @@
+/** The spans of what is told on the tracing channels. Only what a traced request causes has one. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Channel, TracingChannel } from 'node:diagnostics_channel'
+import {
+  ROOT_CONTEXT,
+  type Span,
+  SpanKind,
+  type SpanOptions,
+  SpanStatusCode,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api'
+import { type BatchTold, batchTracing, callChannel, statementTracing } from '../../db/channels.ts'
+import { signatureTracing, tokenTracing } from '../channels.ts'
+
+/** Makes the spans until it is stopped. `current` is the span that the code which runs belongs to. */
+export function watchChannels(tracer: Tracer): { current: AsyncLocalStorage<Span | undefined>; stop: () => void } {
+  const current = new AsyncLocalStorage<Span | undefined>()
+  const spans = new WeakMap<object, Span>()
+  const callers = new WeakMap<object, Span>()
+  const undo: (() => unknown)[] = []
+
+  function open(message: object, name: string, parent: Span | undefined, options?: SpanOptions): Span | undefined {
+    if (!parent) return undefined
+    const span = tracer.startSpan(name, options, trace.setSpan(ROOT_CONTEXT, parent))
+    spans.set(message, span)
+    return span
+  }
+
+  /**
+   * A child of the first of the requests that it serves, sampled as that is; it has links to the others, and they to it, as
+   * OpenTelemetry has it for messages that are handled together.
+   */
+  function openBatch(message: BatchTold): Span | undefined {
+    const [first, ...others] = message.calls.flatMap((call) => callers.get(call) ?? [])
+    const span = open(message, message.name, first, {
+      attributes: { 'clerk_session_sync.batch.size': message.calls.length },
+      links: others.map((other) => ({ context: other.spanContext() })),
+    })
+    for (const other of others) other.addLink({ context: (span as Span).spanContext() })
+    return span
+  }
+
+  function watch<M extends object>(
+    channel: TracingChannel<unknown, M>,
+    last: 'end' | 'asyncEnd',
+    begin: (message: M) => Span | undefined,
+  ): void {
+    // What it causes belongs to its span.
+    const start = channel.start as Channel<Span | undefined, M>
+    start.bindStore(current, begin)
+    undo.push(() => start.unbindStore(current))
+    hear(channel.error, (message) => fail(spans.get(message), (message as { error?: unknown }).error))
+    hear(channel[last], (message) => spans.get(message)?.end())
+  }
+
+  function hear(channel: Channel, on: (message: object) => void): void {
+    const listener = (message: unknown) => on(message as object)
+    channel.subscribe(listener)
+    undo.push(() => channel.unsubscribe(listener))
+  }
+
+  hear(callChannel, (call) => {
+    const caller = current.getStore()
+    if (caller) callers.set(call, caller)
+  })
+  watch(tokenTracing, 'asyncEnd', (message) => open(message, 'verify token', current.getStore()))
+  watch(signatureTracing, 'end', (message) => open(message, 'verify signature', current.getStore()))
+  watch(batchTracing, 'asyncEnd', openBatch)
+  watch(statementTracing, 'asyncEnd', (message) =>
+    open(message, message.name, current.getStore(), {
+      kind: SpanKind.CLIENT,
+      attributes: {
+        'db.system.name': 'postgresql',
+        'db.query.summary': message.name,
+        'db.query.text': message.text,
+      },
+    }),
+  )
+  return {
+    current,
+    stop() {
+      for (const one of undo) one()
+    },
+  }
+}
+
+/** What an error is, without its message, which may quote what came in. */
+export function errorType(error: unknown): string {
+  const { code, name } = error as { code?: unknown; name: string }
+  return String(code ?? name)
+}
+
+function fail(span: Span | undefined, error: unknown): void {
+  span?.setAttribute('error.type', errorType(error))
+  // A refusal is no error of the service.
+  const { statusCode = 500 } = error as { statusCode?: number }
+  if (statusCode >= 500) span?.setStatus({ code: SpanStatusCode.ERROR })
+}
