@@ -184,10 +184,11 @@ function toOutput(column: PgColumn): SQL {
     : sql`u.${bare(column)}`
 }
 
+// The sub-selects hide how many there are: PostgreSQL would plan anew for each lone read, at more than the cost of reading.
 const selectStates = statement<StateRow>(
   'auth_states',
   sql`select k.n, ${list(READ.map(toOutput))}, s.status as session_status
-  from unnest(${$(1)}::text[], ${$(2)}::text[]) with ordinality as k(user_id, session_id, n)
+  from unnest((select ${$(1)}::text[]), (select ${$(2)}::text[])) with ordinality as k(user_id, session_id, n)
   left join ${users} u on u.id = k.user_id
   left join ${sessions} s on s.id = k.session_id`,
 )

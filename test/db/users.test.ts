@@ -262,6 +262,22 @@ test('a deletion may be the first that was ever heard of a user', async (t) => {
   t.match(await row(), { email: null, deleted_at: at(T0) })
 })
 
+test('a lone read is planned once for all, not each time', async (t) => {
+  const { database, pool } = await startRepository(t, { max: 1 })
+  await database.query(
+    `insert into users (id, sync_source) select 'user_' || n, 'webhook' from generate_series(1, 5000) n`,
+  )
+  await database.query(`insert into sessions (id, user_id, status, clerk_updated_at)
+    select 'sess_' || n, 'user_' || n, 'active', now() from generate_series(1, 5000) n`)
+  await database.query('analyze users, sessions')
+  for (let i = 1; i <= 30; i += 1) await findAuthStates(pool, [{ userId: `user_${i}`, sessionId: `sess_${i}` }])
+  const { rows } = await pool.query(
+    "select custom_plans::int as custom, generic_plans::int as generic from pg_prepared_statements where name = 'auth_states'",
+  )
+  // PostgreSQL looks at five plans of their own before it decides.
+  t.strictSame(rows, [{ custom: 5, generic: 25 }])
+})
+
 test('the states of many users are read in one query, in the order asked', async (t) => {
   const { apply, pool } = await startRepository(t)
   await apply(
