@@ -21,7 +21,7 @@ export interface PoolOptions {
   statementTimeoutMs?: number
   /** When we give a statement up, because PostgreSQL does not even say that it did. */
   queryTimeoutMs?: number
-  /** An idle connection broke; the pool has already dropped it. */
+  /** A connection broke, idle or not; the pool drops it. */
   onError: (error: Error) => void
 }
 
@@ -47,9 +47,12 @@ export function createPool(options: PoolOptions): pg.Pool {
   const pool = options.transactionPooling
     ? createTransactionPool(common, { ...limits, ...(schema !== undefined && { search_path: `"${plain(schema)}"` }) })
     : new pg.Pool({ ...common, ...limits, connectionString: withSearchPath(connectionString, schema) })
-  pool.on('error', options.onError)
-  // Between checkout and release pg reports a broken connection here as well as by the failed query.
+  // Of each connection itself, since the pool tells of idle ones alone. Between checkout and release the query fails as well.
   pool.on('connect', (client) => client.on('error', options.onError))
+  // The same error once more, with the whole connection hung on it: its addresses, and the key that cancels its queries.
+  pool.on('error', (error: Error & { client?: unknown }) => {
+    delete error.client
+  })
   return pool
 }
 

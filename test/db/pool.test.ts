@@ -148,6 +148,12 @@ test('a connection that breaks is reported, idle or not, and the pool goes on', 
   await terminate(await pidOf(pool))
   await waitUntil('the report of the idle connection', async () => errors.length > 0)
   const client = await pool.connect()
+  t.strictSame(
+    errors.map((error) => 'client' in error),
+    errors.map(() => false),
+    'without the connection, which holds the key that cancels its queries',
+  )
+  t.equal(errors.length, new Set(errors).size, 'each error once')
   errors.length = 0
   await terminate(await pidOf(client))
   await waitUntil('the report of the connection in use', async () => errors.length > 0)

@@ -23,6 +23,8 @@ const SHAPES: Record<string, RegExp> = {
   'a secret key': /\bsk_(test|live)_\w{4,}/,
   'a signature': /\bv1,[A-Za-z0-9+/]{40,}=/,
   'a private or public key': /-----BEGIN/,
+  // pg's connections have one, and its errors sometimes a whole connection.
+  'a key that cancels queries': /\bsecretKey\b/,
   // But for the example in the message of a missing setting.
   'a password of PostgreSQL': /postgres(ql)?:\/\/(?!user:password@host)[^\s:@/]*:[^\s@/]+@/,
   'an email address': /[\w.+-]+(@|%40)[\w-]+(\.[\w-]+)+/i,

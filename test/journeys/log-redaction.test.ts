@@ -96,6 +96,7 @@ test('the log of every service under test is kept, and what is planted in it is 
     'a secret key': clerk.secretKey,
     'a signature': signature,
     'a PEM': clerk.jwtKey,
+    'a key that cancels queries': '"processID":7,"secretKey":1234567890',
     'a password of PostgreSQL': 'postgres://service:hunter2@127.0.0.1/users',
     'an address': 'ada@example.com',
     'an address in a URL': 'q=ada%40example.com',
