@@ -16,8 +16,8 @@ export interface WebhookTold extends Told {
   type: string
   /** `failed`: well signed, but it cannot be used. */
   outcome: Outcome | 'failed'
-  /** From the event at Clerk to the commit; null where nothing dates it. */
-  delayMs: number | null
+  /** From the event at Clerk (or the delivery, where it has no date) to the commit. */
+  delayMs: number
 }
 
 /** A user was synced outside a webhook. */

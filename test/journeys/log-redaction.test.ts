@@ -51,14 +51,20 @@ test('no line of the log, of any level, holds a secret, a token, an email or a n
   const webhooks = parsed.filter(({ msg }) => msg === 'webhook')
   t.ok(webhooks.length > 0)
   for (const line of webhooks)
-    t.match(line, { reqId: /./, svixId: /^msg_/, type: /\./, outcome: /./, durationMs: Number })
+    t.match(line, { reqId: /./, svixId: /^msg_/, type: /./, outcome: /./, durationMs: Number })
   const syncs = parsed.filter(({ msg }) => /^synced/.test(String(msg)))
   t.ok(syncs.length > 0)
   for (const line of syncs) t.match(line, { reqId: /./, userId: ada.id, source: /./, durationMs: Number })
+  const errors = parsed.flatMap(({ level, err }) => (err ? [{ level, err }] : []))
   t.match(
-    parsed.find(({ level }) => Number(level) >= 50 || Number(level) === 40),
-    { err: { stack: /./ } },
-    'trouble has its stack',
+    errors.find(({ level }) => level === 50),
+    { err: { code: '23514', stack: /\n\s+at / } },
+    'a 500 has its stack',
+  )
+  t.match(
+    errors.find(({ level }) => level === 40),
+    { err: { code: 'DATABASE_UNAVAILABLE', stack: /\n\s+at [\s\S]+caused by: .*"users" does not exist/ } },
+    'a 503 has its cause, too',
   )
 })
 

@@ -79,7 +79,7 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
     // Anybody at Clerk may name new types: only those that mean something here have a series.
     deliveries.inc({ type: isHandled(type) ? type : 'other', outcome })
     // A clock that is behind Clerk's sees events from its future.
-    if (outcome === 'applied' && delayMs !== null) delays.observe(Math.max(0, delayMs) / 1000)
+    if (outcome === 'applied') delays.observe(Math.max(0, delayMs) / 1000)
   })
   listen(app, syncChannel, ({ source, created }) => {
     syncs.inc({ source, result: created ? 'created' : source === 'database' ? 'unchanged' : 'updated' })

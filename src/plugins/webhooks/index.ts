@@ -5,11 +5,12 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { ChangeResult } from '../../db/repository.ts'
 import type { Change, Message, Outcome } from '../../domain/change.ts'
 import { ClerkEnvelope } from '../../domain/clerk-event.ts'
-import { readReceivedEvent } from '../../domain/received-event.ts'
+import { type ReceivedEvent, readReceivedEvent } from '../../domain/received-event.ts'
 import { errorReplySchemas, WebhookPayloadInvalid } from '../../errors.ts'
-import { signatureTracing, tell, webhookChannel } from '../channels.ts'
+import { signatureTracing, tell, type WebhookTold, webhookChannel } from '../channels.ts'
 import errorReplies from '../error-replies.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
@@ -83,35 +84,40 @@ export default fp<WebhooksOptions>(
   { name: 'clerk-webhooks', fastify: '5.x', dependencies: ['clerk-database'] },
 )
 
+/** Applies the event, and logs one line of it whatever becomes of it. */
 async function receive(app: FastifyInstance, request: FastifyRequest, delivery: Delivery, body: Buffer) {
   const startedAt = performance.now()
-  const change = await readChange(app, delivery, body.toString('utf8'))
-  const result = await app.clerkRepository.apply(change)
+  const received = readReceivedEvent(delivery, body.toString('utf8'), Date.now())
+  const change: Change = 'change' in received ? received.change : { message: received.unusable }
   // Dated by its envelope, or else by its delivery.
-  const { type, eventAt } = change.message as Message & { eventAt: number }
-  const outcome = 'error' in result ? 'failed' : result.outcome
-  tell(webhookChannel, { server: app.server, type, outcome, delayMs: Date.now() - eventAt })
-  if ('error' in result) throw result.error
-  request.log.info(
-    {
-      svixId: delivery.id,
-      type,
-      objectId: change.message?.objectId,
-      userId: change.session?.userId ?? change.user?.id,
-      outcome: result.outcome,
-      durationMs: Math.round((performance.now() - startedAt) * 100) / 100,
-    },
-    'webhook',
-  )
-  return { received: true as const, outcome: result.outcome }
+  const { type, objectId, eventAt } = change.message as Message & { eventAt: number }
+  // While nothing of it is kept: Svix sends it again.
+  let outcome: WebhookTold['outcome'] | 'refused' = 'refused'
+  try {
+    const result = await keep(app, received)
+    outcome = 'error' in result ? 'failed' : result.outcome
+    tell(webhookChannel, { server: app.server, type, outcome, delayMs: Date.now() - eventAt })
+    if ('error' in result) throw result.error
+    return { received: true as const, outcome: result.outcome }
+  } finally {
+    request.log[outcome === 'failed' ? 'warn' : 'info'](
+      {
+        svixId: delivery.id,
+        type,
+        objectId,
+        userId: change.session?.userId ?? change.user?.id,
+        outcome,
+        reason: 'reason' in received ? received.reason : undefined,
+        durationMs: Math.round((performance.now() - startedAt) * 100) / 100,
+      },
+      'webhook',
+    )
+  }
 }
 
-/** The change that a body stands for. One that cannot be used is kept as failed before it is refused. */
-async function readChange(app: FastifyInstance, delivery: Delivery, payload: string): Promise<Change> {
-  const received = readReceivedEvent(delivery, payload, Date.now())
-  if ('change' in received) return received.change
-  const { unusable, reason } = received
-  await app.clerkRepository.fail(unusable, reason)
-  tell(webhookChannel, { server: app.server, type: unusable.type, outcome: 'failed', delayMs: null })
-  throw new WebhookPayloadInvalid(reason)
+/** What cannot be used is kept as failed before it is refused. */
+async function keep({ clerkRepository }: FastifyInstance, received: ReceivedEvent): Promise<ChangeResult> {
+  if ('change' in received) return clerkRepository.apply(received.change)
+  await clerkRepository.fail(received.unusable, received.reason)
+  return { error: new WebhookPayloadInvalid(received.reason) }
 }

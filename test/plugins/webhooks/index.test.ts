@@ -189,6 +189,35 @@ test('nothing is acknowledged while the database is away', async (t) => {
   t.match(await deliver(service, event(), { id: 'msg_1' }), { status: 200, body: { outcome: 'applied' } })
 })
 
+test('each delivery leaves one line in the log, whatever becomes of it', async (t) => {
+  const lines: { level: number; msg: string }[] = []
+  const database = await createDatabase(t)
+  const proxy = await createTcpProxy(t, database.url)
+  const service = await startService(t, {
+    settings: { DATABASE_URL: proxy.url },
+    log: (line) => lines.push(JSON.parse(line)),
+  })
+  await database.query(`alter table users add constraint no_ada check (first_name <> 'Ada')`)
+  const grace = event({ data: { id: 'user_grace', updated_at: Date.now() } })
+  await deliver(service, grace, { id: 'msg_applied' })
+  await deliver(service, event(), { id: 'msg_failed' })
+  await deliver(service, event({ data: { id: 'user_eve', updated_at: 'when' } }), { id: 'msg_unusable' })
+  await proxy.cut()
+  await deliver(service, grace, { id: 'msg_refused' })
+  await proxy.mend()
+  const about = (svixId: string, objectId: string, outcome: string, level: number) => {
+    return { svixId, objectId, outcome, level, type: 'user.updated', reqId: /./, durationMs: Number }
+  }
+  const webhooks = lines.filter(({ msg }) => msg === 'webhook')
+  t.match(webhooks, [
+    { ...about('msg_applied', 'user_grace', 'applied', 30), userId: 'user_grace' },
+    { ...about('msg_failed', 'user_ada', 'failed', 40), userId: 'user_ada' },
+    { ...about('msg_unusable', 'user_eve', 'failed', 40), reason: /^\/data\/updated_at: / },
+    { ...about('msg_refused', 'user_grace', 'refused', 30), userId: 'user_grace' },
+  ])
+  t.equal(webhooks.length, 4)
+})
+
 test('the intake can be mounted alone in any Fastify app', async (t) => {
   const { url } = await createDatabase(t)
   const app = Fastify(keptLogger())
