@@ -150,6 +150,8 @@ test('the tables, the keys and the pool are told as they are', async (t) => {
   t.match(body, /^clerk_session_sync_database_pool_connections\{state="in_use"\} \d+$/m)
   t.match(body, /^clerk_session_sync_database_pool_connections\{state="idle"\} [1-9]/m)
   t.match(body, /^process_cpu_seconds_total /m)
+  t.match(body, /^nodejs_active_resources\{type="TCPSocketWrap"\} [1-9]/m)
+  t.notMatch(body, /^nodejs_active_(handles|requests|\w+_total)/m, 'nor any of that twice')
 })
 
 test('large tables are estimated, and never counted', async (t) => {
