@@ -138,6 +138,8 @@ test('the page says when it cannot reach the service or the database, and recove
   await proxy.cut()
   await page.getByText(/The database cannot be reached/).waitFor()
   t.equal(await page.locator('#status').innerText(), 'down')
+  const tile = page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: 'Database' }) })
+  t.match(await tile.innerText(), /down\s+unreachable/, 'health is of now, though the figures are not')
   await proxy.mend()
   await page.locator('#trouble').waitFor({ state: 'hidden' })
   await page.context().setOffline(true)

@@ -10,9 +10,11 @@ const dark = matchMedia('(prefers-color-scheme: dark)')
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()
 const seconds = (value) => {
   if (value === null || value === undefined) return '–'
-  if (value < 1) return `${Math.round(value * 1000)} ms`
-  return value < 120 ? `${value.toFixed(1)} s` : `${count(value / 60)} min`
+  if (value < 1) return `${brief(value * 1000)} ms`
+  return value < 120 ? `${brief(value)} s` : `${brief(value / 60)} min`
 }
+// Ticks are at quarters, too: rounded to whole ones, an axis would not be even.
+const brief = (value) => Number(value.toPrecision(3)).toLocaleString('en')
 const sum = (values) => values.reduce((total, value) => total + value, 0)
 const last = (values) => values.findLast((value) => value !== null)
 

@@ -21,14 +21,15 @@ async function refresh() {
   const reason = healthy.reason ?? figures.reason
   showTrouble(reason)
   if (healthy.value) setStatus(healthy.value.status)
-  if (figures.value) latest = figures.value
-  if (latest && figures.value) render(healthy.value)
+  if (figures.value) render(figures.value)
+  // Also while there are no new figures, since it says why.
+  if (healthy.value && latest) showHealth(healthy.value, latest)
   timer = setTimeout(refresh, EVERY_MS)
 }
 
-function render(healthy) {
+function render(figures) {
+  latest = figures
   byId('content').hidden = byId('controls').hidden = false
-  if (healthy) showHealth(healthy, latest)
   drawCharts(latest)
   showTypes(latest)
   showFailed(latest, replayOne)
