@@ -93,7 +93,7 @@ export async function shutDown(provider: NodeTracerProvider, log: FastifyBaseLog
     () => false,
   )
   if (!(await Promise.race([flushed, sleep(FLUSH_MS, false, { ref: false })]))) {
-    log.warn('the collector did not take the last traces in time')
+    log.warn('the collector did not take the last traces')
   }
   diag.disable()
 }
