@@ -94,7 +94,7 @@ test('every state of PostgreSQL that is its own trouble counts as that', async (
 })
 
 test('a pool whose connections are all taken counts as trouble', async (t) => {
-  const { pool } = await start(t, { max: 1, connectTimeoutMs: 50 })
+  const { pool } = await start(t, { max: 1, connectTimeoutMs: 1_000 })
   const client = await pool.connect()
   const error = await pool.query('select 1').catch((reason: unknown) => reason)
   client.release()
