@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type pg from 'pg'
+import pg from 'pg'
 import { statementTracing } from './channels.ts'
 import { isConflict, isDatabaseTrouble } from './pool.ts'
 import { type Executor, IN_TRANSACTION } from './statement.ts'
@@ -45,7 +45,7 @@ async function runOnce<Sent, Result>(pool: pg.Pool, { send, finish }: Work<Sent,
     const sent = send(client)
     await inOrder([begun, sent])
     const result = await finish(await sent, client)
-    await control(client, 'commit')
+    assertCommitted(await control(client, 'commit'))
     client.release()
     return result
   } catch (error) {
@@ -63,8 +63,16 @@ export async function inOrder(statements: Promise<unknown>[]): Promise<void> {
   if (failed) throw (failed as PromiseRejectedResult).reason
 }
 
-function control(client: pg.PoolClient, name: string, text = name): Promise<unknown> {
+function control(client: pg.PoolClient, name: string, text = name): Promise<pg.QueryResult> {
   return statementTracing.tracePromise(() => client.query(text), { name, text })
+}
+
+// COMMIT ends a transaction that has failed as well, by a rollback and without an error.
+function assertCommitted({ command }: pg.QueryResult): void {
+  if (command === 'COMMIT') return
+  const error = new pg.DatabaseError(`the commit was answered with ${command}`, 0, 'error')
+  error.code = '40000' // transaction_rollback
+  throw error
 }
 
 /** Resolves to the reason why the connection must be closed instead, if there is one. */

@@ -130,6 +130,30 @@ test('a message is never entered without its change, even when the begin fails a
   t.match(await database.query('select outcome, attempts from webhook_events'), [{ outcome: 'applied', attempts: 1 }])
 })
 
+/** Has `before` run as the next statement of this text is sent for the first time, on whatever connection. */
+function beforeFirst(pool: pg.Pool, text: string, before: (query: pg.PoolClient['query']) => unknown): void {
+  let isFirst = true
+  pool.on('connect', (client) => {
+    const query = client.query.bind(client)
+    client.query = ((...args: [string]) => {
+      if (args[0] !== text || !isFirst) return query(...args)
+      isFirst = false
+      const done = before(query)
+      return done instanceof Promise ? done.then(() => query(...args)) : query(...args)
+    }) as never
+  })
+}
+
+test('a commit that PostgreSQL answers with a rollback is none', async (t) => {
+  const { apply, database, pool } = await startRepository(t)
+  const change = { message: message('msg_1'), user: snapshot('user_1', T0) }
+  // As if an error had been lost on the way: the transaction is over, and COMMIT ends it without another.
+  beforeFirst(pool, 'commit', (query) => void query('select 1 / 0').catch(() => undefined))
+  await t.rejects(apply(change), { code: 'DATABASE_UNAVAILABLE', cause: { message: /rollback/i } })
+  t.strictSame(await database.query('select * from webhook_events'), [])
+  t.strictSame(await apply(change), ['applied'], 'the redelivery is no duplicate')
+})
+
 test('of statements sent at once the first that failed is to blame, whoever hears of it first', async (t) => {
   const slow = sleep(20).then(() => Promise.reject(new Error('the cause')))
   const quick = Promise.reject(new Error('because of it'))
