@@ -21,7 +21,7 @@ export interface AppliedChange {
   created: boolean
 }
 
-/** Thrown in place of a commit: some of the messages were applied before. `ids` names all that are known to be. */
+/** Thrown in place of a commit: it is other messages that were applied before than was thought. `ids` names them all. */
 export class RepeatedMessages extends Error {
   override name = 'RepeatedMessages'
   readonly ids: ReadonlySet<string>
@@ -40,7 +40,7 @@ interface Sent {
 
 /**
  * The transaction that applies changes, one result each, in their order. It is given up with `RepeatedMessages` when it
- * turns out that a message was applied before.
+ * turns out that other messages than `repeated` were applied before.
  * @param repeated ids of messages that were: another attempt is counted for them, and nothing else
  */
 export function applying(
@@ -68,8 +68,11 @@ export function applying(
     },
 
     async finish({ claims, users, sessions }, client) {
-      const met = messages.filter(({ id }) => claims.get(id) === 'applied before' && !repeated.has(id))
-      if (met.length > 0) throw new RepeatedMessages(new Set([...repeated, ...met.map(({ id }) => id)]))
+      const isRepeated = ({ id }: Message) => claims.get(id) === 'applied before'
+      // Also when one is no longer there, as after a failover: it would be entered without its change.
+      if (messages.some((message) => isRepeated(message) !== repeated.has(message.id))) {
+        throw new RepeatedMessages(new Set(messages.filter(isRepeated).map(({ id }) => id)))
+      }
 
       const settled: { message: Message; outcome: Outcome }[] = []
       const results = changes.map((change, i): AppliedChange => {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { type Test, test } from 'tap'
 import { inOrder } from '../../src/db/transaction.ts'
+import type { Change } from '../../src/domain/change.ts'
 import { createDatabase, type TestDatabase } from '../helpers/database.ts'
 import { deletion, message, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
@@ -152,6 +153,23 @@ test('a commit that PostgreSQL answers with a rollback is none', async (t) => {
   await t.rejects(apply(change), { code: 'DATABASE_UNAVAILABLE', cause: { message: /rollback/i } })
   t.strictSame(await database.query('select * from webhook_events'), [])
   t.strictSame(await apply(change), ['applied'], 'the redelivery is no duplicate')
+})
+
+test('a message that the ledger no longer knows when its batch is sent again is applied with its change', async (t) => {
+  const { apply, database, pool } = await startRepository(t)
+  const [one, two] = ['msg_1', 'msg_2'].map((id, i) => ({ message: message(id), user: snapshot(`user_${i}`, T0) }))
+  // As after a failover to a standby that lacks the last commits.
+  beforeFirst(pool, 'rollback', async (query) => {
+    await query('rollback')
+    await database.query('truncate users, webhook_events')
+  })
+  t.strictSame(await apply(one as Change), ['applied'])
+  t.strictSame(await apply(one as Change, two as Change), ['applied', 'applied'])
+  t.match(await database.query('select id, attempts from webhook_events order by id'), [
+    { id: 'msg_1', attempts: 1 },
+    { id: 'msg_2', attempts: 1 },
+  ])
+  t.match(await database.query('select id from users order by id'), [{ id: 'user_0' }, { id: 'user_1' }])
 })
 
 test('of statements sent at once the first that failed is to blame, whoever hears of it first', async (t) => {
