@@ -9,6 +9,10 @@ const MAX_ATTEMPTS = 4
 // Whatever the database's default: who waited for a lock must see what its holder wrote.
 const BEGIN = `begin isolation level read committed; set local ${IN_TRANSACTION} = on`
 
+// They count from the sending, and each statement may wait for locks of its own: all of these waits fit into two. That
+// nobody answers at all the `begin` finds out, in one.
+const FLIGHT_TIMEOUTS = 2
+
 /** Work in two steps, since a trip to the database costs more than most of what it does there. */
 export interface Work<Sent, Result> {
   /** Sends statements at once, together with the `begin`: none may depend on the answer to another. */
@@ -42,7 +46,7 @@ async function runOnce<Sent, Result>(pool: pg.Pool, { send, finish }: Work<Sent,
   const client = await pool.connect()
   try {
     const begun = control(client, 'begin', BEGIN)
-    const sent = send(client)
+    const sent = send(withTimeout(client, FLIGHT_TIMEOUTS * (pool.options.query_timeout as number)))
     await inOrder([begun, sent])
     const result = await finish(await sent, client)
     assertCommitted(await control(client, 'commit'))
@@ -61,6 +65,11 @@ async function runOnce<Sent, Result>(pool: pg.Pool, { send, finish }: Work<Sent,
 export async function inOrder(statements: Promise<unknown>[]): Promise<void> {
   const failed = (await Promise.allSettled(statements)).find(({ status }) => status === 'rejected')
   if (failed) throw (failed as PromiseRejectedResult).reason
+}
+
+/** A client that gives its statements so much time. */
+function withTimeout(client: pg.PoolClient, timeoutMs: number): Executor {
+  return { query: (config) => client.query({ ...config, query_timeout: timeoutMs } as pg.QueryConfig) }
 }
 
 function control(client: pg.PoolClient, name: string, text = name): Promise<pg.QueryResult> {

@@ -131,6 +131,19 @@ test('a message is never entered without its change, even when the begin fails a
   t.match(await database.query('select outcome, attempts from webhook_events'), [{ outcome: 'applied', attempts: 1 }])
 })
 
+test('statements that were sent at once do not have to share the time of one', async (t) => {
+  const { apply, database, pool } = await startRepository(t, { queryTimeoutMs: 1_000 })
+  await pool.query('select 1')
+  await database.query(
+    `create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.4); return new; end $$`,
+  )
+  for (const table of ['webhook_events', 'users', 'sessions']) {
+    await database.query(`create trigger slow before insert on ${table} for each row execute function slow()`)
+  }
+  const change = { user: snapshot('user_1', T0), session: session('sess_1', 'user_1', 'active', T0) }
+  t.strictSame(await apply({ message: message('msg_1'), ...change }), ['applied'])
+})
+
 /** Has `before` run as the next statement of this text is sent for the first time, on whatever connection. */
 function beforeFirst(pool: pg.Pool, text: string, before: (query: pg.PoolClient['query']) => unknown): void {
   let isFirst = true
