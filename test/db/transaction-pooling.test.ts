@@ -59,6 +59,28 @@ test('statements are not prepared by name, and the limits and the schema hold fo
   t.equal((await shown(one)).length, 1, 'and it goes on')
 })
 
+test('what was sent behind a begin that failed enters no message, and gives nobody the answers of others', async (t) => {
+  const { database, pooled } = await startBehindPgBouncer(t)
+  const options = { database: pooled, transactionPooling: true, max: 4 }
+  const [failing, other] = [await startRepository(t, options), await startRepository(t, options)]
+  failing.pool.on('connect', (client) => {
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown
+    const refused = "do $$ begin raise 'cancelled' using errcode = '57014'; end $$"
+    const isBegin = (text: unknown) => typeof text === 'string' && text.startsWith('begin')
+    client.query = ((...args: unknown[]) => (isBegin(args[0]) ? query(refused) : query(...args))) as never
+  })
+  const rounds = Array.from({ length: 60 }, async (_, i) => {
+    const change = { message: message(`msg_${i}`), user: snapshot(`user_${i}`, T0) }
+    if (i % 2 === 0) return t.rejects(failing.apply(change), { code: 'DATABASE_UNAVAILABLE', cause: { code: '57014' } })
+    t.strictSame(await other.apply(change), ['applied'])
+    t.equal((await other.repository.findAuthState(`user_${i}`, null)).user?.id, `user_${i}`)
+  })
+  await Promise.all(rounds)
+  t.match(await database.query('select count(*)::int, max(attempts) as most from webhook_events'), [
+    { count: 30, most: 1 },
+  ])
+})
+
 test('the service does all its work behind it', async (t) => {
   const { database, pooled } = await startBehindPgBouncer(t)
   const settings = { DATABASE_URL: pooled.url, DATABASE_TRANSACTION_POOLING: 'true' }

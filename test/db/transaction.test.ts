@@ -168,6 +168,21 @@ test('a commit that PostgreSQL answers with a rollback is none', async (t) => {
   t.strictSame(await apply(change), ['applied'], 'the redelivery is no duplicate')
 })
 
+test('a commit whose answer is lost is told as trouble, and the redelivery as a duplicate', async (t) => {
+  const { apply, database, pool } = await startRepository(t)
+  const change = { message: message('msg_1'), user: snapshot('user_1', T0) }
+  beforeFirst(pool, 'commit', async (query) => {
+    await query('commit')
+    await database.query(
+      'select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+    )
+  })
+  await t.rejects(apply(change), { code: 'DATABASE_UNAVAILABLE' })
+  t.strictSame(await apply(change), ['duplicate'])
+  t.match(await database.query('select outcome, attempts from webhook_events'), [{ outcome: 'applied', attempts: 2 }])
+  t.match(await database.query('select id from users'), [{ id: 'user_1' }])
+})
+
 test('a message that the ledger no longer knows when its batch is sent again is applied with its change', async (t) => {
   const { apply, database, pool } = await startRepository(t)
   const [one, two] = ['msg_1', 'msg_2'].map((id, i) => ({ message: message(id), user: snapshot(`user_${i}`, T0) }))
