@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm'
 import { FINAL_SESSION_STATUSES, type SessionState } from '../domain/session.ts'
 import { pruning } from './pruning.ts'
 import { sessions, users } from './schema.ts'
-import { $, bare, type Executor, excluded, list, statement } from './statement.ts'
+import { $, bare, type Executor, excluded, IN_TRANSACTION, list, statement } from './statement.ts'
 
 const FINAL = sql.raw(`(${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
 
@@ -33,6 +33,7 @@ const upsert = statement<{ id: string }>(
   from json_to_recordset(${$(1)}::json) as i(id text, user_id text, client_id text, status text,
     ${list(TIMES.map((column) => sql`${bare(column)} float8`))})
   left join ${users} u on u.id = i.user_id and u.deleted_at is not null
+  where ${IN_TRANSACTION}
   order by i.id
   on conflict (id) do update set
     user_id = excluded.user_id,

@@ -7,11 +7,14 @@ export interface Executor {
   query(config: { name: string; text: string; values: unknown[] }): Promise<{ rows: unknown[] }>
 }
 
+/** A setting that is on in our transactions alone. */
+export const BEGIN_SETTING = 'clerk_session_sync.in_transaction'
+
 /**
- * A setting that is on in our transactions alone. Statements are sent together with the `begin`: what must never happen
- * without one, should it fail alone, looks here.
+ * True in our transactions alone. Statements are sent together with the `begin`: should it fail alone, none that looks here
+ * does anything.
  */
-export const IN_TRANSACTION = 'clerk_session_sync.in_transaction'
+export const IN_TRANSACTION = sql.raw(`current_setting('${BEGIN_SETTING}', true) = 'on'`)
 
 const dialect = new PgDialect()
 

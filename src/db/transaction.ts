@@ -2,16 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { statementTracing } from './channels.ts'
 import { isConflict, isDatabaseTrouble } from './pool.ts'
-import { type Executor, IN_TRANSACTION } from './statement.ts'
+import { BEGIN_SETTING, type Executor } from './statement.ts'
 
 const MAX_ATTEMPTS = 4
 
 // Whatever the database's default: who waited for a lock must see what its holder wrote.
-const BEGIN = `begin isolation level read committed; set local ${IN_TRANSACTION} = on`
+const BEGIN = `begin isolation level read committed; set local ${BEGIN_SETTING} = on`
 
-// They count from the sending, and each statement may wait for locks of its own: all of these waits fit into two. That
-// nobody answers at all the `begin` finds out, in one.
-const FLIGHT_TIMEOUTS = 2
+// They count from the sending, and each statement may wait for locks of its own. No more than this, since a server may also
+// stop to answer behind the `begin`, and callers hear of it within six seconds.
+const FLIGHT_TIMEOUTS = 1.5
 
 /** Work in two steps, since a trip to the database costs more than most of what it does there. */
 export interface Work<Sent, Result> {

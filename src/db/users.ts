@@ -4,7 +4,7 @@ import type { PgColumn } from 'drizzle-orm/pg-core'
 import { parseJson } from '../domain/clean.ts'
 import { EMPTY_PROFILE, type Profile, type SyncSource, type User, type UserChange } from '../domain/user.ts'
 import { sessions, users } from './schema.ts'
-import { $, bare, type Executor, excluded, list, statement } from './statement.ts'
+import { $, bare, type Executor, excluded, IN_TRANSACTION, list, statement } from './statement.ts'
 
 type ProfileColumn = { [C in keyof Profile]: PgColumn }
 const PROFILE: ProfileColumn = {
@@ -73,6 +73,7 @@ function upsertWhere(name: string, isClaims: SQL) {
     sql`insert into ${users} as u (${list(WRITTEN.map(bare))})
   select ${list(WRITTEN.map(fromInput))}
   from json_to_recordset(${$(1)}::json) as i(${list(WRITTEN.map((column) => sql`${bare(column)} ${inputType(column)}`))})
+  where ${IN_TRANSACTION}
   order by i.id
   on conflict (id) do update set
     ${list(profileColumns.map((column) => sql`${bare(column)} = ${merged(column)}`))},

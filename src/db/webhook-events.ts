@@ -16,7 +16,7 @@ const claim = statement<{ id: string; inserted: boolean; failed: boolean }>(
   select i.id, i.type, i.object_id, to_timestamp(i.event_at / 1000), 'applied', i.deliveries, now(), i.payload
   from json_to_recordset(${$(1)}::json)
     as i(id text, type text, object_id text, event_at float8, deliveries int, payload text)
-  where current_setting('${sql.raw(IN_TRANSACTION)}', true) = 'on'
+  where ${IN_TRANSACTION}
   order by i.id
   on conflict (id) do update set attempts = e.attempts + excluded.attempts, last_received_at = now()
   returning e.id, e.xmax = 0 as inserted, e.outcome = 'failed' as failed`,

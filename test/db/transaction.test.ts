@@ -126,7 +126,9 @@ test('a message is never entered without its change, even when the begin fails a
     client.query = ((...args: unknown[]) => (isBegin(args[0]) ? query(failing) : query(...args))) as never
   })
   await t.rejects(apply(change), { code: 'DATABASE_UNAVAILABLE', cause: { code: '57014' } })
-  t.strictSame(await database.query('select * from webhook_events'), [])
+  for (const table of ['webhook_events', 'users', 'sessions']) {
+    t.strictSame(await database.query(`select * from ${table}`), [], `nothing in ${table}`)
+  }
   t.strictSame(await apply(change), ['applied'], 'the redelivery is no duplicate')
   t.match(await database.query('select outcome, attempts from webhook_events'), [{ outcome: 'applied', attempts: 1 }])
 })
