@@ -2,13 +2,12 @@
  * The settings: environment → frozen `Config`, from one TypeBox schema. Only `server.ts` and `cli/index.ts` read this;
  * everything else receives options.
  */
-import { createPublicKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
 import { parseEnv } from 'node:util'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import { readSecretFiles } from './secret-files.ts'
+import { isRsaPublicKey, issuerOf, split, toPem, trimSlash, trustProxy } from './setting-values.ts'
 
 const Maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
 // `description` is the mend that an error message names; `title` the value's shape.
@@ -261,43 +260,4 @@ function checkRequired(settings: Settings, required: readonly RequiredSetting[],
     const { title, description } = Settings.properties[name] as TSchema
     problems.set(name, `${name} is missing${or}: expected ${title} — ${description}`)
   }
-}
-
-const split = (text: string) =>
-  text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '')
-
-function trimSlash(url: string): string
-function trimSlash(url: string | undefined): string | undefined
-function trimSlash(url: string | undefined) {
-  return url?.replace(/\/+$/, '')
-}
-
-/** The issuer that a publishable key stands for: its last part is `<Frontend API host>$` in base64. */
-function issuerOf(publishableKey: string | undefined): string | undefined {
-  if (publishableKey === undefined) return undefined
-  const host = Buffer.from(publishableKey.replace(/^pk_(test|live)_/, ''), 'base64').toString('utf8')
-  return /^[a-z0-9.-]+(:\d+)?\$$/i.test(host) ? `https://${host.slice(0, -1)}` : undefined
-}
-
-const toPem = (key: string) => key.replaceAll('\\n', '\n')
-
-function isRsaPublicKey(key: string): boolean {
-  try {
-    return createPublicKey(toPem(key)).asymmetricKeyType === 'rsa' && !key.includes('PRIVATE')
-  } catch {
-    return false
-  }
-}
-
-/** As Fastify's `trustProxy` takes it. Undefined where it cannot be read. */
-function trustProxy(text: string): boolean | number | string[] | undefined {
-  if (text === 'true' || text === 'false') return text === 'true'
-  if (/^\d+$/.test(text)) return Number(text)
-  const addresses = split(text)
-  const isAddress = (address: string) =>
-    isIP(address.replace(/\/\d{1,3}$/, '')) > 0 || ['loopback', 'linklocal', 'uniquelocal'].includes(address)
-  return addresses.every(isAddress) ? addresses : undefined
 }

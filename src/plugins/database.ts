@@ -33,7 +33,7 @@ declare module 'fastify' {
 }
 
 const BATCHING = {
-  // One lane would be fast enough; the second goes on while a row that somebody else has locked holds up the first.
+  // Each goes on while the other waits, for its commit or for a row that somebody else has locked.
   writesAtOnce: 2,
   readsAtOnce: 4,
   maxBatchSize: 256,

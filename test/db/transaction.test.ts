@@ -134,10 +134,10 @@ test('a message is never entered without its change, even when the begin fails a
 })
 
 test('statements that were sent at once do not have to share the time of one', async (t) => {
-  const { apply, database, pool } = await startRepository(t, { queryTimeoutMs: 1_000 })
+  const { apply, database, pool } = await startRepository(t, { queryTimeoutMs: 2_000 })
   await pool.query('select 1')
   await database.query(
-    `create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.4); return new; end $$`,
+    `create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.75); return new; end $$`,
   )
   for (const table of ['webhook_events', 'users', 'sessions']) {
     await database.query(`create trigger slow before insert on ${table} for each row execute function slow()`)

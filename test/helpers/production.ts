@@ -15,6 +15,15 @@ export interface Production {
   ): Promise<RunningProcess & { url: string; port: number }>
 }
 
+/** The settings of a service on this database and this emulator. */
+export const settingsOf = (clerk: ClerkEmulator, database: { url: string }): Record<string, string> => ({
+  DATABASE_URL: database.url,
+  CLERK_ISSUER: clerk.issuer,
+  CLERK_API_URL: clerk.apiUrl,
+  CLERK_SECRET_KEY: clerk.secretKey,
+  CLERK_WEBHOOK_SIGNING_SECRET: clerk.webhookSecret,
+})
+
 /** What replicas of the service have in common. Tokens are good for the whole test. */
 export async function createProduction(t: Test, given?: TestDatabase): Promise<Production> {
   const database = given ?? (await createDatabase(t))
@@ -30,11 +39,7 @@ export async function createProduction(t: Test, given?: TestDatabase): Promise<P
         NODE_ENV: 'production',
         HOST: '127.0.0.1',
         PORT: String(port),
-        DATABASE_URL: database.url,
-        CLERK_ISSUER: clerk.issuer,
-        CLERK_API_URL: clerk.apiUrl,
-        CLERK_SECRET_KEY: clerk.secretKey,
-        CLERK_WEBHOOK_SIGNING_SECRET: clerk.webhookSecret,
+        ...settingsOf(clerk, database),
         ...env,
       })
       await running.until(/Server listening/)

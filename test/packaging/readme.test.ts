@@ -10,6 +10,7 @@ import { type ConfigError, loadConfig } from '../../src/config.ts'
 import { claimsChange } from '../../src/domain/change.ts'
 import { EVENT_SCHEMAS } from '../../src/domain/clerk-event.ts'
 import * as errors from '../../src/errors.ts'
+import { settingsOf } from '../helpers/production.ts'
 import { keepStream } from '../helpers/run-log.ts'
 import { startService } from '../helpers/service.ts'
 import { blockOf, blocksOf, ROOT, read, rowsOf, settingNames } from './markdown.ts'
@@ -56,11 +57,7 @@ test('the plugins mount as shown', { timeout: 60_000 }, async (t) => {
   const { port } = await freePorts()
   const child = start(t, ['app.mjs'], directory, {
     PORT: String(port),
-    DATABASE_URL: database.url,
-    CLERK_ISSUER: clerk.issuer,
-    CLERK_API_URL: clerk.apiUrl,
-    CLERK_SECRET_KEY: clerk.secretKey,
-    CLERK_WEBHOOK_SIGNING_SECRET: clerk.webhookSecret,
+    ...settingsOf(clerk, database),
   })
   await child.printed('Server listening')
 

@@ -1,0 +1,46 @@
+/** How the text of a setting is read. Nothing here throws: what cannot be read is undefined, or false. */
+import { createPublicKey } from 'node:crypto'
+import { isIP } from 'node:net'
+
+/** The entries of a list with commas. */
+export const split = (text: string) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+
+/** A URL or origin without slashes at its end. */
+export function trimSlash(url: string): string
+export function trimSlash(url: string | undefined): string | undefined
+export function trimSlash(url: string | undefined) {
+  return url?.replace(/\/+$/, '')
+}
+
+/** The issuer that a publishable key stands for: its last part is `<Frontend API host>$` in base64. */
+export function issuerOf(publishableKey: string | undefined): string | undefined {
+  if (publishableKey === undefined) return undefined
+  const host = Buffer.from(publishableKey.replace(/^pk_(test|live)_/, ''), 'base64').toString('utf8')
+  return /^[a-z0-9.-]+(:\d+)?\$$/i.test(host) ? `https://${host.slice(0, -1)}` : undefined
+}
+
+/** A PEM, also from one whose line breaks are a backslash and an n. */
+export const toPem = (key: string) => key.replaceAll('\\n', '\n')
+
+/** Whether it is the PEM of an RSA key, and of no private one. */
+export function isRsaPublicKey(key: string): boolean {
+  try {
+    return createPublicKey(toPem(key)).asymmetricKeyType === 'rsa' && !key.includes('PRIVATE')
+  } catch {
+    return false
+  }
+}
+
+/** As Fastify's `trustProxy` takes it. Undefined where it cannot be read. */
+export function trustProxy(text: string): boolean | number | string[] | undefined {
+  if (text === 'true' || text === 'false') return text === 'true'
+  if (/^\d+$/.test(text)) return Number(text)
+  const addresses = split(text)
+  const isAddress = (address: string) =>
+    isIP(address.replace(/\/\d{1,3}$/, '')) > 0 || ['loopback', 'linklocal', 'uniquelocal'].includes(address)
+  return addresses.every(isAddress) ? addresses : undefined
+}
