@@ -60,10 +60,10 @@ export function applying(
 
   return {
     async send(client) {
-      const claims = messages.length > 0 ? claimMessages(client, messages, storePayloads) : Promise.resolve(new Map())
       const users = applyUsers(client, live)
       const sessions = applySessions(client, live)
-      await inOrder([claims, users, sessions])
+      const claims = messages.length > 0 ? claimMessages(client, messages, storePayloads) : Promise.resolve(new Map())
+      await inOrder([users, sessions, claims])
       return { claims: await claims, users: await users, sessions: await sessions }
     },
 

@@ -5,7 +5,7 @@ import type { UserSnapshot } from '../domain/user.ts'
 import type { Version } from '../domain/version.ts'
 import { users } from './schema.ts'
 import { $, bare, type Executor, list, statement } from './statement.ts'
-import { fromInput, inputType, profileColumns, toRow } from './users.ts'
+import { fromInput, inputOf, profileColumns, toRow } from './users.ts'
 
 interface CompareRow {
   id: string
@@ -29,7 +29,7 @@ const compare = statement<CompareRow>(
       when u.clerk_updated_at > ${fromInput(users.clerkUpdatedAt)} then 'newer'
       when ${isDifferent} then 'different'
       else 'same' end as difference
-  from json_to_recordset(${$(1)}::json) as i(${list(INPUT.map((column) => sql`${bare(column)} ${inputType(column)}`))})
+  from json_to_recordset(${$(1)}::json) as i(${inputOf(INPUT)})
   left join ${users} u on u.id = i.id`,
 )
 

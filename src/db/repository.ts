@@ -1,17 +1,18 @@
 /**
  * The only writer of the tables. Every `Change` enters through `apply`, in one transaction whose locks are always taken in
- * the same order: messages, then users (an advisory lock where no row can be locked), then sessions, each by id.
+ * the same order: users (an advisory lock where no row can be locked), then sessions, then messages, each by id.
  */
 import type pg from 'pg'
 import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
 import { type AppliedChange, applying, RepeatedMessages } from './apply-changes.ts'
+import { applyUserEvents, areUserEvents } from './apply-user-events.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
-import { isDatabaseTrouble, isDataError } from './pool.ts'
+import { isConflict, isDatabaseTrouble, isDataError } from './pool.ts'
 import { pruneSessions as pruneFinalSessions } from './sessions.ts'
 import { findTableStatistics } from './table-statistics.ts'
-import { inTransaction } from './transaction.ts'
+import { inOneStatement, inTransaction } from './transaction.ts'
 import { type AuthKey, type AuthState, findAuthStates } from './users.ts'
 import { failMessage, findLedgerSummary, pruneMessages } from './webhook-events.ts'
 
@@ -40,12 +41,24 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
   async function apply(changes: Change[]): Promise<ChangeResult[]> {
     if (changes.length === 0) return []
     try {
-      return await applyTogether(changes, new Set())
+      return (await applyAtOnce(changes)) ?? (await applyTogether(changes, new Set()))
     } catch (error) {
       if (!isDataError(error)) throw asUnavailable(error)
       if (changes.length === 1) return [await refuse(changes[0] as Change, error)]
       const half = changes.length >> 1
       return [...(await apply(changes.slice(0, half))), ...(await apply(changes.slice(half)))]
+    }
+  }
+
+  /** Undefined where one statement will not do, or was refused and undone: what becomes of its changes is found out with more. */
+  async function applyAtOnce(changes: Change[]): Promise<AppliedChange[] | undefined> {
+    if (!areUserEvents(changes)) return undefined
+    try {
+      return await inOneStatement(pool, (client) => applyUserEvents(client, changes, storePayloads))
+    } catch (error) {
+      if (isConflict(error)) counts.conflictRetries += 1
+      else if (!isDataError(error)) throw error
+      return undefined
     }
   }
 

@@ -59,6 +59,24 @@ async function runOnce<Sent, Result>(pool: pg.Pool, { send, finish }: Work<Sent,
 }
 
 /**
+ * Runs `work` on a connection of its own, out of a transaction: each of its statements is one. Conflicts are not tried again.
+ */
+export async function inOneStatement<Result>(
+  pool: pg.Pool,
+  work: (client: Executor) => Promise<Result>,
+): Promise<Result> {
+  const client = await pool.connect()
+  try {
+    const result = await work(client)
+    client.release()
+    return result
+  } catch (error) {
+    client.release(isBroken(error) ? (error as Error) : undefined)
+    throw error
+  }
+}
+
+/**
  * Waits for statements that were sent at once. Rejects with the first error in the order of sending: those behind it only
  * failed because of it, whoever hears of it first.
  */
@@ -87,9 +105,11 @@ function assertCommitted({ command }: pg.QueryResult): void {
 /** Resolves to the reason why the connection must be closed instead, if there is one. */
 async function rollback(client: pg.PoolClient, error: unknown): Promise<Error | undefined> {
   // A connection in trouble is closed, which rolls back as well, and cannot make anyone wait a second time.
-  if (isDatabaseTrouble(error) && !isConflict(error)) return error as Error
+  if (isBroken(error)) return error as Error
   return client.query('rollback').then(
     () => undefined,
     (rollbackError: Error) => rollbackError,
   )
 }
+
+const isBroken = (error: unknown) => isDatabaseTrouble(error) && !isConflict(error)

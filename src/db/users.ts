@@ -19,98 +19,110 @@ const PROFILE: ProfileColumn = {
 }
 export const profileColumns = Object.values(PROFILE)
 
-export const WRITTEN = [
+const SNAPSHOT = [
   users.id,
   ...profileColumns,
   users.banned,
   users.clerkCreatedAt,
   users.clerkUpdatedAt,
   users.clerkEventAt,
-  users.claimsIssuedAt,
-  users.claimsColumns,
   users.syncSource,
-  users.deletedAt,
 ]
+const WRITTEN = [...SNAPSHOT, users.claimsIssuedAt, users.claimsColumns, users.deletedAt]
 
 // Times travel as milliseconds; every other column as its own type.
 const isTime = (column: PgColumn) => column.dataType === 'date'
-export const inputType = (column: PgColumn) => sql.raw(isTime(column) ? 'float8' : column.getSQLType())
+const inputType = (column: PgColumn) => sql.raw(isTime(column) ? 'float8' : column.getSQLType())
 export const fromInput = (column: PgColumn) =>
   isTime(column) ? sql`to_timestamp(i.${bare(column)} / 1000)` : sql`i.${bare(column)}`
 
+/** Rows of JSON with these columns, each as `toRow` writes it. */
+export const inputOf = (columns: PgColumn[]): SQL =>
+  list(columns.map((column) => sql`${bare(column)} ${inputType(column)}`))
+
 const isVersionless = sql`u.clerk_updated_at is null`
+const versionOf = (row: 'u' | 'excluded') =>
+  sql.raw(`(${row}.clerk_updated_at, coalesce(${row}.clerk_event_at, '-infinity'))`)
+const current = list([...profileColumns, users.banned].map((column) => sql`u.${bare(column)}`))
+
+// The parts of both upserts: one proposed row an id, in the order of ids, so that two transactions never wait for each
+// other. The guard is the contract: nothing touches a tombstone, a snapshot writes when its version is at least the row's,
+// claims when they are strictly newer than the version and the claims before. What the Backend API repeats is not written.
+const propose = (columns: PgColumn[], input: SQL) => sql`insert into ${users} as u (${list(columns.map(bare))})
+  select ${list(columns.map(fromInput))} from ${input} order by i.id
+  on conflict (id) do update set`
+const writes = (saysMore: SQL) => sql`(${isVersionless} or ${versionOf('excluded')} >= ${versionOf('u')}
+  and (excluded.sync_source <> 'clerk_api' or ${versionOf('excluded')} > ${versionOf('u')} or ${saysMore}))`
+const touch = (hasChanged: SQL) => sql`updated_at = case when ${hasChanged} then now() else u.updated_at end`
+const WRITTEN_IDS = sql`returning u.id, u.xmax = 0 as created`
+
+const snapshotSaysMore = sql`(${current}) is distinct from
+    (${list([...profileColumns, users.banned].map(excluded))})`
+
+/** The upsert of snapshots. @param input a `from` list with the columns of `SNAPSHOT_INPUT`, as `i`, and its `where` */
+export const upsertSnapshotsFrom = (input: SQL): SQL => sql`${propose(SNAPSHOT, input)}
+    ${list(SNAPSHOT.slice(1).map((column) => sql`${bare(column)} = ${excluded(column)}`))}, ${touch(snapshotSaysMore)}
+  where u.deleted_at is null and ${writes(snapshotSaysMore)}
+  ${WRITTEN_IDS}`
+export const SNAPSHOT_INPUT = inputOf(SNAPSHOT)
+
+const isClaims = sql`excluded.claims_issued_at is not null`
+const isDeletion = sql`excluded.deleted_at is not null`
 const claimsAreNewer = sql`(${isVersionless} or excluded.claims_issued_at > u.clerk_updated_at)
   and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)`
 // Older claims may still fill what no newer claims and no snapshot spoke of.
 const claimsFill = sql`${isVersionless} and not excluded.claims_columns <@ u.claims_columns`
-const versionOf = (row: 'u' | 'excluded') =>
-  sql.raw(`${row}.clerk_updated_at, coalesce(${row}.clerk_event_at, '-infinity')`)
-
 const isNamed = (column: PgColumn) => sql`${sql.raw(`'${column.name}'`)} = any(excluded.claims_columns)`
 const isNamedBefore = (column: PgColumn) => sql`${sql.raw(`'${column.name}'`)} = any(u.claims_columns)`
 
-/**
- * One proposed row an id, in the order of ids, so that two transactions never wait for each other. The guard is the
- * contract: nothing touches a tombstone, a snapshot writes when its version is at least the row's, claims when they are
- * strictly newer than the version and the claims before. What the Backend API repeats is not written again.
- * @param isClaims whether the proposed row is of claims; where it is a constant, PostgreSQL plans without the other branch
- */
-function upsertWhere(name: string, isClaims: SQL) {
-  // What a profile column will hold: all of a snapshot, nothing after a deletion, of claims only what they name.
-  const merged = (column: PgColumn): SQL => sql`case
-    when not (${isClaims}) then ${excluded(column)}
-    when ${isNamed(column)} and ((${claimsAreNewer}) or not coalesce(${isNamedBefore(column)}, false)) then ${excluded(column)}
-    else u.${bare(column)} end`
-  // Claims know nothing of the rest.
-  const unlessClaims = (column: PgColumn): SQL =>
-    sql`case when ${isClaims} then u.${bare(column)} else ${excluded(column)} end`
-  const hasChanged = sql`excluded.deleted_at is not null or
-    (${list(profileColumns.map((column) => sql`u.${bare(column)}`))}, u.banned)
-    is distinct from (${list(profileColumns.map(merged))}, ${unlessClaims(users.banned)})`
+// What a profile column will hold: all of a snapshot, nothing after a deletion, of claims only what they name.
+const merged = (column: PgColumn): SQL => sql`case
+  when not (${isClaims}) then ${excluded(column)}
+  when ${isNamed(column)} and ((${claimsAreNewer}) or not coalesce(${isNamedBefore(column)}, false)) then ${excluded(column)}
+  else u.${bare(column)} end`
+// Claims know nothing of the rest.
+const unlessClaims = (column: PgColumn): SQL =>
+  sql`case when ${isClaims} then u.${bare(column)} else ${excluded(column)} end`
+const saysMore = sql`${isDeletion} or (${current})
+  is distinct from (${list(profileColumns.map(merged))}, ${unlessClaims(users.banned)})`
 
-  return statement<{ id: string; created: boolean }>(
-    name,
-    sql`insert into ${users} as u (${list(WRITTEN.map(bare))})
-  select ${list(WRITTEN.map(fromInput))}
-  from json_to_recordset(${$(1)}::json) as i(${list(WRITTEN.map((column) => sql`${bare(column)} ${inputType(column)}`))})
-  where ${IN_TRANSACTION}
-  order by i.id
-  on conflict (id) do update set
+const fromParameter = (columns: SQL) => sql`json_to_recordset(${$(1)}::json) as i(${columns}) where ${IN_TRANSACTION}`
+
+const upsertAny = statement<{ id: string; created: boolean }>(
+  'users_upsert',
+  sql`${propose(WRITTEN, fromParameter(inputOf(WRITTEN)))}
     ${list(profileColumns.map((column) => sql`${bare(column)} = ${merged(column)}`))},
     ${list(
       [users.banned, users.clerkCreatedAt, users.clerkUpdatedAt, users.clerkEventAt].map(
         (column) => sql`${bare(column)} = ${unlessClaims(column)}`,
       ),
     )},
-    claims_issued_at = case
-      when excluded.deleted_at is null then greatest(u.claims_issued_at, excluded.claims_issued_at) end,
+    claims_issued_at = case when not ${isDeletion} then greatest(u.claims_issued_at, excluded.claims_issued_at) end,
     claims_columns = case
-      when excluded.deleted_at is not null then null
+      when ${isDeletion} then null
       when ${isClaims} then array(select distinct unnest(u.claims_columns || excluded.claims_columns) order by 1)
       else u.claims_columns end,
     sync_source = excluded.sync_source,
     deleted_at = excluded.deleted_at,
-    updated_at = case when ${hasChanged} then now() else u.updated_at end
+    ${touch(saysMore)}
   where u.deleted_at is null and case
-    when excluded.deleted_at is not null then true
+    when ${isDeletion} then true
     when ${isClaims} then (${claimsAreNewer}) or (${claimsFill})
-    when ${isVersionless} then true
-    when (${versionOf('excluded')}) = (${versionOf('u')}) then excluded.sync_source <> 'clerk_api' or (${hasChanged})
-    else (${versionOf('excluded')}) > (${versionOf('u')}) end
-  returning u.id, u.xmax = 0 as created`,
-  )
-}
-
-const upsertAny = upsertWhere('users_upsert', sql`excluded.claims_issued_at is not null`)
-// Most batches hold no claims: half the cost of a small one.
-const upsertFull = upsertWhere('users_upsert_full', sql`false`)
+    else ${writes(saysMore)} end
+  ${WRITTEN_IDS}`,
+)
+// Most batches hold nothing but snapshots: far less for PostgreSQL to set up.
+const upsertSnapshots = statement<{ id: string; created: boolean }>(
+  'users_upsert_snapshots',
+  upsertSnapshotsFrom(fromParameter(SNAPSHOT_INPUT)),
+)
 
 /**
  * Applies at most one change an id. Returns the ids that were written, with whether the row is new; an id that is missing
  * was stale. May be repeated. Locks every row named, written or not, until the transaction ends.
  */
 export async function upsertUsers(executor: Executor, changes: UserChange[]): Promise<Map<string, boolean>> {
-  const upsert = changes.some(({ kind }) => kind === 'claims') ? upsertAny : upsertFull
+  const upsert = changes.every(({ kind }) => kind === 'snapshot') ? upsertSnapshots : upsertAny
   const rows = await upsert(executor, JSON.stringify(changes.map(toRow)))
   return new Map(rows.map(({ id, created }) => [id, created]))
 }

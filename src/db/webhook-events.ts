@@ -42,7 +42,8 @@ export async function claimMessages(
   )
 }
 
-function toRow({ id, type, objectId, eventAt, payload }: Message, withPayload: boolean) {
+/** A message as the input of a statement. */
+export function toRow({ id, type, objectId, eventAt, payload }: Message, withPayload: boolean) {
   return { id, type, object_id: objectId, event_at: eventAt, ...(withPayload && { payload }) }
 }
 

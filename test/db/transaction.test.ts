@@ -162,7 +162,7 @@ function beforeFirst(pool: pg.Pool, text: string, before: (query: pg.PoolClient[
 
 test('a commit that PostgreSQL answers with a rollback is none', async (t) => {
   const { apply, database, pool } = await startRepository(t)
-  const change = { message: message('msg_1'), user: snapshot('user_1', T0) }
+  const change = { message: message('msg_1'), user: deletion('user_1', T0) }
   // As if an error had been lost on the way: the transaction is over, and COMMIT ends it without another.
   beforeFirst(pool, 'commit', (query) => void query('select 1 / 0').catch(() => undefined))
   await t.rejects(apply(change), { code: 'DATABASE_UNAVAILABLE', cause: { message: /rollback/i } })
@@ -172,7 +172,7 @@ test('a commit that PostgreSQL answers with a rollback is none', async (t) => {
 
 test('a commit whose answer is lost is told as trouble, and the redelivery as a duplicate', async (t) => {
   const { apply, database, pool } = await startRepository(t)
-  const change = { message: message('msg_1'), user: snapshot('user_1', T0) }
+  const change = { message: message('msg_1'), user: deletion('user_1', T0) }
   beforeFirst(pool, 'commit', async (query) => {
     await query('commit')
     await database.query(

@@ -118,10 +118,7 @@ test('what a request and a webhook cause is told in spans', async (t) => {
     'POST /clerk': undefined,
     'verify signature': 'POST /clerk',
     'write batch': 'POST /clerk',
-    begin: 'write batch',
-    webhook_events_claim: 'write batch',
-    users_upsert_full: 'write batch',
-    commit: 'write batch',
+    user_events_apply: 'write batch',
   })
 
   // Node.js reads a body that comes after its headers outside of what the request began.
