@@ -13,6 +13,7 @@ import { isConflict, isDatabaseTrouble, isDataError } from './pool.ts'
 import { pruneSessions as pruneFinalSessions } from './sessions.ts'
 import { findTableStatistics } from './table-statistics.ts'
 import { inOneStatement, inTransaction } from './transaction.ts'
+import { needsTransaction } from './transaction-pooling.ts'
 import { type AuthKey, type AuthState, findAuthStates } from './users.ts'
 import { failMessage, findLedgerSummary, pruneMessages } from './webhook-events.ts'
 
@@ -52,7 +53,7 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
 
   /** Undefined where one statement will not do, or was refused and undone: what becomes of its changes is found out with more. */
   async function applyAtOnce(changes: Change[]): Promise<AppliedChange[] | undefined> {
-    if (!areUserEvents(changes)) return undefined
+    if (needsTransaction(pool) || !areUserEvents(changes)) return undefined
     try {
       return await inOneStatement(pool, (client) => applyUserEvents(client, changes, storePayloads))
     } catch (error) {

@@ -6,6 +6,26 @@ import pg from 'pg'
 
 type Query = pg.QueryConfig | string
 
+class TransactionPool extends pg.Pool {
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads of pg
+  override async query(query: any): Promise<any> {
+    const client = await this.connect()
+    try {
+      await client.query('begin')
+      const result = await client.query(query)
+      await client.query('commit')
+      client.release()
+      return result
+    } catch (error) {
+      client.release(error as Error)
+      throw error
+    }
+  }
+}
+
+/** Whether what runs out of a transaction on a client of this pool knows neither its schema nor its time limits. */
+export const needsTransaction = (pool: pg.Pool): boolean => pool instanceof TransactionPool
+
 /** A pool whose every statement runs in a transaction with these settings: that of its client, or one of its own. */
 export function createTransactionPool(config: pg.PoolConfig, settings: Record<string, string | number>): pg.Pool {
   const setLocal = Object.entries(settings).map(([name, value]) => `; set local ${name} = ${value}`)
@@ -23,21 +43,5 @@ export function createTransactionPool(config: pg.PoolConfig, settings: Record<st
     }
   }
 
-  class TransactionPool extends pg.Pool {
-    // biome-ignore lint/suspicious/noExplicitAny: the overloads of pg
-    override async query(query: any): Promise<any> {
-      const client = await this.connect()
-      try {
-        await client.query('begin')
-        const result = await client.query(query)
-        await client.query('commit')
-        client.release()
-        return result
-      } catch (error) {
-        client.release(error as Error)
-        throw error
-      }
-    }
-  }
   return new TransactionPool({ ...config, Client: TransactionClient })
 }

@@ -47,11 +47,16 @@ test('statements are not prepared by name, and the limits and the schema hold fo
     }
     const [outcome] = await apply({ message: message(`msg_${i}`), ...changes })
     const { user } = await repository.findAuthState(`user_${i % 6}`, `sess_${i}`)
-    return outcome === 'applied' && user?.id === `user_${i % 6}`
+    // An event of nothing but a user takes one statement where there is no pooler.
+    const [alone] = await apply({ message: message(`msg_alone_${i}`), user: snapshot(`user_alone_${i}`, T0) })
+    return outcome === 'applied' && user?.id === `user_${i % 6}` && alone === 'applied'
   })
   t.strictSame(new Set(await Promise.all(lanes)), new Set([true]))
   for (const schema of ['clerk', 'public']) {
-    t.match(await database.query(`select count(*)::int from ${schema}.webhook_events`), [{ count: 30 }])
+    t.match(await database.query(`select count(*)::int from ${schema}.webhook_events`), [{ count: 60 }])
+    t.match(await database.query(`select count(*)::int from ${schema}.users where id like 'user_alone%'`), [
+      { count: 30 },
+    ])
   }
   t.equal(await two.repository.prune(30), 0)
   await t.rejects(one.pool.query('select pg_sleep(2)'), { code: '57014' }, 'also a time limit that is met')
