@@ -1,6 +1,7 @@
 /** Connections with limits: nothing that PostgreSQL does, or fails to do, may keep a request waiting for ever. */
 import pg from 'pg'
 import { plain, withSearchPath } from './search-path.ts'
+import { TimedClient } from './timed-client.ts'
 import { createTransactionPool } from './transaction-pooling.ts'
 
 export interface PoolOptions {
@@ -46,7 +47,12 @@ export function createPool(options: PoolOptions): pg.Pool {
   }
   const pool = options.transactionPooling
     ? createTransactionPool(common, { ...limits, ...(schema !== undefined && { search_path: `"${plain(schema)}"` }) })
-    : new pg.Pool({ ...common, ...limits, connectionString: withSearchPath(connectionString, schema) })
+    : new pg.Pool({
+        ...common,
+        ...limits,
+        connectionString: withSearchPath(connectionString, schema),
+        Client: TimedClient as typeof pg.Client,
+      })
   // Of each connection itself, since the pool tells of idle ones alone. Between checkout and release the query fails as well.
   pool.on('connect', (client) => client.on('error', options.onError))
   // The same error once more, with the whole connection hung on it: its addresses, and the key that cancels its queries.

@@ -3,6 +3,7 @@
  * mode: no statement is prepared by name, no parameter is sent at the start, and settings last as long as a transaction.
  */
 import pg from 'pg'
+import { TimedClient } from './timed-client.ts'
 
 type Query = pg.QueryConfig | string
 
@@ -30,7 +31,7 @@ export const needsTransaction = (pool: pg.Pool): boolean => pool instanceof Tran
 export function createTransactionPool(config: pg.PoolConfig, settings: Record<string, string | number>): pg.Pool {
   const setLocal = Object.entries(settings).map(([name, value]) => `; set local ${name} = ${value}`)
 
-  class TransactionClient extends pg.Client {
+  class TransactionClient extends TimedClient {
     // biome-ignore lint/suspicious/noExplicitAny: the overloads of pg
     override query(query: any, ...others: any[]): any {
       return super.query(this.#adapt(query), ...(others as []))
@@ -43,5 +44,5 @@ export function createTransactionPool(config: pg.PoolConfig, settings: Record<st
     }
   }
 
-  return new TransactionPool({ ...config, Client: TransactionClient })
+  return new TransactionPool({ ...config, Client: TransactionClient as typeof pg.Client })
 }

@@ -3,6 +3,7 @@ import pg from 'pg'
 import { statementTracing } from './channels.ts'
 import { isConflict, isDatabaseTrouble } from './pool.ts'
 import { BEGIN_SETTING, type Executor } from './statement.ts'
+import type { TimedStatement } from './timed-client.ts'
 
 const MAX_ATTEMPTS = 4
 
@@ -87,7 +88,7 @@ export async function inOrder(statements: Promise<unknown>[]): Promise<void> {
 
 /** A client that gives its statements so much time. */
 function withTimeout(client: pg.PoolClient, timeoutMs: number): Executor {
-  return { query: (config) => client.query({ ...config, query_timeout: timeoutMs } as pg.QueryConfig) }
+  return { query: (config) => client.query({ ...config, timeoutMs } as TimedStatement) }
 }
 
 function control(client: pg.PoolClient, name: string, text = name): Promise<pg.QueryResult> {
