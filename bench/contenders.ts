@@ -1,6 +1,7 @@
 /** Who is measured: each a process of its own, in production mode, on the server's core. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -42,7 +43,9 @@ export function settingsFor(name: string, issuer: Issuer, databaseUrl?: string):
 }
 
 /** As the image starts the service. */
-export const SERVICE_FLAGS = ['--max-semi-space-size=16']
+export const SERVICE_FLAGS: string[] = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  .scripts.start.split(' ')
+  .slice(1, -1)
 
 /** Starts a file and waits until it answers. */
 export async function start(
