@@ -40,9 +40,9 @@ export interface Options {
 
 const FULL = {
   connections: [1, 32, 128],
-  seconds: 4,
+  seconds: 2,
   warmupSeconds: 1,
-  rounds: 3,
+  rounds: 7,
   users: 100_000,
   tokens: 8_000,
   coldTokens: 50_000,
@@ -74,7 +74,7 @@ const QUICK: Scale = {
   scrapeFreshMs: 0,
 }
 
-export const USAGE = `node bench/index.ts [--quick] [--connections 1,32,128] [--seconds 4] [--rounds 3] [--users 100000] [--tokens 8000]
+export const USAGE = `node bench/index.ts [--quick] [--connections 1,32,128] [--seconds 2] [--rounds 7] [--users 100000] [--tokens 8000]
   [--contenders ${CONTENDERS.join()}] [--paths ${PATHS.join()}]
   [--growth | --jwt | --backfill | --scrape] [--service dist/server.js] [--cpu-prof directory] [--json]`
 

@@ -6,7 +6,7 @@ import type pg from 'pg'
 import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
 import { type AppliedChange, applying, RepeatedMessages } from './apply-changes.ts'
-import { applyUserEvents, areUserEvents } from './apply-user-events.ts'
+import { applyUserEvents, areUserEvents, isRepeatedMessage } from './apply-user-events.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
 import { isConflict, isDatabaseTrouble, isDataError } from './pool.ts'
@@ -51,14 +51,14 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     }
   }
 
-  /** Undefined where one statement will not do, or was refused and undone: what becomes of its changes is found out with more. */
+  /** Undefined when it takes a transaction, since messages came before or for other reasons: nothing was applied then. */
   async function applyAtOnce(changes: Change[]): Promise<AppliedChange[] | undefined> {
     if (needsTransaction(pool) || !areUserEvents(changes)) return undefined
     try {
       return await inOneStatement(pool, (client) => applyUserEvents(client, changes, storePayloads))
     } catch (error) {
       if (isConflict(error)) counts.conflictRetries += 1
-      else if (!isDataError(error)) throw error
+      else if (!isRepeatedMessage(error)) throw error
       return undefined
     }
   }

@@ -9,16 +9,18 @@ type Callback = (error: Error, result: pg.QueryResult) => void
 
 /**
  * A connection that is closed when a statement has no answer in time: after its own `timeoutMs`, or else after the
- * `query_timeout` of the connection. pg can do that, but assigns a closure to a property for it, as it does for promises.
+ * `query_timeout` of the connection; 0 is for ever. pg can do that, but assigns a closure to a property for it, as it does for promises.
  * V8 makes such closures in its old space, where each holds on to the rows of its statement until the next major
  * collection: a quarter of what a read cost here, and most of the memory (bench/README.md).
  */
 export class TimedClient extends pg.Client {
   readonly #timeoutMs: number
 
-  constructor({ query_timeout: timeoutMs, ...config }: pg.ClientConfig & { query_timeout: number }) {
+  constructor(config: pg.ClientConfig) {
     super(config)
-    this.#timeoutMs = timeoutMs
+    const { connectionParameters } = this as unknown as { connectionParameters: { query_timeout: number } }
+    this.#timeoutMs = connectionParameters.query_timeout
+    connectionParameters.query_timeout = 0 // None of pg's own.
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: the overloads of pg
@@ -27,12 +29,16 @@ export class TimedClient extends pg.Client {
     if (callback) return this.#send(statement, values, callback)
     return new Promise((resolve, reject) => {
       this.#send(statement, values, (error, result) => (error ? reject(error) : resolve(result)))
+    }).catch((error) => {
+      // From the socket's reader, where it was made, no stack leads to who sent the statement.
+      Error.captureStackTrace(error)
+      throw error
     })
   }
 
   #send(statement: string | TimedStatement, values: unknown[] | undefined, callback: Callback): void {
     const timeoutMs = (statement as TimedStatement).timeoutMs ?? this.#timeoutMs
-    const timer = setTimeout(giveUp, timeoutMs, this, timeoutMs)
+    const timer = timeoutMs ? setTimeout(giveUp, timeoutMs, this, timeoutMs) : undefined
     super.query(statement as string, values as unknown[], (error, result) => {
       clearTimeout(timer)
       callback(error, result)

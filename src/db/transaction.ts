@@ -61,6 +61,7 @@ async function runOnce<Sent, Result>(pool: pg.Pool, { send, finish }: Work<Sent,
 
 /**
  * Runs `work` on a connection of its own, out of a transaction: each of its statements is one. Conflicts are not tried again.
+ * Unlike the pool's own `query` it closes the connection only when that is broken, not for a statement that was refused.
  */
 export async function inOneStatement<Result>(
   pool: pg.Pool,

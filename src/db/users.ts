@@ -1,4 +1,4 @@
-/** The SQL of `users`: one guarded upsert for snapshots, claims and deletions, and the read of every request. */
+/** The SQL of `users`: the guarded upserts of snapshots, claims and deletions, and the read of every request. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { PgColumn } from 'drizzle-orm/pg-core'
 import { parseJson } from '../domain/clean.ts'

@@ -5,6 +5,9 @@ import { pruning } from './pruning.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, IN_TRANSACTION, statement } from './statement.ts'
 
+/** The columns of a message as `toRow` writes it, but for its id. */
+export const MESSAGE_INPUT = sql.raw('type text, object_id text, event_at float8, payload text')
+
 /** What the ledger knew of a message when this delivery of it came. */
 export type Claim = 'first' | 'failed before' | 'applied before'
 
@@ -14,8 +17,7 @@ const claim = statement<{ id: string; inserted: boolean; failed: boolean }>(
   'webhook_events_claim',
   sql`insert into ${webhookEvents} as e (id, type, object_id, event_at, outcome, attempts, processed_at, payload)
   select i.id, i.type, i.object_id, to_timestamp(i.event_at / 1000), 'applied', i.deliveries, now(), i.payload
-  from json_to_recordset(${$(1)}::json)
-    as i(id text, type text, object_id text, event_at float8, deliveries int, payload text)
+  from json_to_recordset(${$(1)}::json) as i(id text, deliveries int, ${MESSAGE_INPUT})
   where ${IN_TRANSACTION}
   order by i.id
   on conflict (id) do update set attempts = e.attempts + excluded.attempts, last_received_at = now()
@@ -51,7 +53,7 @@ const settle = statement(
   'webhook_events_settle',
   sql`update ${webhookEvents} e set outcome = i.outcome, type = i.type, object_id = i.object_id, error = null,
     event_at = to_timestamp(i.event_at / 1000), processed_at = now(), payload = i.payload
-  from json_to_recordset(${$(1)}::json) as i(id text, type text, object_id text, event_at float8, payload text, outcome text)
+  from json_to_recordset(${$(1)}::json) as i(id text, outcome text, ${MESSAGE_INPUT})
   where e.id = i.id`,
 )
 

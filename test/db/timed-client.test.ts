@@ -5,7 +5,7 @@ import { createDatabase } from '../helpers/database.ts'
 
 async function connect(t: Test, timeoutMs: number) {
   const { url } = await createDatabase(t)
-  const client = new TimedClient({ connectionString: url, query_timeout: timeoutMs, pipeline: true } as never)
+  const client = new TimedClient({ connectionString: url, query_timeout: timeoutMs, pipeline: true } as pg.ClientConfig)
   const errors: Error[] = []
   client.on('error', (error) => errors.push(error))
   await client.connect()
@@ -30,7 +30,7 @@ test('it takes what pg takes', async (t) => {
     })
   t.strictSame(await called('select 4 as n'), [{ n: 4 }])
   t.strictSame(await called('select $1::int as n', [5]), [{ n: 5 }])
-  await t.rejects(client.query('select nothing'), { code: '42703' })
+  await t.rejects(client.query('select nothing'), { code: '42703', stack: /timed-client\.test/ })
   t.match(await client.query('select 6 as n'), { rows: [{ n: 6 }] }, 'and goes on after an error')
 })
 
@@ -46,9 +46,15 @@ test('a statement without an answer in time closes the connection, and fails wha
   await t.rejects(client.query('select 1'), /not queryable/)
 })
 
-test('a statement may have a time limit of its own, and that of one before is over', async (t) => {
+test('0 is no limit', async (t) => {
+  const { client } = await connect(t, 0)
+  t.match(await client.query(sleep(0.3)), { rowCount: 1 })
+})
+
+test('a statement may have a time limit of its own, and those of others before it are over', async (t) => {
   const { client } = await connect(t, 200)
   await client.query('select 1')
+  await t.rejects(client.query('select nothing'), { code: '42703' })
   t.match(await client.query(sleep(0.5, 5_000)), { rowCount: 1 })
   await t.rejects(client.query(sleep(5, 20)), /has not answered for 20 ms/)
 })

@@ -60,7 +60,8 @@ test('one statement says and leaves behind what the transaction does', async (t)
     await database.query(`select to_jsonb(u) - 'created_at' - 'updated_at' as row, updated_at = created_at as untouched
       from users u order by id`),
     await database.query(
-      "select id, type, object_id, event_at, outcome, error, attempts, payload from webhook_events where id <> 'msg_z' order by id",
+      `select id, type, object_id, event_at, outcome, error, attempts, payload, processed_at - received_at as took,
+        last_received_at - received_at as between from webhook_events where id <> 'msg_z' order by id`,
     ),
   ]
   const states = []
@@ -148,7 +149,7 @@ test('events whose answer is lost are told as trouble, and the redelivery as a d
   t.match(await database.query('select outcome, attempts from webhook_events'), [{ outcome: 'applied', attempts: 2 }])
 })
 
-test('a message in one statement and in a transaction at the same moment is applied once, and neither waits for the other', async (t) => {
+test('a message in one statement and in a transaction at the same moment is applied once, without a deadlock', async (t) => {
   const database = await createDatabase(t)
   const replicas = [await startRepository(t, { database }), await startRepository(t, { database })]
   const rounds = 150
@@ -175,3 +176,29 @@ test('a message in one statement and in a transaction at the same moment is appl
     [{ messages: rounds, least: 3, most: 3 }],
   )
 })
+
+for (const isolation of ['repeatable read', 'serializable']) {
+  test(`events of one user that meet are applied where a database's own isolation is ${isolation}`, async (t) => {
+    const database = await createDatabase(t)
+    const connectionString = `${database.url}?options=-c%20default_transaction_isolation=${isolation.replace(' ', '%5C%20')}`
+    const options = { database, connectionString }
+    const replicas = [await startRepository(t, options), await startRepository(t, options)] as const
+    const rounds = 60
+    for (let round = 0; round < rounds; round += 1) {
+      const outcomes = await Promise.all(
+        replicas.map(({ apply }, i) =>
+          apply(event(`msg_${round}_${i}`, snapshot('user_a', T0 + 2 * round + i, { username: `${round} ${i}` }))),
+        ),
+      )
+      t.match(outcomes, [[/applied|stale/], ['applied']])
+      t.match(await database.query('select username from users'), [{ username: `${round} 1` }])
+    }
+    t.ok(
+      replicas.some(({ repository }) => repository.counts.conflictRetries > 0),
+      'they did meet',
+    )
+    t.match(await database.query("select count(*)::int from webhook_events where outcome <> 'failed'"), [
+      { count: 2 * rounds },
+    ])
+  })
+}
