@@ -7,7 +7,17 @@ import { parseEnv } from 'node:util'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import { readSecretFiles } from './secret-files.ts'
-import { isRsaPublicKey, issuerOf, split, toPem, trimSlash, trustProxy } from './setting-values.ts'
+import {
+  bytesOf,
+  hasCredentials,
+  isPrivate,
+  isRsaPublicKey,
+  issuerOf,
+  split,
+  toPem,
+  trimSlash,
+  trustProxy,
+} from './setting-values.ts'
 
 const Maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
 // `description` is the mend that an error message names; `title` the value's shape.
@@ -24,6 +34,7 @@ const Count = (description: string, minimum: number, maximum: number, initial?: 
   })
 
 // Base64, complete to the last character: half a secret pasted must not pass.
+const SECRET_MIN_BYTES = 16
 const SECRET = 'whsec_([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})'
 
 const Settings = Type.Object({
@@ -228,11 +239,30 @@ function validate(data: Environment, problems: Map<string, string>): Settings {
 
 const shapeOf = (value: string) => `${value.length} characters`
 
+const URL_SETTINGS = ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_API_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const
+
+function checkUrls(settings: Settings, wrong: (name: keyof Settings, what: string) => void): void {
+  for (const name of URL_SETTINGS) {
+    const value = settings[name]
+    if (value === undefined) continue
+    const isOfClerk = name === 'CLERK_ISSUER' || name === 'CLERK_API_URL'
+    if (!URL.canParse(value)) wrong(name, `not a URL (${shapeOf(value)})`)
+    else if (isOfClerk && hasCredentials(value))
+      wrong(name, 'it holds a user name or password, which Clerk has no use for')
+    else if (isOfClerk && settings.NODE_ENV === 'production' && !isPrivate(value)) {
+      wrong(name, 'in production it must start with https:// (http:// only for loopback)')
+    }
+  }
+}
+
 function checkBeyondSchema(settings: Settings, problems: Map<string, string>): void {
   const wrong = (name: keyof Settings, what: string) => problems.set(name, `${name} is wrong: ${what}`)
-  for (const name of ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_API_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const) {
-    const value = settings[name]
-    if (value !== undefined && !URL.canParse(value)) wrong(name, `not a URL (${shapeOf(value)})`)
+  checkUrls(settings, wrong)
+  if (split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '').some((secret) => bytesOf(secret) < SECRET_MIN_BYTES)) {
+    wrong(
+      'CLERK_WEBHOOK_SIGNING_SECRET',
+      `a secret under ${SECRET_MIN_BYTES} bytes can be guessed — copy it again from Clerk`,
+    )
   }
   if (settings.CLERK_PUBLISHABLE_KEY && !issuerOf(settings.CLERK_PUBLISHABLE_KEY)) {
     wrong('CLERK_PUBLISHABLE_KEY', 'it does not encode a host name — copy it again from the Clerk dashboard, API keys')

@@ -58,6 +58,11 @@ export const DatabaseUnavailable = createError(
   'The database cannot be reached at the moment',
   503,
 )
+export const BodiesOverBudget = createError(
+  'BODIES_OVER_BUDGET',
+  'Too many request bodies are being received at the moment',
+  503,
+)
 export const ShuttingDown = createError('SHUTTING_DOWN', 'The service is shutting down', 503)
 
 /** An error that knows after how many seconds its caller may try again (RFC 9110, section 10.2.3). */
@@ -125,7 +130,7 @@ const ERRORS = {
   422: [new WebhookPayloadInvalid('the body is not JSON')],
   429: [new RateLimited('1 minute')],
   500: [{ code: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong on our side' }],
-  503: [new DatabaseUnavailable(), new JwksUnavailable(), new ShuttingDown()],
+  503: [new DatabaseUnavailable(), new JwksUnavailable(), new BodiesOverBudget(), new ShuttingDown()],
 } satisfies Record<number, Described[]>
 
 const HEADERS: { [statusCode: number]: object } = {

@@ -44,3 +44,18 @@ export function trustProxy(text: string): boolean | number | string[] | undefine
     isIP(address.replace(/\/\d{1,3}$/, '')) > 0 || ['loopback', 'linklocal', 'uniquelocal'].includes(address)
   return addresses.every(isAddress) ? addresses : undefined
 }
+
+/** How many bytes a `whsec_…` secret has. */
+export const bytesOf = (secret: string) => Buffer.from(secret.replace(/^whsec_/, ''), 'base64').length
+
+/** Whether a URL holds a user name or a password. */
+export function hasCredentials(url: string): boolean {
+  const { username, password } = new URL(url)
+  return username !== '' || password !== ''
+}
+
+/** Whether nobody on the way can read or change what goes to a URL: it is `https:`, or of this machine. */
+export function isPrivate(url: string): boolean {
+  const { protocol, hostname } = new URL(url)
+  return protocol === 'https:' || /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname)
+}

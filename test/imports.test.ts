@@ -14,14 +14,15 @@ const MAY_IMPORT: Record<string, string[]> = {
   routes: ['domain', 'errors.ts'],
   'app.ts': ['plugins', 'routes', 'errors.ts'],
   'config.ts': ['secret-files.ts', 'setting-values.ts'],
+  'local-only.ts': [],
   'secret-files.ts': [],
   'setting-values.ts': [],
   embedded: ['emulator', 'config.ts'],
   'server.ts': ['app.ts', 'config.ts', 'db', 'embedded', 'plugins'],
   'index.ts': ['app.ts', 'db', 'domain', 'plugins'],
   cli: ['app.ts', 'config.ts', 'db', 'clerk', 'domain', 'embedded', 'server.ts', 'demo'],
-  demo: ['app.ts', 'config.ts', 'db', 'domain', 'plugins', 'server.ts'],
-  emulator: [],
+  demo: ['app.ts', 'local-only.ts', 'config.ts', 'db', 'domain', 'plugins', 'server.ts'],
+  emulator: ['local-only.ts'],
   client: [],
 }
 // Types alone may come from further away.

@@ -4,6 +4,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { TSchema } from '@sinclair/typebox'
 import fp from 'fastify-plugin'
 import { errorReplySchemas } from '../errors.ts'
+import { readSwaggerFiles } from './swagger-files.ts'
 import { describeWebhooks } from './webhooks/openapi.ts'
 
 export interface OpenapiOptions {
@@ -63,6 +64,13 @@ export default fp<OpenapiOptions>(
     await app.register(async (pages) => {
       // The policy is swagger-ui's, narrowed; helmet adds the other headers of a page.
       await pages.register(helmet, { contentSecurityPolicy: false })
+      // swagger-ui serialises the document for each request and streams its files from the disk: peers that never read would
+      // pile up copies. Here each is one buffer, which all replies share.
+      const files = readSwaggerFiles(pages.swagger)
+      pages.addHook('onRequest', async ({ url }, reply) => {
+        const file = files.get(url.split('?', 1)[0] as string)
+        return file && reply.type(file.type).send(file.content)
+      })
       await pages.register(swaggerUi, {
         routePrefix: '/docs',
         staticCSP: true,

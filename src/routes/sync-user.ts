@@ -1,5 +1,6 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
 import { USER_EXAMPLE, User } from '../domain/user.ts'
+import { errorReplySchemas } from '../errors.ts'
 import ignoreBody from './ignore-body.ts'
 import { AUTH_ERRORS, BEARER } from './replies.ts'
 
@@ -24,6 +25,7 @@ const syncUser: FastifyPluginAsyncTypebox = async (app) => {
   app.post(
     '/api/auth/sync-user',
     {
+      bodyLimit: 16_384,
       schema: {
         tags: ['auth'],
         summary: 'Bring the row of the signed-in user up to date',
@@ -32,6 +34,7 @@ const syncUser: FastifyPluginAsyncTypebox = async (app) => {
           200: syncReply('The row was there, and is as new as its source', false),
           201: syncReply('The row has been made', true),
           ...AUTH_ERRORS,
+          ...errorReplySchemas(413),
         },
       },
     },

@@ -42,6 +42,8 @@ const verify: FastifyPluginAsyncTypebox = async (app) => {
         method,
         url,
         onRequest: app.requireClerkUser(),
+        // Proxies repeat the length of a body that they do not send.
+        bodyLimit: Number.MAX_SAFE_INTEGER,
         // Not for pages: an OPTIONS here is somebody's request, not a preflight of ours.
         config: { cors: false },
         schema: {

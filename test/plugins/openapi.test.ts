@@ -33,7 +33,7 @@ test('the description names every route of the contract with its replies', async
   t.equal(status, 200)
   t.equal(body.openapi, '3.1.0')
   const routes: [string, string, string[]][] = [
-    ['/api/auth/sync-user', 'post', ['200', '201', '401', '403', '429', '500', '503']],
+    ['/api/auth/sync-user', 'post', ['200', '201', '401', '403', '413', '429', '500', '503']],
     ['/api/auth/profile', 'get', ['200', '401', '403', '429', '500', '503']],
     ['/api/auth/verify', 'get', ['200', '401', '403', '429', '500', '503']],
     ['/api/auth/verify/{*}', 'get', ['200', '401', '403', '429', '500', '503']],

@@ -12,6 +12,7 @@ import { type ReceivedEvent, readReceivedEvent } from '../../domain/received-eve
 import { errorReplySchemas, WebhookPayloadInvalid } from '../../errors.ts'
 import { signatureTracing, tell, type WebhookTold, webhookChannel } from '../channels.ts'
 import errorReplies from '../error-replies.ts'
+import { readBody } from '../limits/bodies.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
 export interface WebhooksOptions {
@@ -41,7 +42,7 @@ const WebhookHeaders = Type.Object({
   'svix-signature': Type.Optional(Type.String({ description: 'v1,<base64> …; or webhook-signature' })),
 })
 
-const MAX_BODY_BYTES = 1_048_576
+const BODY_LIMIT_BYTES = 1_048_576
 
 /** Mounts the intake. */
 export default fp<WebhooksOptions>(
@@ -51,15 +52,12 @@ export default fp<WebhooksOptions>(
     await parent.register(async (app) => {
       if (!app.hasPlugin('clerk-error-replies')) await app.register(errorReplies)
       app.removeAllContentTypeParsers()
-      app.addContentTypeParser(
-        'application/json',
-        { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
-        (_request, body, done) => done(null, body),
-      )
+      app.addContentTypeParser('application/json', readBody)
       app.post(
         path,
         {
           config: { rateLimit: false },
+          bodyLimit: BODY_LIMIT_BYTES,
           schema: {
             tags: ['webhooks'],
             summary: "Target of Clerk's webhooks",
@@ -75,7 +73,10 @@ export default fp<WebhooksOptions>(
         async (request) => {
           // A request without a body has no parser either.
           const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
+          // An unread refusal keeps its request, which must not keep what a stranger sent.
+          request.body = undefined
           const delivery = signatureTracing.traceSync(verify, {}, undefined, request.headers, body)
+          request.body = body
           return receive(app, request, delivery, body)
         },
       )
