@@ -39,11 +39,17 @@ const Settings = Type.Object({
       '^postgres(ql)?://.',
     ),
   ),
-  DATABASE_SCHEMA: Maybe(
-    Text('a plain name such as clerk', 'the schema of the tables, made when it is missing', '^[a-z_][a-z0-9_]{0,62}$'),
-  ),
+  DATABASE_SCHEMA: Type.String({
+    title: 'a plain name such as clerk',
+    description: 'the schema of the tables, created when it is missing',
+    pattern: '^[a-z_][a-z0-9_]{0,62}$',
+    default: 'clerk',
+  }),
   DATABASE_POOL_MAX: Count('connections to PostgreSQL at most', 1, 1000, 10),
-  DATABASE_TRANSACTION_POOLING: Flag('true behind a pooler in transaction mode, such as PgBouncer', false),
+  DATABASE_TRANSACTION_POOLING: Flag(
+    'spares one statement a start, behind a pooler that keeps no prepared statements',
+    false,
+  ),
   CLERK_ISSUER: Maybe(
     Text(
       'https://<your-instance>.clerk.accounts.dev',

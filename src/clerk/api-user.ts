@@ -1,7 +1,8 @@
 import { TypeCompiler } from '@sinclair/typebox/compiler'
-import { isAhead, snapshotFromApi } from '../domain/change.ts'
-import { ClerkUser } from '../domain/clerk-event.ts'
-import type { UserSnapshot } from '../domain/user.ts'
+import { isAhead } from '../domain/change.ts'
+import type { UserSnapshot } from '../resources/user/change.ts'
+import { snapshotFromApi } from '../resources/user/change.ts'
+import { ClerkUser } from '../resources/user/payload.ts'
 
 const userCheck = TypeCompiler.Compile(ClerkUser)
 

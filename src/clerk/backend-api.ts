@@ -2,7 +2,7 @@
 import { createClerkClient } from '@clerk/backend'
 import { isClerkAPIResponseError } from '@clerk/backend/errors'
 import { parseJson } from '../domain/clean.ts'
-import type { UserSnapshot } from '../domain/user.ts'
+import type { UserSnapshot } from '../resources/user/change.ts'
 import { readApiUser } from './api-user.ts'
 
 export interface BackendApiOptions {

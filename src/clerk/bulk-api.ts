@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseJson } from '../domain/clean.ts'
-import type { UserSnapshot } from '../domain/user.ts'
+import type { UserSnapshot } from '../resources/user/change.ts'
 import { readApiUser } from './api-user.ts'
 import { createRequestLimit } from './request-limit.ts'
 

@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Change } from '../domain/change.ts'
 import type { ComparedRow, Difference, Drift, DriftKind, ReconcileReport } from '../domain/drift.ts'
-import type { UserSnapshot } from '../domain/user.ts'
 import type { Version } from '../domain/version.ts'
+import type { UserSnapshot } from '../resources/user/change.ts'
 import { type BulkApi, MAX_IDS } from './bulk-api.ts'
 import { readAhead, walkUsers } from './walk-users.ts'
 

@@ -2,9 +2,9 @@
 import { type BackfillCounts, type BackfillPlace, type BackfillResult, backfill } from '../clerk/backfill.ts'
 import type { BulkApi } from '../clerk/bulk-api.ts'
 import { readAhead, walkUsers } from '../clerk/walk-users.ts'
-import { compareUsers } from '../db/drift.ts'
-import { withJobLock } from '../db/job-lock.ts'
+import { LEASE_TTL_MS, withLease } from '../db/lease.ts'
 import { deleteState, findState, saveState } from '../db/sync-state.ts'
+import { compareUsers } from '../resources/user/drift.ts'
 import {
   type Context,
   createApi,
@@ -23,16 +23,13 @@ export interface BackfillFlags {
 }
 
 const JOB = 'backfill'
-// PostgreSQL takes a moment to notice that a process with the lock was killed.
-const LOCK_WAIT_MS = 2_000
 
 export async function runBackfill(context: Context, { restart, dryRun }: BackfillFlags): Promise<number> {
   const api = createApi(context)
   return withDatabase(context, async (database) => {
     if (dryRun) return preview(context, api, database)
-    const ran = await withJobLock(database.pool, JOB, () => fill(context, api, database, restart), {
-      waitMs: LOCK_WAIT_MS,
-      transactionPooling: context.config.DATABASE_TRANSACTION_POOLING,
+    const ran = await withLease(database.pool, JOB, () => fill(context, api, database, restart), {
+      waitMs: LEASE_TTL_MS + 1_000,
     })
     if (ran) return ran.result
     context.output.note('Another backfill is under way on this database.')

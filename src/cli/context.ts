@@ -1,8 +1,7 @@
 /** What the commands work with: the settings, the database, Clerk, and the wish to stop. */
-import type pg from 'pg'
 import { type BulkApi, type BulkApiOptions, createBulkApi } from '../clerk/bulk-api.ts'
 import type { Config } from '../config.ts'
-import { createPool } from '../db/pool.ts'
+import { createPool, type Pool } from '../db/pool.ts'
 import { createRepository, type Repository } from '../db/repository.ts'
 import type { Output } from './output.ts'
 
@@ -21,7 +20,7 @@ export interface Context {
 }
 
 export interface Database {
-  pool: pg.Pool
+  pool: Pool
   repository: Repository
 }
 

@@ -1,11 +1,12 @@
 /** `reconcile`: Clerk against the table, and what no webhook said. */
 import { reconcile } from '../clerk/reconcile.ts'
-import { withJobLock } from '../db/job-lock.ts'
+import { LEASE_TTL_MS, withLease } from '../db/lease.ts'
 import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
 import { createReconcileStore } from '../db/reconcile-store.ts'
 import { saveState } from '../db/sync-state.ts'
 import { DRIFT_KINDS, type DriftKind, type ReconcileReport, remainingDrift } from '../domain/drift.ts'
-import { EXPECTED_TYPES, expectedSince, explainSilence, type LedgerEntry } from '../domain/silence.ts'
+import { expectedSince, explainSilence, type LedgerEntry } from '../domain/silence.ts'
+import { EVENT_TYPES } from '../resources/index.ts'
 import { type Context, createApi, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, withDatabase } from './context.ts'
 import { bar, columns, count } from './output.ts'
 
@@ -15,24 +16,23 @@ export interface ReconcileFlags {
 }
 
 const JOB = 'reconcile'
-const LOCK_WAIT_MS = 2_000
 
 export async function runReconcile(context: Context, { fix = false, maxDeletions }: ReconcileFlags): Promise<number> {
   const { output, signal } = context
   const api = createApi(context)
   return withDatabase(context, async ({ pool, repository }) => {
-    const ran = await withJobLock(
+    const ran = await withLease(
       pool,
       JOB,
-      async (executor) => {
-        const ledger = await findLedgerTypes(executor)
+      async () => {
+        const ledger = await findLedgerTypes(pool)
         const total = await api.countUsers()
         const report = await reconcile({
           api,
-          store: await createReconcileStore(executor, repository),
+          store: await createReconcileStore(pool, repository),
           signal,
           isFixing: fix,
-          expectedSince: expectedSince(await findOldestMessage(executor), Date.now()),
+          expectedSince: expectedSince(await findOldestMessage(pool), Date.now()),
           maxDeletions,
           onProgress: (checked, drifting) => output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`),
         })
@@ -40,7 +40,7 @@ export async function runReconcile(context: Context, { fix = false, maxDeletions
         if (fix && report.isComplete) await saveState(pool, JOB, report)
         return { report, ledger }
       },
-      { waitMs: LOCK_WAIT_MS, transactionPooling: context.config.DATABASE_TRANSACTION_POOLING },
+      { waitMs: LEASE_TTL_MS + 1_000 },
     )
     if (!ran) {
       output.note('Another reconcile is under way on this database.')
@@ -96,7 +96,7 @@ function describeSilence(
   findings: readonly string[],
 ): string[] {
   const byType = new Map(ledger.map((entry) => [entry.type, entry]))
-  const types = [...new Set([...EXPECTED_TYPES, ...byType.keys()])]
+  const types = [...new Set([...EVENT_TYPES, ...byType.keys()])]
   return [
     `Not delivered by any webhook since ${undeliveredSince}: ${count(undelivered.created)} created, ` +
       `${count(undelivered.updated)} updated, ${count(undelivered.deleted)} deleted.`,

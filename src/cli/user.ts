@@ -1,8 +1,9 @@
 /** `user <id>` and `sync <id>`: one user, here and at Clerk. */
-import { compareUsers } from '../db/drift.ts'
+
 import { findUserHistory, type UserHistory } from '../db/user-history.ts'
 import type { Difference } from '../domain/drift.ts'
-import type { UserSnapshot } from '../domain/user.ts'
+import type { UserSnapshot } from '../resources/user/change.ts'
+import { compareUsers } from '../resources/user/drift.ts'
 import { type Context, createApi, type Database, EXIT_DONE, EXIT_FAILED, withDatabase } from './context.ts'
 import { columns } from './output.ts'
 

@@ -3,8 +3,10 @@
  * the tables. Times are ISO 8601.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { sessions, users, webhookEvents } from './schema.ts'
-import { $, type Executor, statement } from './statement.ts'
+import { sessions } from '../resources/session/table.ts'
+import { users } from '../resources/user/table.ts'
+import { webhookEvents } from './schema.ts'
+import { $, type Executor, type Qualify, statement } from './statement.ts'
 
 /** Webhooks in the charts at most, and those in which the last of each type is looked for. */
 export const MAX_CHARTED = 50_000
@@ -38,10 +40,10 @@ const first = sql`(${present} - ${$(2)}::int + 1)`
 
 const selectBuckets = statement<LedgerBucket>(
   'dashboard_buckets',
-  sql`with charted as (
+  (t) => sql`with charted as (
     select type, outcome, floor(extract(epoch from received_at) / ${$(1)}::int)::bigint as n,
       case when outcome = 'applied' then greatest(extract(epoch from processed_at - event_at), 0)::float8 end as delay
-    from ${webhookEvents}
+    from ${t(webhookEvents)}
     where received_at >= to_timestamp(${first} * ${$(1)}::int)
     order by received_at desc limit ${sql.raw(String(MAX_CHARTED))}),
   counted as (
@@ -62,7 +64,8 @@ const selectBuckets = statement<LedgerBucket>(
 export const findLedgerBuckets = (executor: Executor, stepSeconds: number, count: number): Promise<LedgerBucket[]> =>
   selectBuckets(executor, stepSeconds, count)
 
-const recent = sql`(select * from ${webhookEvents} order by received_at desc limit ${sql.raw(String(MAX_RECENT))}) r`
+const recent = (t: Qualify) =>
+  sql`(select * from ${t(webhookEvents)} order by received_at desc limit ${sql.raw(String(MAX_RECENT))}) r`
 
 export interface LastOfType {
   type: string
@@ -74,9 +77,9 @@ export interface LastOfType {
 
 const selectLast = statement<LastOfType>(
   'dashboard_last_of_type',
-  sql`select type, count(*)::int as messages, ${iso(sql`max(received_at)`)} as "lastReceivedAt",
+  (t) => sql`select type, count(*)::int as messages, ${iso(sql`max(received_at)`)} as "lastReceivedAt",
     (array_agg(outcome order by received_at desc))[1] as "lastOutcome"
-  from ${recent} group by type order by max(received_at) desc limit 50`,
+  from ${recent(t)} group by type order by max(received_at) desc limit 50`,
 )
 
 /** The last webhook of each type, among the newest of the ledger. */
@@ -95,9 +98,11 @@ export interface FailedHead {
 
 const selectFailed = statement<FailedHead>(
   'dashboard_failed',
-  sql`select id, type, object_id as "objectId", left(error, 1000) as error, attempts, ${iso(sql`received_at`)} as "receivedAt",
+  (
+    t,
+  ) => sql`select id, type, object_id as "objectId", left(error, 1000) as error, attempts, ${iso(sql`received_at`)} as "receivedAt",
     payload is not null as "isReplayable"
-  from ${webhookEvents} where outcome = 'failed' order by received_at desc, id limit ${MAX_FAILED}`,
+  from ${t(webhookEvents)} where outcome = 'failed' order by received_at desc, id limit ${MAX_FAILED}`,
 )
 
 /** The newest failed events, without their bodies. */
@@ -135,20 +140,20 @@ export interface FoundUsers {
 
 const selectUsers = statement<FoundUser>(
   'dashboard_users',
-  sql`select id, email, nullif(concat_ws(' ', first_name, last_name), '') as name, banned as "isBanned",
+  (t) => sql`select id, email, nullif(concat_ws(' ', first_name, last_name), '') as name, banned as "isBanned",
     sync_source as "syncSource", ${iso(sql`created_at`)} as "createdAt", ${iso(sql`updated_at`)} as "updatedAt",
     ${iso(sql`deleted_at`)} as "deletedAt"
-  from ${users} where id = ${$(1)} or email = ${$(1)} or email = lower(${$(1)}) order by id limit ${MAX_FOUND}`,
+  from ${t(users)} where id = ${$(1)} or email = ${$(1)} or email = lower(${$(1)}) order by id limit ${MAX_FOUND}`,
 )
 const selectSessions = statement<FoundSession>(
   'dashboard_sessions',
-  sql`select id, user_id as "userId", status, ${iso(sql`clerk_updated_at`)} as "updatedAt"
-  from ${sessions} where user_id = any(${$(1)}::text[]) order by clerk_updated_at desc limit ${MAX_OF_USER}`,
+  (t) => sql`select id, user_id as "userId", status, ${iso(sql`clerk_updated_at`)} as "updatedAt"
+  from ${t(sessions)} where user_id = any(${$(1)}::text[]) order by clerk_updated_at desc limit ${MAX_OF_USER}`,
 )
 const selectEvents = statement<FoundEvent>(
   'dashboard_events',
-  sql`select id, type, outcome, ${iso(sql`received_at`)} as "receivedAt"
-  from ${recent} where object_id = any(${$(1)}::text[]) order by received_at desc limit ${MAX_OF_USER}`,
+  (t) => sql`select id, type, outcome, ${iso(sql`received_at`)} as "receivedAt"
+  from ${recent(t)} where object_id = any(${$(1)}::text[]) order by received_at desc limit ${MAX_OF_USER}`,
 )
 
 /** Users of this id or of exactly this address, with their sessions and events. */

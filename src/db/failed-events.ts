@@ -1,7 +1,8 @@
 /** The SQL of the ledger's failed messages, which wait for a replay. */
 import { sql } from 'drizzle-orm'
+import { toDate } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
-import { $, type Executor, statement } from './statement.ts'
+import { $, type Executor, milliseconds, statement } from './statement.ts'
 
 /** Which failed messages; without any of these, all. */
 export interface FailedEventsFilter {
@@ -33,11 +34,13 @@ export interface FailedEvent {
   payload: string | null
 }
 
-const select = statement<FailedEvent>(
+type Times = 'eventAt' | 'receivedAt' | 'lastReceivedAt'
+
+const select = statement<Omit<FailedEvent, Times> & Record<Times, number | null>>(
   'webhook_events_failed',
-  sql`select id, type, object_id as "objectId", error, attempts, event_at as "eventAt", received_at as "receivedAt",
-    last_received_at as "lastReceivedAt", payload
-  from ${webhookEvents}
+  (t) => sql`select id, type, object_id as "objectId", error, attempts, ${milliseconds(sql`event_at`)} as "eventAt",
+    ${milliseconds(sql`received_at`)} as "receivedAt", ${milliseconds(sql`last_received_at`)} as "lastReceivedAt", payload
+  from ${t(webhookEvents)}
   where outcome = 'failed'
     and received_at >= coalesce(${$(1)}::timestamptz, '-infinity')
     and (${$(2)}::text is null or type = ${$(2)})
@@ -48,10 +51,16 @@ const select = statement<FailedEvent>(
 )
 
 /** A page of failed messages, the oldest first; the next one begins after the last of this. */
-export function findFailedEvents(
+export async function findFailedEvents(
   executor: Executor,
   { since, type, ids }: FailedEventsFilter,
   { after, limit }: { after?: FailedEventsCursor; limit: number },
 ): Promise<FailedEvent[]> {
-  return select(executor, since, type, ids, after?.receivedAt, after?.id, limit)
+  const rows = await select(executor, since, type, ids, after?.receivedAt, after?.id, limit)
+  return rows.map((row) => ({
+    ...row,
+    eventAt: toDate(row.eventAt),
+    receivedAt: toDate(row.receivedAt) as Date,
+    lastReceivedAt: toDate(row.lastReceivedAt) as Date,
+  }))
 }

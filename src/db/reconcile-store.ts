@@ -1,7 +1,7 @@
 /** The database's side of a reconcile, on one connection from beginning to end. */
 import type { Change } from '../domain/change.ts'
-import type { UserSnapshot } from '../domain/user.ts'
-import { compareUsers, createSeenIds, findLiving, measureUsers } from './drift.ts'
+import type { UserSnapshot } from '../resources/user/change.ts'
+import { compareUsers, createSeenIds, findLiving, measureUsers } from '../resources/user/drift.ts'
 import type { Repository } from './repository.ts'
 import type { Executor } from './statement.ts'
 

@@ -1,6 +1,6 @@
 /** Failed webhooks, once more: from their stored bodies, by the code of the intake, through `repository.apply`. */
 import type { Change, Message, Outcome } from '../domain/change.ts'
-import { readReceivedEvent } from '../domain/received-event.ts'
+import { readReceivedEvent } from '../resources/received-event.ts'
 import type { FailedEvent, FailedEventsCursor, FailedEventsFilter } from './failed-events.ts'
 import type { ChangeResult } from './repository.ts'
 

@@ -1,27 +1,22 @@
-/**
- * The only writer of the tables. Every `Change` enters through `apply`, in one transaction whose locks are always taken in
- * the same order: users (an advisory lock where no row can be locked), then sessions, then messages, each by id.
- */
-import type pg from 'pg'
+/** The only writer of the tables. Every `Change` enters through `apply`. */
+import type { DatabaseError } from 'pg'
 import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
-import { type AppliedChange, applying, RepeatedMessages } from './apply-changes.ts'
-import { applyUserEvents, areUserEvents, isRepeatedMessage } from './apply-user-events.ts'
+import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
+import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
+import { type AppliedChange, applyTogether } from './apply.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
+import { isDatabaseTrouble, isDataError, isLockTimeout } from './errors.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
-import { isConflict, isDatabaseTrouble, isDataError } from './pool.ts'
-import { pruneSessions as pruneFinalSessions } from './sessions.ts'
+import { failMessage, findLedgerSummary, pruneMessages } from './ledger.ts'
+import type { Pool } from './pool.ts'
 import { findTableStatistics } from './table-statistics.ts'
-import { inOneStatement, inTransaction } from './transaction.ts'
-import { needsTransaction } from './transaction-pooling.ts'
-import { type AuthKey, type AuthState, findAuthStates } from './users.ts'
-import { failMessage, findLedgerSummary, pruneMessages } from './webhook-events.ts'
 
 /** What became of one change: an outcome, or the error for which it alone was refused. */
 export type ChangeResult = AppliedChange | { error: Error }
 
 export interface RepositoryOptions {
-  pool: pg.Pool
+  pool: Pool
   /** Keep the bodies of applied events too. They hold personal data. */
   storePayloads?: boolean
 }
@@ -29,6 +24,7 @@ export interface RepositoryOptions {
 export type Repository = ReturnType<typeof createRepository>
 
 const RETRY_AFTER_MS = 2_000
+const BATCH_LOCK_TIMEOUT_MS = 250
 const MIN_SESSION_DAYS = 7
 
 /** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
@@ -37,44 +33,31 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
 
   /**
    * Applies changes in one transaction and answers after the commit, one result a change, in their order. May be repeated.
-   * A change that PostgreSQL refuses fails alone: the others commit, and its message is kept as failed.
+   * A change that PostgreSQL refuses, or whose row somebody else holds, fails alone: the others commit. The message of a refused
+   * one is kept as failed.
    */
   async function apply(changes: Change[]): Promise<ChangeResult[]> {
-    if (changes.length === 0) return []
+    const [change] = changes
+    if (!change) return []
+    const isAlone = changes.length === 1
     try {
-      return (await applyAtOnce(changes)) ?? (await applyTogether(changes, new Set()))
-    } catch (error) {
-      if (!isDataError(error)) throw asUnavailable(error)
-      if (changes.length === 1) return [await refuse(changes[0] as Change, error)]
-      const half = changes.length >> 1
-      return [...(await apply(changes.slice(0, half))), ...(await apply(changes.slice(half)))]
-    }
-  }
-
-  /** Undefined when it takes a transaction, since messages came before or for other reasons: nothing was applied then. */
-  async function applyAtOnce(changes: Change[]): Promise<AppliedChange[] | undefined> {
-    if (needsTransaction(pool) || !areUserEvents(changes)) return undefined
-    try {
-      return await inOneStatement(pool, (client) => applyUserEvents(client, changes, storePayloads))
-    } catch (error) {
-      if (isConflict(error)) counts.conflictRetries += 1
-      else if (!isRepeatedMessage(error)) throw error
-      return undefined
-    }
-  }
-
-  async function applyTogether(changes: Change[], repeated: ReadonlySet<string>): Promise<ChangeResult[]> {
-    try {
-      return await inTransaction(pool, applying(changes, repeated, storePayloads), () => {
-        counts.conflictRetries += 1
+      return await applyTogether(pool, changes, {
+        storePayloads,
+        // Others shall not wait long for a row that is not theirs; a change alone waits as long as it may.
+        lockTimeoutMs: isAlone ? undefined : BATCH_LOCK_TIMEOUT_MS,
+        onRetry: () => {
+          counts.conflictRetries += 1
+        },
       })
     } catch (error) {
-      if (!(error instanceof RepeatedMessages)) throw error
-      return applyTogether(changes, error.ids)
+      if (isAlone) return [isDataError(error) ? await refuse(change, error) : { error: asUnavailable(error) as Error }]
+      if (!isDataError(error) && !isLockTimeout(error)) throw asUnavailable(error)
     }
+    const half = changes.length >> 1
+    return [...(await apply(changes.slice(0, half))), ...(await apply(changes.slice(half)))]
   }
 
-  async function refuse({ message }: Change, error: pg.DatabaseError): Promise<ChangeResult> {
+  async function refuse({ message }: Change, error: DatabaseError): Promise<ChangeResult> {
     const isRepeated = message && (await fail(message, `${error.code}: ${error.message}`))
     return isRepeated ? { outcome: 'duplicate', created: false } : { error: withoutData(error) }
   }
@@ -136,7 +119,7 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
 }
 
 // The detail and the context may quote the data, which no log should.
-function withoutData(error: pg.DatabaseError): pg.DatabaseError {
+function withoutData(error: DatabaseError): DatabaseError {
   error.detail = error.where = error.internalQuery = undefined
   return error
 }

@@ -1,10 +1,11 @@
 import fp from 'fastify-plugin'
 import { createBatcher } from '../db/batcher.ts'
-import { createPool, isServerError, type PoolOptions } from '../db/pool.ts'
+import { isServerError } from '../db/errors.ts'
+import { createPool, type PoolOptions } from '../db/pool.ts'
 import { type ChangeResult, createRepository, type Repository } from '../db/repository.ts'
-import type { AuthKey, AuthState } from '../db/users.ts'
 import type { Change } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
+import type { AuthKey, AuthState } from '../resources/auth-state.ts'
 import { batchChannel, tell } from './channels.ts'
 import errorHeaders from './error-headers.ts'
 
@@ -73,11 +74,7 @@ export default fp<DatabaseOptions>(
         tell(batchChannel, { server, kind, size: items.length })
         return run(items)
       }
-    app.decorate('clerkDatabasePool', () => ({
-      total: pool.totalCount,
-      idle: pool.idleCount,
-      waiting: pool.waitingCount,
-    }))
+    app.decorate('clerkDatabasePool', () => pool.counts)
     app.decorate('clerkRepository', {
       ...repository,
       apply: createBatcher({

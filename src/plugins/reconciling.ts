@@ -1,12 +1,11 @@
 import fp from 'fastify-plugin'
 import { type BulkApiOptions, createBulkApi } from '../clerk/bulk-api.ts'
 import { reconcile } from '../clerk/reconcile.ts'
-import { withJobLock } from '../db/job-lock.ts'
+import { withLease } from '../db/lease.ts'
 import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
 import { createPool } from '../db/pool.ts'
 import { createReconcileStore } from '../db/reconcile-store.ts'
 import { createRepository } from '../db/repository.ts'
-import type { Executor } from '../db/statement.ts'
 import { findState, saveState } from '../db/sync-state.ts'
 import { type ReconcileReport, remainingDrift } from '../domain/drift.ts'
 import { expectedSince, explainSilence } from '../domain/silence.ts'
@@ -45,22 +44,22 @@ export default fp<ReconcilingOptions>(
     let underWay: Promise<unknown> | undefined
 
     async function run(): Promise<void> {
-      await withJobLock(pool, JOB, whenAlone, { transactionPooling: database.transactionPooling })
+      await withLease(pool, JOB, whenAlone)
     }
 
-    async function whenAlone(executor: Executor): Promise<void> {
-      const last = await findState<ReconcileReport>(executor, JOB)
+    async function whenAlone(): Promise<void> {
+      const last = await findState<ReconcileReport>(pool, JOB)
       if (last && Date.now() - Date.parse(last.startedAt) < intervalMs * ALMOST) {
         app.log.debug({ startedAt: last.startedAt }, 'another replica has just reconciled')
         return
       }
-      const ledger = await findLedgerTypes(executor)
+      const ledger = await findLedgerTypes(pool)
       const report = await reconcile({
         api: createBulkApi({ ...backendApi, signal: stop.signal }),
-        store: await createReconcileStore(executor, repository),
+        store: await createReconcileStore(pool, repository),
         signal: stop.signal,
         isFixing: true,
-        expectedSince: expectedSince(await findOldestMessage(executor), Date.now()),
+        expectedSince: expectedSince(await findOldestMessage(pool), Date.now()),
       })
       if (!report.isComplete) return
       await saveState(pool, JOB, report)

@@ -1,5 +1,5 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
-import { USER_EXAMPLE, User } from '../domain/user.ts'
+import { USER_EXAMPLE, User } from '../resources/user/payload.ts'
 import ignoreBody from './ignore-body.ts'
 import { AUTH_ERRORS, BEARER } from './replies.ts'
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { type Test, test } from 'tap'
-import { snapshotFromApi } from '../../src/domain/change.ts'
+import { snapshotFromApi } from '../../src/resources/user/change.ts'
 import type { ClerkEmulator, Fault } from '../../src/emulator/index.ts'
 import { startCommandLine } from '../helpers/command-line.ts'
 import type { TestDatabase } from '../helpers/database.ts'

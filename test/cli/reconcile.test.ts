@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { withJobLock } from '../../src/db/job-lock.ts'
+import { withJobLock } from '../../src/db/lease.ts'
 import { createPool } from '../../src/db/pool.ts'
 import { startCommandLine } from '../helpers/command-line.ts'
 import { startService } from '../helpers/service.ts'

@@ -1,7 +1,8 @@
 import { createServer, type Socket } from 'node:net'
 import pg from 'pg'
 import { type Test, test } from 'tap'
-import { createPool, isConflict, isDatabaseTrouble, isDataError, type PoolOptions } from '../../src/db/pool.ts'
+import { createPool, type PoolOptions } from '../../src/db/pool.ts'
+import { isConflict, isDatabaseTrouble, isDataError } from '../../src/db/errors.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 

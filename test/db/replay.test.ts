@@ -1,7 +1,7 @@
 import { type Test, test } from 'tap'
 import type { FailedEventsFilter } from '../../src/db/failed-events.ts'
 import { listFailedEvents, type ReplayRepository, replayFailedEvents } from '../../src/db/replay.ts'
-import { readReceivedEvent } from '../../src/domain/received-event.ts'
+import { readReceivedEvent } from '../../src/resources/received-event.ts'
 import { readFixture } from '../helpers/fixture.ts'
 import { deletion, message, startRepository, T0 } from '../helpers/repository.ts'
 

@@ -1,6 +1,6 @@
 /** Everything once more, with a real PgBouncer in transaction mode between. */
 import { type Test, test } from 'tap'
-import { withJobLock } from '../../src/db/job-lock.ts'
+import { withJobLock } from '../../src/db/lease.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { startCommandLine } from '../helpers/command-line.ts'
 import { createDatabase } from '../helpers/database.ts'

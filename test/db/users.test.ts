@@ -1,6 +1,6 @@
 import { type Test, test } from 'tap'
-import { findAuthStates } from '../../src/db/users.ts'
-import type { UserChange } from '../../src/domain/user.ts'
+import { findAuthStates } from '../../src/resources/auth-state.ts'
+import type { UserChange } from '../../src/resources/user/change.ts'
 import {
   at,
   claims,

@@ -1,11 +1,7 @@
 import { test } from 'tap'
-import {
-  type Change,
-  changeFromEvent,
-  claimsChange,
-  InvalidEventError,
-  snapshotFromApi,
-} from '../../src/domain/change.ts'
+import { type Change, InvalidEventError } from '../../src/domain/change.ts'
+import { changeFromEvent } from '../../src/resources/received-event.ts'
+import { claimsChange, snapshotFromApi } from '../../src/resources/user/change.ts'
 import { type FixtureEvent, readFixture } from '../helpers/fixture.ts'
 
 const T0 = 1_716_883_200_123

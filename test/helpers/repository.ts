@@ -1,22 +1,15 @@
 /** Changes and repositories for tests of the tables. */
-import type pg from 'pg'
 import type { Test } from 'tap'
-import { createPool, type PoolOptions } from '../../src/db/pool.ts'
+import { createPool, type Pool, type PoolOptions } from '../../src/db/pool.ts'
 import { type ChangeResult, createRepository, type Repository } from '../../src/db/repository.ts'
 import type { Change, Message } from '../../src/domain/change.ts'
-import type { SessionState } from '../../src/domain/session.ts'
-import {
-  EMPTY_PROFILE,
-  type Profile,
-  type UserClaims,
-  type UserDeletion,
-  type UserSnapshot,
-} from '../../src/domain/user.ts'
+import type { SessionState } from '../../src/resources/session/change.ts'
+import { EMPTY_PROFILE, type Profile, type UserClaims, type UserDeletion, type UserSnapshot } from '../../src/resources/user/change.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 
 export interface TestRepository {
   repository: Repository
-  pool: pg.Pool
+  pool: Pool
   database: TestDatabase
   /** Applies the changes in one batch. Resolves to the outcome of each, or the error for which it was refused. */
   apply(...changes: Change[]): Promise<(string | Error)[]>
@@ -34,9 +27,7 @@ export interface TestRepositoryOptions extends Partial<PoolOptions> {
 export async function startRepository(t: Test, options: TestRepositoryOptions = {}): Promise<TestRepository> {
   const { storePayloads, database = await createDatabase(t), ...poolOptions } = options
   const pool = createPool({ connectionString: database.url, onError: () => undefined, ...poolOptions })
-  t.teardown(async () => {
-    if (!pool.ending) await pool.end()
-  })
+  t.teardown(() => pool.end())
   const repository = createRepository({ pool, storePayloads })
   const apply = async (...changes: Change[]) => (await repository.apply(changes)).map(outcomeOf)
   return {

@@ -1,5 +1,5 @@
 import { ClerkRefusal } from '../../clerk/bulk-api.ts'
-import { compareUsers } from '../../db/drift.ts'
+import { compareUsers } from '../../resources/user/drift.ts'
 import { type Context, createApi, withDatabase } from '../context.ts'
 import { count } from '../output.ts'
 import { type Check, fail, pass, reasonOf, warn } from './check.ts'

@@ -4,8 +4,8 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { MAX_CHARTED } from '../../db/dashboard.ts'
 import { replayEvent } from '../../db/replay.ts'
-import { EVENT_SCHEMAS } from '../../domain/clerk-event.ts'
 import { DashboardTokenInvalid, errorReplyOf, errorReplySchemas, FailedEventNotFound } from '../../errors.ts'
+import { EVENT_TYPES } from '../../resources/index.ts'
 import { createGuard } from './access.ts'
 import { type AuthCounts, createAuthResults } from './auth-results.ts'
 import { readPageFiles } from './page-files.ts'
@@ -135,7 +135,7 @@ async function readOverview(app: FastifyInstance, range: keyof typeof RANGES) {
   const tables = await app.clerkRepository.tableStatistics()
   const charted = buckets.reduce((sum, one) => sum + one.applied + one.stale + one.ignored + one.failed, 0)
   const known = new Set(lastByType.map(({ type }) => type))
-  const silent = Object.keys(EVENT_SCHEMAS).filter((type) => !known.has(type))
+  const silent = EVENT_TYPES.filter((type) => !known.has(type))
   return {
     range,
     stepSeconds,

@@ -1,5 +1,5 @@
 /** What Clerk sends, as OpenAPI describes it. */
-import { EVENT_SCHEMAS, type HandledEventType } from '../../domain/clerk-event.ts'
+import { EVENT_TYPES, EVENTS } from '../../resources/index.ts'
 
 const AT = Date.parse('2026-01-02T03:04:05.678Z')
 
@@ -30,7 +30,7 @@ const session = (status: string) => ({
   user,
 })
 
-const EXAMPLES: Record<HandledEventType, object> = {
+const EXAMPLES: Record<string, object> = {
   'user.created': user,
   'user.updated': user,
   'user.deleted': { id: user.id, deleted: true },
@@ -49,7 +49,7 @@ const header = (name: string, description: string) => ({
   schema: { type: 'string' as const },
 })
 
-const describe = (type: HandledEventType) => ({
+const describe = (type: string) => ({
   post: {
     tags: ['webhooks'],
     summary: `Clerk tells of \`${type}\``,
@@ -63,7 +63,7 @@ const describe = (type: HandledEventType) => ({
       required: true,
       content: {
         'application/json': {
-          schema: EVENT_SCHEMAS[type],
+          schema: EVENTS[type]?.schema,
           example: { type, object: 'event', timestamp: AT, data: EXAMPLES[type] },
         },
       },
@@ -77,6 +77,6 @@ const describe = (type: HandledEventType) => ({
 
 /** The `webhooks` of the document: each event type that changes something here. */
 export function describeWebhooks() {
-  const types = Object.keys(EVENT_SCHEMAS) as HandledEventType[]
+  const types = EVENT_TYPES
   return Object.fromEntries(types.map((type) => [type, describe(type)]))
 }

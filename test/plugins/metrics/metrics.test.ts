@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { EVENT_SCHEMAS } from '../../../src/domain/clerk-event.ts'
+import { EVENT_TYPES } from '../../../src/resources/index.ts'
 import { freePorts, runNode } from '../../helpers/process.ts'
 import { type Service, startService } from '../../helpers/service.ts'
 import { createTcpProxy } from '../../helpers/tcp-proxy.ts'
@@ -76,7 +76,7 @@ test('what is known beforehand is counted from 0 on, so that the first of each i
   const service = await startService(t)
   const { body } = await service.call('/metrics')
   const series = (name: string) => String(body).match(new RegExp(`^clerk_session_sync_${name}{.*} 0$`, 'gm')) ?? []
-  const types = [...Object.keys(EVENT_SCHEMAS), 'other']
+  const types = [...EVENT_TYPES, 'other']
   t.equal(series('webhook_deliveries_total').length, types.length * 5)
   for (const type of types) {
     for (const outcome of ['applied', 'duplicate', 'stale', 'ignored', 'failed']) {

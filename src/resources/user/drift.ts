@@ -1,11 +1,12 @@
 /** The reads of a reconcile: how the rows of `users` differ from what Clerk says. */
-import { type SQL, sql } from 'drizzle-orm'
-import type { ComparedRow, Difference } from '../domain/drift.ts'
-import type { UserSnapshot } from '../domain/user.ts'
-import type { Version } from '../domain/version.ts'
-import { users } from './schema.ts'
-import { $, bare, type Executor, list, statement } from './statement.ts'
-import { fromInput, inputOf, profileColumns, toRow } from './users.ts'
+import { sql } from 'drizzle-orm'
+import { reconcileSeen } from '../../db/schema.ts'
+import { $, type Executor, milliseconds, statement, timeOf } from '../../db/statement.ts'
+import type { ComparedRow, Difference } from '../../domain/drift.ts'
+import type { Version } from '../../domain/version.ts'
+import type { UserSnapshot } from './change.ts'
+import { users } from './table.ts'
+import { inputsOf, inputTypesOf, list, profileColumns, toRow } from './upsert.ts'
 
 interface CompareRow {
   id: string
@@ -16,21 +17,20 @@ interface CompareRow {
 
 const COMPARED = [...profileColumns, users.banned]
 const INPUT = [users.id, users.clerkUpdatedAt, ...COMPARED]
-const isDifferent: SQL = sql`(${list(COMPARED.map((column) => sql`u.${bare(column)}`))})
-  is distinct from (${list(COMPARED.map(fromInput))})`
+const version = (row: string) => sql`${milliseconds(sql.raw(`${row}.clerk_updated_at`))} as updated_at,
+    ${milliseconds(sql.raw(`${row}.clerk_event_at`))} as event_at`
 
 const compare = statement<CompareRow>(
   'users_compare',
-  sql`select i.id, (extract(epoch from u.clerk_updated_at) * 1000)::float8 as updated_at,
-    (extract(epoch from u.clerk_event_at) * 1000)::float8 as event_at,
+  (t) => sql`select i.id, ${version('u')},
     case when u.id is null then 'missing'
       when u.deleted_at is not null then 'deleted'
-      when u.clerk_updated_at is null or u.clerk_updated_at < ${fromInput(users.clerkUpdatedAt)} then 'stale'
-      when u.clerk_updated_at > ${fromInput(users.clerkUpdatedAt)} then 'newer'
-      when ${isDifferent} then 'different'
+      when u.clerk_updated_at is null or u.clerk_updated_at < ${timeOf('clerk_updated_at')} then 'stale'
+      when u.clerk_updated_at > ${timeOf('clerk_updated_at')} then 'newer'
+      when (${list(COMPARED, (name) => `u.${name}`)}) is distinct from (${inputsOf(COMPARED)}) then 'different'
       else 'same' end as difference
-  from json_to_recordset(${$(1)}::json) as i(${inputOf(INPUT)})
-  left join ${users} u on u.id = i.id`,
+  from json_to_recordset(${$(1)}::json) as i(${inputTypesOf(INPUT)})
+  left join ${t(users)} u on u.id = i.id`,
 )
 
 /** Compares each of these users with its row, as it is now. */
@@ -45,9 +45,8 @@ export async function compareUsers(executor: Executor, snapshots: readonly UserS
 
 const living = statement<{ id: string; updated_at: number | null; event_at: number | null }>(
   'users_living',
-  sql`select id, (extract(epoch from clerk_updated_at) * 1000)::float8 as updated_at,
-    (extract(epoch from clerk_event_at) * 1000)::float8 as event_at
-  from ${users} where id = any(${$(1)}::text[]) and deleted_at is null`,
+  (t) => sql`select u.id, ${version('u')}
+  from ${t(users)} u where u.id = any(${$(1)}::text[]) and u.deleted_at is null`,
 )
 
 /** Of these users those who are not deleted here, with the versions of their rows. */
@@ -61,24 +60,33 @@ export async function findLiving(executor: Executor, ids: readonly string[]): Pr
   )
 }
 
-// Of the session, so that it is gone with the connection. On disk, so that no process has to hold a million ids.
-const createSeen = statement('seen_create', sql`create temporary table seen (id text primary key)`)
-const insertSeen = statement('seen_insert', sql`insert into seen select unnest(${$(1)}::text[]) on conflict do nothing`)
+const clearSeen = statement<{ id: string }>(
+  'seen_clear',
+  (t) => sql`delete from ${t(reconcileSeen)} where id in (select id from ${t(reconcileSeen)} limit 10000) returning id`,
+)
+const insertSeen = statement(
+  'seen_insert',
+  (t) => sql`insert into ${t(reconcileSeen)} select unnest(${$(1)}::text[]) on conflict do nothing`,
+)
 const selectUnseen = statement<{ id: string; is_seen: boolean }>(
   'users_unseen',
-  sql`select u.id, seen.id is not null as is_seen from (
-    select id from ${users}
+  (t) => sql`select u.id, seen.id is not null as is_seen from (
+    select id from ${t(users)}
     where id > ${$(1)} and deleted_at is null and created_at <= to_timestamp(${$(2)}::float8 / 1000)
     order by id limit ${$(3)}::int) u
-  left join seen on seen.id = u.id order by u.id`,
+  left join ${t(reconcileSeen)} seen on seen.id = u.id order by u.id`,
 )
 
 const UNSEEN_BATCH = 5_000
 
-/** Remembers ids that were seen at Clerk. One connection, from beginning to end. */
+/** Remembers ids that were seen at Clerk, from nothing. One job at a time. */
 export async function createSeenIds(executor: Executor) {
-  await createSeen(executor)
+  const clear = async () => {
+    while ((await clearSeen(executor)).length > 0);
+  }
+  await clear()
   return {
+    clear,
     async add(ids: readonly string[]): Promise<void> {
       await insertSeen(executor, ids)
     },
@@ -98,8 +106,8 @@ export type SeenIds = Awaited<ReturnType<typeof createSeenIds>>
 
 const measure = statement<{ now: number; living: number }>(
   'users_measure',
-  sql`select (extract(epoch from date_trunc('milliseconds', now())) * 1000)::float8 as now,
-    (select count(*)::int from ${users} where deleted_at is null) as living`,
+  (t) => sql`select ${milliseconds(sql`date_trunc('milliseconds', now())`)} as now,
+    (select count(*)::int from ${t(users)} where deleted_at is null) as living`,
 )
 
 /** PostgreSQL's clock, and how many users are not deleted. */
