@@ -1,12 +1,16 @@
 /** `reconcile`: Clerk against the table, and what no webhook said. */
-import { reconcile } from '../clerk/reconcile.ts'
-import { withJobLock } from '../db/job-lock.ts'
-import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
-import { createReconcileStore } from '../db/reconcile-store.ts'
-import { saveState } from '../db/sync-state.ts'
 import { DRIFT_KINDS, type DriftKind, type ReconcileReport, remainingDrift } from '../domain/drift.ts'
-import { EXPECTED_TYPES, expectedSince, explainSilence, type LedgerEntry } from '../domain/silence.ts'
-import { type Context, createApi, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, withDatabase } from './context.ts'
+import { EXPECTED_TYPES, type LedgerEntry } from '../domain/silence.ts'
+import { reconcile } from '../jobs/reconcile.ts'
+import {
+  type Context,
+  createApi,
+  EXIT_DONE,
+  EXIT_FAILED,
+  EXIT_INTERRUPTED,
+  LOCK_WAIT_MS,
+  withDatabase,
+} from './context.ts'
 import { bar, columns, count } from './output.ts'
 
 export interface ReconcileFlags {
@@ -14,49 +18,34 @@ export interface ReconcileFlags {
   maxDeletions?: number
 }
 
-const JOB = 'reconcile'
-const LOCK_WAIT_MS = 2_000
-
 export async function runReconcile(context: Context, { fix = false, maxDeletions }: ReconcileFlags): Promise<number> {
   const { output, signal } = context
   const api = createApi(context)
-  return withDatabase(context, async ({ pool, repository }) => {
-    const ran = await withJobLock(
-      pool,
-      JOB,
-      async (executor) => {
-        const ledger = await findLedgerTypes(executor)
-        const total = await api.countUsers()
-        const report = await reconcile({
-          api,
-          store: await createReconcileStore(executor, repository),
-          signal,
-          isFixing: fix,
-          expectedSince: expectedSince(await findOldestMessage(executor), Date.now()),
-          maxDeletions,
-          onProgress: (checked, drifting) => output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`),
-        })
-        // The service skips its own run after one that was whole and repaired what it found, and after no other.
-        if (fix && report.isComplete) await saveState(pool, JOB, report)
-        return { report, ledger }
-      },
-      { waitMs: LOCK_WAIT_MS, transactionPooling: context.config.DATABASE_TRANSACTION_POOLING },
-    )
-    if (!ran) {
-      output.note('Another reconcile is under way on this database.')
-      return EXIT_FAILED
-    }
-    const { report, ledger } = ran.result
-    const remaining = remainingDrift(report)
-    const silence = explainSilence(ledger, report.undelivered)
-    output.result({ ...report, remaining, ledger, silence, requests: api.counts.requests }, [
-      ...describeDrift(report, fix),
-      '',
-      ...describeSilence(report, ledger, silence),
-    ])
-    if (!report.isComplete) return EXIT_INTERRUPTED
-    return remaining > 0 || report.unusable.length > 0 ? EXIT_FAILED : EXIT_DONE
-  })
+  const ran = await withDatabase(context, (database) =>
+    reconcile({
+      database,
+      api,
+      signal,
+      isFixing: fix,
+      maxDeletions,
+      waitMs: LOCK_WAIT_MS,
+      onProgress: ({ checked, total, drifting }) =>
+        output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`),
+    }),
+  )
+  if (ran.state !== 'done') {
+    output.note('Another reconcile is under way on this database.')
+    return EXIT_FAILED
+  }
+  const { report, ledger, silence } = ran
+  const remaining = remainingDrift(report)
+  output.result({ ...report, remaining, ledger, silence, requests: api.counts.requests }, [
+    ...describeDrift(report, fix),
+    '',
+    ...describeSilence(report, ledger, silence),
+  ])
+  if (!report.isComplete) return EXIT_INTERRUPTED
+  return remaining > 0 || report.unusable.length > 0 ? EXIT_FAILED : EXIT_DONE
 }
 
 const MEANING: Record<DriftKind, string> = {
