@@ -51,33 +51,32 @@ export function createTransport(options: TransportOptions): Transport {
   }
   const compressed = { ...headers, 'accept-encoding': 'gzip' }
 
-  return async (path, { isCompressed = false } = {}) => {
+  async function exchange(path: string, isCompressed: boolean, signal: AbortSignal): Promise<Answer> {
+    const response = await dispatcher.request({
+      origin,
+      path: prefix + path,
+      method: 'GET',
+      headers: isCompressed ? compressed : headers,
+      signal,
+    })
+    const { statusCode: status, body } = response
+    const retryAfterMs = readRetryAfter(response.headers['retry-after'])
+    if (status === 200) return { status, body: parseJson(await readText(response)), retryAfterMs }
+    await body.dump() // Else its connection could not be used again.
+    return { status, body: undefined, retryAfterMs }
+  }
+
+  return (path, { isCompressed = false } = {}) => {
     const deadline = new AbortController()
     const timer = setTimeout(() => deadline.abort(), deadlineMs)
-    let status: number | undefined
-    try {
-      const response = await dispatcher.request({
-        origin,
-        path: prefix + path,
-        method: 'GET',
-        headers: isCompressed ? compressed : headers,
-        signal: signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal,
+    return exchange(path, isCompressed, signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal)
+      .catch((error): Failure => {
+        signal?.throwIfAborted()
+        if (deadline.signal.aborted) return { failure: `no answer in ${deadlineMs} ms` }
+        if (error instanceof SyntaxError) return { failure: 'an answer that is no JSON', status: 200 }
+        return { failure: 'no connection' }
       })
-      const retryAfterMs = readRetryAfter(response.headers['retry-after'])
-      if (response.statusCode !== 200) {
-        await response.body.dump()
-        return { status: response.statusCode, body: undefined, retryAfterMs }
-      }
-      const text = await readText(response)
-      status = 200
-      return { status, body: parseJson(text), retryAfterMs }
-    } catch (error) {
-      signal?.throwIfAborted()
-      if (deadline.signal.aborted) return { failure: `no answer in ${deadlineMs} ms` }
-      return { failure: error instanceof SyntaxError ? 'an answer that is no JSON' : 'no connection', status }
-    } finally {
-      clearTimeout(timer)
-    }
+      .finally(() => clearTimeout(timer))
   }
 }
 

@@ -37,8 +37,6 @@ export function createUserLookup({
       const { status } = error as ClerkRefusal | ClerkUnavailable
       const reason = error instanceof ClerkUnavailable ? error.reason : `status ${status}`
       return { state: 'unavailable', reason, ...(status !== undefined && { status }) }
-    } finally {
-      underWay.delete(id)
     }
   }
 
@@ -48,7 +46,7 @@ export function createUserLookup({
     if (underWay.size >= maxConcurrent) {
       return Promise.resolve({ state: 'unavailable', reason: 'too many calls under way' })
     }
-    const answer = ask(id)
+    const answer = ask(id).finally(() => underWay.delete(id))
     underWay.set(id, answer)
     return answer
   }

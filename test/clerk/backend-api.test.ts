@@ -1,4 +1,5 @@
 import { type Test, test } from 'tap'
+import { Dispatcher } from 'undici'
 import { type BackendApiOptions, createBackendApi } from '../../src/clerk/backend-api.ts'
 import { createRequestLimit } from '../../src/clerk/request-limit.ts'
 import { type Trail, walkUsers } from '../../src/clerk/walk-users.ts'
@@ -87,6 +88,29 @@ test('a signal ends a request, a pause and a wait for a place', async (t) => {
   const limit = createRequestLimit({ requests: 1, windowMs: 60_000 })
   await limit.run(async () => 1)
   await t.rejects(limit.run(async () => 2, AbortSignal.timeout(20)))
+})
+
+test("a job's requests leave a fifth of Clerk's limit to others", async (t) => {
+  for (const [secretKey, most] of [
+    ['sk_test_a', 80],
+    ['sk_live_a', 800],
+  ] as const) {
+    let sent = 0
+    // Never answers.
+    class Silent extends Dispatcher {
+      override dispatch() {
+        sent += 1
+        return true
+      }
+    }
+    const stop = new AbortController()
+    const api = createBackendApi({ secretKey, dispatcher: new Silent(), signal: stop.signal, deadlineMs: 1_000 })
+    const calls = Array.from({ length: most + 1 }, () => api.countUsers())
+    const last = t.rejects(calls.at(-1) as Promise<number>, { name: 'AbortError' }, 'it waits for a place')
+    setImmediate(() => stop.abort())
+    await last
+    t.equal(sent, most, secretKey)
+  }
 })
 
 test('no window holds more requests than the limit, however they are timed', async (t) => {

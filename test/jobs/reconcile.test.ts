@@ -1,16 +1,17 @@
 import { type Test, test } from 'tap'
 import { type BackendApiOptions, createBackendApi } from '../../src/clerk/backend-api.ts'
 import { remainingDrift } from '../../src/domain/drift.ts'
-import { createClerkEmulator } from '../../src/emulator/index.ts'
+import { type ClerkEmulatorOptions, createClerkEmulator } from '../../src/emulator/index.ts'
 import type { JobDatabase } from '../../src/jobs/database.ts'
 import { type ReconcileOptions, type ReconcileRun, reconcile } from '../../src/jobs/reconcile.ts'
 import { createTestJobDatabase } from '../helpers/job-database.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
 
 // PostgreSQL takes a moment to notice that the connection of the run before is closed.
 const LOCK_WAIT_MS = 5_000
 
-async function start(t: Test, options: Partial<BackendApiOptions> = {}) {
-  const clerk = await createClerkEmulator()
+async function start(t: Test, options: Partial<BackendApiOptions> = {}, emulator: ClerkEmulatorOptions = {}) {
+  const clerk = await createClerkEmulator(emulator)
   t.teardown(() => clerk.close())
   clerk.seedUsers(2)
   const api = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, ...options })
@@ -75,4 +76,27 @@ test('one at a time; whole repairs are remembered, and spare the next one', asyn
   t.equal((await run()).state, 'done', 'unless it is asked for')
   const during = await database.whenAlone('reconcile', () => run({ waitMs: 0 }), LOCK_WAIT_MS)
   t.strictSame(during?.result, { state: 'busy' })
+})
+
+test('a version that Clerk may be about to show is waited for', async (t) => {
+  const clock = { nowMs: Date.now() }
+  const { clerk, query, run } = await start(t, {}, { now: () => clock.nowMs })
+  await run()
+  const id = [...clerk.users()][0]?.id as string
+  const newer = async () => reportOf(await run({ settleMs: 2_000 })).drift.newer
+  // What a webhook has just told, and a replica of Clerk's does not show yet.
+  const version = Date.now() + 1_500
+  await query(`update users set first_name = 'Ada', clerk_updated_at = to_timestamp($2::float8 / 1000) where id = $1`, [
+    id,
+    version,
+  ])
+  const asked = clerk.stats.apiRequests
+  const running = newer()
+  await waitUntil('the question about this user', async () => clerk.stats.apiRequests === asked + 2)
+  clock.nowMs = version
+  clerk.updateUser(id, { firstName: 'Ada' })
+  t.strictSame(await running, { count: 0, repaired: 0, sample: [] })
+
+  await query(`update users set clerk_updated_at = now() where id = $1`, [id])
+  t.strictSame(await newer(), { count: 1, repaired: 1, sample: [id] }, 'and no longer than that')
 })
