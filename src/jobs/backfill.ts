@@ -200,9 +200,9 @@ export async function previewBackfill({
 }: Pick<BackfillOptions, 'database' | 'api' | 'signal'> & {
   onPage: (users: number, total: number) => void
 }): Promise<BackfillPreview> {
-  const total = await api.countUsers()
   const preview = { isComplete: false, users: 0, wouldCreate: 0, wouldUpdate: 0, unchanged: 0, refused: 0 }
   try {
+    const total = await api.countUsers()
     for await (const { users, ids, unusable } of readAhead(walkUsers(api), READ_AHEAD)) {
       preview.users += ids.length
       preview.refused += unusable.length

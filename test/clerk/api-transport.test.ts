@@ -49,7 +49,9 @@ test('connections are kept', async (t) => {
 })
 
 test('a compressed answer is read, and is asked for only where it pays', async (t) => {
+  const asked: (string | string[] | undefined)[] = []
   const { url, get } = await start(t, ({ headers }, response) => {
+    asked.push(headers['accept-encoding'])
     const isGzip = headers['accept-encoding'] === 'gzip'
     const text = '[{"id":"user_1"}]'
     if (isGzip) response.setHeader('content-encoding', 'gzip')
@@ -60,6 +62,7 @@ test('a compressed answer is read, and is asked for only where it pays', async (
   t.strictSame(((await get('/v1/users')) as Answer).body, body)
   const page = await createBackendApi({ secretKey: 'sk_test_a', apiUrl: url }).listUsers({})
   t.strictSame(page.ids, ['user_1'])
+  t.strictSame(asked, ['gzip', undefined, 'gzip'], 'a list is, a single user is not')
 })
 
 test('Retry-After is read in seconds, as a date, and not at all', async (t) => {

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { type Test, test } from 'tap'
+import { withJobLock } from '../../src/db/job-lock.ts'
+import { createPool } from '../../src/db/pool.ts'
 import { snapshotFromApi } from '../../src/domain/change.ts'
-import type { ClerkEmulator, Fault } from '../../src/emulator/index.ts'
+import type { ClerkEmulator } from '../../src/emulator/index.ts'
 import { startCommandLine } from '../helpers/command-line.ts'
 import type { TestDatabase } from '../helpers/database.ts'
 import { startService } from '../helpers/service.ts'
@@ -42,7 +44,7 @@ test('10,000 users, with faults, limits, a kill in the middle, and changes under
     clerk: { secretKey: LIVE, rateLimit: { requests: 8, windowMs: 1_000 }, deletedCursor: 'reject' },
   })
   clerk.seedUsers(USERS)
-  const { start, runProgram } = await startCommandLine(
+  const { start, run } = await startCommandLine(
     t,
     {},
     {
@@ -92,7 +94,7 @@ test('10,000 users, with faults, limits, a kill in the middle, and changes under
   t.match(stopped.output(), /stopping when what is under way is done/)
 
   const askedBefore = pagesAsked()
-  const last = await runProgram('backfill', '--json')
+  const last = await run('backfill', '--json')
   isOver = true
   await weather
   t.equal(last.code, 0, last.output)
@@ -195,17 +197,14 @@ test('users that cannot be read or stored are named, and the others come all the
 })
 
 test('one backfill at a time', async (t) => {
-  const { clerk, database, start, run } = await startCommandLine(t)
-  clerk.seedUsers(1)
-  clerk.faults.api = { delayMs: 20_000 }
-  const first = start('backfill')
-  const isLocked = async () => (await database.query(`select 1 from pg_locks where locktype = 'advisory'`)).length > 0
-  await waitUntil('the lock', isLocked)
-  const second = await run('backfill')
-  t.equal(second.code, 1)
-  t.match(second.output, /Another backfill is under way on this database/)
-  first.child.kill('SIGINT')
-  t.equal(await first.exit, 130)
+  const { database, run } = await startCommandLine(t)
+  const pool = createPool({ connectionString: database.url, onError: () => undefined })
+  t.teardown(() => pool.end())
+  await withJobLock(pool, 'backfill', async () => {
+    const second = await run('backfill')
+    t.equal(second.code, 1)
+    t.match(second.output, /Another backfill is under way on this database/)
+  })
 })
 
 test('trouble that stays is said in one line, with what to do', async (t) => {
@@ -227,25 +226,21 @@ test('trouble that stays is said in one line, with what to do', async (t) => {
   t.equal((await run('backfill', '--nonsense')).code, 2)
 })
 
-test('a dry run may be interrupted, and a second Ctrl-C ends at once', async (t) => {
-  const { clerk, start, database } = await startCommandLine(t)
+test('a dry run may be interrupted or refused, and a second Ctrl-C ends at once', async (t) => {
+  const { clerk, start, run, runUntil, database } = await startCommandLine(t)
   clerk.seedUsers(1_000)
-  // While the count is under way, what the first page will meet is set.
-  const dryRun = async (next: Fault) => {
-    clerk.faults.api = { delayMs: 1_000 }
-    const asked = clerk.stats.apiRequests
-    const running = start('backfill', '--dry-run')
-    await waitUntil('the count', async () => clerk.stats.apiRequests > asked)
-    clerk.faults.api = next
-    await waitUntil('the page', async () => clerk.stats.apiRequests > asked + 1)
-    return running
-  }
-  const interrupted = await dryRun('hang')
-  interrupted.child.kill('SIGINT')
-  t.equal(await interrupted.exit, 130)
-  const refused = await dryRun({ status: 403 })
-  t.equal(await refused.exit, 1)
-  t.match(refused.output(), /403 to GET .v1.users: CLERK_SECRET_KEY may not do this/)
+  clerk.faults.api = 'hang'
+  const stop = new AbortController()
+  const interrupted = runUntil(stop.signal, 'backfill', '--dry-run')
+  await waitUntil('a request', async () => clerk.stats.apiRequests > 0)
+  stop.abort()
+  const { code, output } = await interrupted
+  t.equal(code, 130)
+  t.match(output, /Of 0 users a backfill would create 0/)
+  clerk.faults.api = { status: 403 }
+  const refused = await run('backfill', '--dry-run')
+  t.equal(refused.code, 1)
+  t.match(refused.output, /403 to GET .v1.users.count: CLERK_SECRET_KEY may not do this/)
 
   clerk.faults.api = undefined
   const client = new pg.Client(database.url)
