@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { type Test, test } from 'tap'
-import { withJobLock } from '../../src/db/lease.ts'
+import { withLease } from '../../src/db/lease.ts'
 import { createPool } from '../../src/db/pool.ts'
-import type { ClerkEmulator } from '../../src/emulator/index.ts'
 import { snapshotFromApi } from '../../src/resources/user/change.ts'
+import type { ClerkEmulator } from '../../src/emulator/index.ts'
 import { startCommandLine } from '../helpers/command-line.ts'
 import type { TestDatabase } from '../helpers/database.ts'
 import { startService } from '../helpers/service.ts'
@@ -200,7 +200,7 @@ test('one backfill at a time', async (t) => {
   const { database, run } = await startCommandLine(t)
   const pool = createPool({ connectionString: database.url, onError: () => undefined })
   t.teardown(() => pool.end())
-  await withJobLock(pool, 'backfill', async () => {
+  await withLease(pool, 'backfill', async () => {
     const second = await run('backfill')
     t.equal(second.code, 1)
     t.match(second.output, /Another backfill is under way on this database/)

@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { withJobLock } from '../../src/db/lease.ts'
+import { withLease } from '../../src/db/lease.ts'
 import { createPool } from '../../src/db/pool.ts'
 import type { LedgerEntry } from '../../src/domain/silence.ts'
 import { startCommandLine } from '../helpers/command-line.ts'
@@ -192,7 +192,7 @@ test('one reconcile at a time', async (t) => {
   const { database, run } = await startCommandLine(t)
   const pool = createPool({ connectionString: database.url, onError: () => undefined })
   t.teardown(() => pool.end())
-  await withJobLock(pool, 'reconcile', async () => {
+  await withLease(pool, 'reconcile', async () => {
     const second = await run('reconcile')
     t.equal(second.code, 1)
     t.match(second.output, /Another reconcile is under way/)
