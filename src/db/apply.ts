@@ -31,10 +31,13 @@ export async function applyTogether(pool: Pool, changes: Change[], options: Appl
     const batch = planBatch(changes, repeated, options.storePayloads)
     try {
       await pool.transact(batch.calls, options)
+      const results = batch.results()
       const missing = batch.missingRepeats()
-      if (missing.length === 0) return batch.results()
-      // No longer in the ledger, as after a failover. Their changes have not been applied: nothing else has changed since.
-      repeated = new Set([...repeated].filter((id) => !missing.includes(id)))
+      if (missing.length === 0) return results
+      // No longer in the ledger, as after a failover: only these changes have not been applied.
+      const isMissing = ({ message }: Change) => message !== undefined && missing.includes(message.id)
+      const again = await applyTogether(pool, changes.filter(isMissing), options)
+      return changes.map((change, i) => (isMissing(change) ? again.shift() : results[i]) as AppliedChange)
     } catch (error) {
       if (!isRepeatedMessage(error)) throw error
       const ids = changes.flatMap(({ message }) => message?.id ?? [])
@@ -88,7 +91,7 @@ function planBatch(changes: Change[], repeated: ReadonlySet<string>, storePayloa
     const isLive = new Set(live)
     return changes.map((change) => {
       // Of several deliveries of one message the first is the live one.
-      if (!isLive.delete(change)) return { outcome: 'duplicate', created: false }
+      if (change.message && !isLive.delete(change)) return { outcome: 'duplicate', created: false }
       const states = resources.flatMap(({ name }) => change[name] ?? [])
       const outcome =
         (change.message && outcomes.get(change.message.id)) ??

@@ -17,7 +17,8 @@ export interface DatabaseOptions extends Omit<PoolOptions, 'onError'> {
 }
 
 /** The repository with requests that wait at the same moment sharing statements and transactions. */
-export interface BatchedRepository extends Omit<Repository, 'apply' | 'findAuthState' | 'findAuthStates'> {
+export interface BatchedRepository
+  extends Omit<Repository, 'apply' | 'applyEach' | 'findAuthState' | 'findAuthStates'> {
   /** Applies one change and answers after the commit. */
   apply(change: Change): Promise<ChangeResult>
   /** The row of a user and the state of a session, never older than the call. */
@@ -80,7 +81,7 @@ export default fp<DatabaseOptions>(
       apply: createBatcher({
         ...common,
         name: 'write batch',
-        run: telling('write', repository.apply),
+        run: telling('write', repository.applyEach),
         maxConcurrent: limits.writesAtOnce,
         weightOf: ({ message }: Change) => message?.payload.length ?? 0,
         maxBatchWeight: limits.maxBatchBytes,

@@ -12,9 +12,7 @@ test('a version that is ahead and could not be set back still drifts; one that c
   clerk.seedUsers(2)
   const api = createBulkApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
   const { repository, pool, database } = await startRepository(t)
-  const client = await pool.connect()
-  t.teardown(() => client.release())
-  const store = await createReconcileStore(client, repository)
+  const store = await createReconcileStore(pool, repository)
   const [ahead, missing] = [...clerk.users()].map(({ id }) => id)
   await database.query(
     `insert into users (id, sync_source, clerk_updated_at) values ($1, 'webhook', '2090-01-01')`, //
@@ -53,11 +51,10 @@ test('while Clerk is away nobody is taken for gone', async (t) => {
   )
   for (const fault of ['error', { status: 429 }, 'html', 'empty', 'reset'] as const) {
     clerk.faults.api = undefined
-    const client = await pool.connect()
     const api = createBulkApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, maxAttempts: 2, firstPauseMs: 1 })
     const run = reconcile({
       api,
-      store: await createReconcileStore(client, repository),
+      store: await createReconcileStore(pool, repository),
       signal: new AbortController().signal,
       isFixing: true,
       expectedSince: Date.now(),
@@ -67,7 +64,6 @@ test('while Clerk is away nobody is taken for gone', async (t) => {
       },
     })
     await t.rejects(run, { message: /Clerk's Backend API: .*, 2 times/ }, JSON.stringify(fault))
-    client.release(true)
   }
   t.match(await database.query(`select deleted_at from users where id = 'user_unlisted'`), [{ deleted_at: null }])
 })

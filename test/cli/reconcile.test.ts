@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { withJobLock } from '../../src/db/lease.ts'
+import { withLease } from '../../src/db/lease.ts'
 import { createPool } from '../../src/db/pool.ts'
 import { startCommandLine } from '../helpers/command-line.ts'
 import { startService } from '../helpers/service.ts'
@@ -172,7 +172,7 @@ test('a version that Clerk may be about to show is waited for; one reconcile at 
 
   const pool = createPool({ connectionString: database.url, onError: () => undefined })
   t.teardown(() => pool.end())
-  await withJobLock(pool, 'reconcile', async () => {
+  await withLease(pool, 'reconcile', async () => {
     const second = await run('reconcile')
     t.equal(second.code, 1)
     t.match(second.output, /Another reconcile is under way/)

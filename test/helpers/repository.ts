@@ -4,7 +4,13 @@ import { createPool, type Pool, type PoolOptions } from '../../src/db/pool.ts'
 import { type ChangeResult, createRepository, type Repository } from '../../src/db/repository.ts'
 import type { Change, Message } from '../../src/domain/change.ts'
 import type { SessionState } from '../../src/resources/session/change.ts'
-import { EMPTY_PROFILE, type Profile, type UserClaims, type UserDeletion, type UserSnapshot } from '../../src/resources/user/change.ts'
+import {
+  EMPTY_PROFILE,
+  type Profile,
+  type UserClaims,
+  type UserDeletion,
+  type UserSnapshot,
+} from '../../src/resources/user/change.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 
 export interface TestRepository {
@@ -41,6 +47,11 @@ export async function startRepository(t: Test, options: TestRepositoryOptions = 
       return outcomes
     },
   }
+}
+
+/** Runs SQL of the test's own on a connection of the service's pool, within its limits. Resolves to the rows. */
+export async function runOn<Row>(pool: Pool, text: string, values: unknown[] = []): Promise<Row[]> {
+  return (await pool.query({ name: '', text, values })).rows as Row[]
 }
 
 const outcomeOf = (result: ChangeResult) => ('error' in result ? result.error : result.outcome)

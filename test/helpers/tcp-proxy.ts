@@ -9,6 +9,8 @@ export interface TcpProxy {
   cut(): Promise<void>
   /** Passes nothing on any more, and says nothing: as a host that is gone or a process that is stopped. */
   freeze(): void
+  /** Passes on what clients say, and nothing that the server answers: as when the answers are lost on the way. */
+  mute(): void
   /** Passes everything on again. */
   mend(): Promise<void>
   /** Leads new connections to another server, and resets those that are open: as a name that moves in a failover. */
@@ -19,6 +21,7 @@ export async function createTcpProxy(t: Scope, serverUrl: string): Promise<TcpPr
   let target = new URL(serverUrl)
   const sockets = new Set<Socket>()
   let isFrozen = false
+  let isMute = false
   const proxy = createServer((client) => {
     const server = connect(Number(target.port), target.hostname)
     for (const [from, to] of [
@@ -26,7 +29,7 @@ export async function createTcpProxy(t: Scope, serverUrl: string): Promise<TcpPr
       [server, client],
     ] as const) {
       sockets.add(from)
-      from.on('data', (data) => isFrozen || to.write(data))
+      from.on('data', (data) => isFrozen || (isMute && from === server) || to.write(data))
       from.on('error', () => to.destroy())
       from.on('close', () => {
         sockets.delete(from)
@@ -56,8 +59,11 @@ export async function createTcpProxy(t: Scope, serverUrl: string): Promise<TcpPr
     freeze() {
       isFrozen = true
     },
+    mute() {
+      isMute = true
+    },
     async mend() {
-      isFrozen = false
+      isFrozen = isMute = false
       resetAll()
       if (!proxy.listening) await listen(port)
     },
