@@ -44,9 +44,10 @@ const IDLE_IN_TRANSACTION_MS = 5_000
 const TRANSACTION_TIMEOUTS = 1.5
 
 // Set by statement, for the transaction alone: poolers drop or refuse what is set at the start of a connection, and hand
-// what is set for a session on to others.
+// what is set for a session on to others. Times are read as floats, which the database's default may cut short.
 const LIMITS = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
-  set_config('idle_in_transaction_session_timeout', '${IDLE_IN_TRANSACTION_MS}', true)`
+  set_config('idle_in_transaction_session_timeout', '${IDLE_IN_TRANSACTION_MS}', true),
+  set_config('extra_float_digits', '1', true)`
 
 // Whatever the database's default: who waited for a lock must see what its holder wrote.
 const BEGIN = 'begin isolation level read committed'
