@@ -182,7 +182,7 @@ test('pruning keeps clear of messages that are being received', async (t) => {
   const intake = new pg.Client({ connectionString: database.url })
   await intake.connect()
   t.teardown(() => intake.end())
-  await intake.query("begin; select 1 from webhook_events where id = 'old_31_2' for update")
+  await intake.query("begin; select 1 from clerk.webhook_events where id = 'old_31_2' for update")
   t.equal(await repository.prune(30), 2, 'a locked one is skipped, not waited for')
   await intake.query('rollback')
 
