@@ -30,7 +30,7 @@ export default fp<OpenapiOptions>(
           title: 'clerk-session-sync',
           version,
           description: DESCRIPTION,
-          license: { name: 'MIT' },
+          license: { name: 'MIT', identifier: 'MIT' },
         },
         ...(receivesWebhooks && { webhooks: describeWebhooks() }),
         tags: [
@@ -47,7 +47,7 @@ export default fp<OpenapiOptions>(
               type: 'apiKey',
               in: 'cookie',
               name: '__session',
-              description: 'Only where CLERK_AUTHORIZED_PARTIES is set',
+              description: 'Or __session_<suffix>; only where CLERK_AUTHORIZED_PARTIES is set',
             },
             svixSignature: {
               type: 'apiKey',

@@ -6,6 +6,7 @@ const profile: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/api/auth/profile',
     {
+      config: { isPrivate: true },
       onRequest: app.requireClerkUser(),
       schema: {
         tags: ['auth'],

@@ -24,6 +24,7 @@ const syncUser: FastifyPluginAsyncTypebox = async (app) => {
   app.post(
     '/api/auth/sync-user',
     {
+      config: { isPrivate: true },
       schema: {
         tags: ['auth'],
         summary: 'Bring the row of the signed-in user up to date',
