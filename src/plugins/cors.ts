@@ -12,6 +12,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** False keeps CORS off the route, ours and that of @fastify/cors. */
     cors?: false
+    /** Whether ours applies; decided when the route is declared. */
+    clerkCors?: boolean
   }
 }
 
@@ -38,9 +40,9 @@ export default fp<CorsOptions>(
 
     app.addHook('onRequest', (request, reply, done) => {
       const { config } = request.routeOptions
-      // Refusals of forward-auth go to the page that asked the proxy; preflights go to the application behind it.
-      if (config.cors === false && !config.isForwardAuth) return done()
+      if (config.clerkCors === false) return done()
       addHeaders(request.headers.origin, reply)
+      // Preflights of forward-auth go to the application behind the proxy.
       if (request.method !== 'OPTIONS' || config.isForwardAuth) return done()
       addVary(reply, ['Access-Control-Request-Headers'])
       const asked = request.headers['access-control-request-headers']
@@ -56,12 +58,16 @@ export default fp<CorsOptions>(
         .send()
     })
 
-    // A route of its own for each path: the hook above answers, before any guard.
+    // A route of its own for each path, whose preflights the hook above answers before any guard.
     const answered = new Set<string>()
-    app.addHook('onRoute', ({ url, method, config }) => {
-      if (config?.cors === false || [method].flat().includes('OPTIONS') || answered.has(url)) return
-      answered.add(url)
-      app.options(url, { schema: { hide: true } }, (_request, reply) => reply.code(204).send())
+    app.addHook('onRoute', (route) => {
+      const { cors, isForwardAuth = false } = route.config ?? {}
+      const clerkCors = cors !== false || isForwardAuth
+      // False for the @fastify/cors of an application around us: it would answer with its own origins.
+      route.config = { ...route.config, clerkCors, cors: false }
+      if (isForwardAuth || !clerkCors || answered.has(route.url) || route.method === 'OPTIONS') return
+      answered.add(route.url)
+      app.options(route.url, { schema: { hide: true } }, (_request, reply) => reply.code(204).send())
     })
   },
   { name: 'clerk-cors', fastify: '5.x' },

@@ -82,11 +82,10 @@ const verify: FastifyPluginAsyncTypebox<VerifyOptions> = async (app, { corsOrigi
       tags: ['auth'],
       summary: 'Forward-auth: whether a proxy may pass the request on',
       description: DESCRIPTION,
-      security: BEARER,
       response: { 200: Allowed, ...AUTH_ERRORS },
     }
     // Not for pages: an OPTIONS here is somebody's request, not a preflight of ours.
-    const config = { cors: false, isForwardAuth: true, isPrivate: true } as const
+    const config = { cors: false, isForwardAuth: true, isPrivate: true, credentials: BEARER } as const
     app.route({
       method,
       url: '/api/auth/verify',

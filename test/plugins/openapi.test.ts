@@ -1,3 +1,4 @@
+import SwaggerParser from '@apidevtools/swagger-parser'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { test } from 'tap'
 import { EVENT_SCHEMAS } from '../../src/domain/clerk-event.ts'
@@ -76,6 +77,12 @@ test('the document is valid OpenAPI 3.1, and leaves nothing without a word', asy
       }
     }
   }
+})
+
+test('the parser that most tools stand on takes the document', async (t) => {
+  const { call } = await startService(t)
+  const { body } = await call('/docs/json')
+  t.match(await SwaggerParser.validate(body), { info: { license: { identifier: 'MIT' } } })
 })
 
 test('every route that is registered is in the document, but for the pages of the document', async (t) => {

@@ -31,7 +31,7 @@ export interface DashboardOptions {
 const SAMPLE_MS = 15_000
 const FRESH_MS = 4_000
 const CONFIG = { cors: false, rateLimit: false } as const
-const PRIVATE = { ...CONFIG, isPrivate: true } as const
+const PRIVATE = { ...CONFIG, isPrivate: true as const, credentials: [{ dashboardToken: [] }] }
 const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
 const PAGE_HEADERS = {
   ...HEADERS,
@@ -43,7 +43,6 @@ const PAGE_HEADERS = {
 }
 const API = {
   tags: ['dashboard'],
-  security: [{ dashboardToken: [] }],
 }
 const refusals = { 401: errorReplyOf(DashboardTokenInvalid), ...errorReplySchemas(503) }
 

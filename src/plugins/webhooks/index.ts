@@ -56,18 +56,16 @@ export default fp<WebhooksOptions>(
         { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
         (_request, body, done) => done(null, body),
       )
-      // Svix follows no redirects, and an address pasted with a slash at its end must not lose events.
-      for (const url of [path, `${path}/`])
+      for (const url of spellings(app, path)) {
         app.post(
           url,
           {
-            config: { rateLimit: false },
+            config: { rateLimit: false, credentials: [{ svixSignature: [] }] },
             schema: {
-              hide: url !== path,
+              hide: url.endsWith('/'),
               tags: ['webhooks'],
               summary: "Target of Clerk's webhooks",
               description: 'Svix retries after anything but a 2xx. Answered after the commit.',
-              security: [{ svixSignature: [] }],
               headers: WebhookHeaders,
               body: ClerkEnvelope,
               response: { 200: WebhookReply, ...errorReplySchemas(400, 413, 415, 422, 503) },
@@ -82,10 +80,18 @@ export default fp<WebhooksOptions>(
             return receive(app, request, delivery, body)
           },
         )
+      }
     })
   },
   { name: 'clerk-webhooks', fastify: '5.x', dependencies: ['clerk-database'] },
 )
+
+/** The path with and without a slash at its end: Svix follows no redirects, and a pasted slash must not lose events. */
+function spellings({ initialConfig }: FastifyInstance, path: string): string[] {
+  const { ignoreTrailingSlash } = { ...initialConfig, ...initialConfig.routerOptions }
+  const bare = path.replace(/\/+$/, '')
+  return ignoreTrailingSlash ? [bare] : [bare, `${bare}/`]
+}
 
 /** Applies the event, and logs one line of it whatever becomes of it. */
 async function receive(app: FastifyInstance, request: FastifyRequest, delivery: Delivery, body: Buffer) {
