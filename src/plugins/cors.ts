@@ -60,14 +60,14 @@ export default fp<CorsOptions>(
 
     // A route of its own for each path, whose preflights the hook above answers before any guard.
     const answered = new Set<string>()
-    app.addHook('onRoute', (route) => {
+    app.addHook('onRoute', function answerPreflights(route) {
       const { cors, isForwardAuth = false } = route.config ?? {}
       const clerkCors = cors !== false || isForwardAuth
       // False for the @fastify/cors of an application around us: it would answer with its own origins.
       route.config = { ...route.config, clerkCors, cors: false }
-      if (isForwardAuth || !clerkCors || answered.has(route.url) || route.method === 'OPTIONS') return
+      if (isForwardAuth || !clerkCors || route.schema?.hide || answered.has(route.url)) return
       answered.add(route.url)
-      app.options(route.url, { schema: { hide: true } }, (_request, reply) => reply.code(204).send())
+      this.options(route.routePath, { schema: { hide: true } }, (_request, reply) => reply.code(204).send())
     })
   },
   { name: 'clerk-cors', fastify: '5.x' },
