@@ -1,5 +1,6 @@
 /** The headers in which forward-auth tells who the user is. */
 import type { FastifyRequest } from 'fastify'
+import type { SessionToken } from '../domain/session-token.ts'
 
 const DESCRIPTIONS = {
   user: "Clerk's user id",
@@ -29,7 +30,7 @@ export const NO_IDENTITY = headersOf({})
 
 /** All of them for an authenticated request. */
 export function identityHeaders({ clerkUser, clerkAuth }: FastifyRequest): Record<string, string> {
-  const { organization, plans = [], features = [], actorId } = clerkAuth?.authorization ?? {}
+  const { organization, plans, features, actorId } = (clerkAuth as SessionToken).authorization
   return headersOf({
     user: clerkUser?.id,
     // Anybody can sign up with an address that they do not own.

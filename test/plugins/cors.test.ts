@@ -159,6 +159,12 @@ test('the page behind a proxy can read what verify refuses', async (t) => {
   await assertReadable(t, service.call('/api/auth/verify?x=1', from(ORIGIN)), [400, 'UNKNOWN_CONDITION'])
 })
 
+test('the dashboard is for its own page alone', async (t) => {
+  const { call } = await startService(t, { settings: { ...settings, DASHBOARD_TOKEN: 'x'.repeat(24) } })
+  const { status, headers } = await call('/dashboard/api/overview?range=hour', from(ORIGIN))
+  t.strictSame([status, corsHeaders(headers)], [401, {}])
+})
+
 test('* is every origin, without cookies', async (t) => {
   const service = await startService(t, { settings: { CORS_ORIGINS: '*' } })
   const { headers } = await service.call('/api/auth/profile', from('https://any.example'))
