@@ -39,16 +39,12 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
    * or rejects alone.
    */
   async function applyEach(changes: Change[]): Promise<(ChangeResult | Promise<ChangeResult>)[]> {
-    try {
-      return await isolated(changes)
-    } catch (error) {
-      throw asUnavailable(error)
-    }
+    const results = await guarded(isolated(changes))
+    return results.map((result) => (result instanceof Promise ? late(result) : result))
   }
 
   /** The same, when all are through. Rejects when one of them does; the others are applied nevertheless. */
-  const apply = async (changes: Change[]): Promise<ChangeResult[]> =>
-    Promise.all((await applyEach(changes)).map((result) => guarded(Promise.resolve(result))))
+  const apply = async (changes: Change[]): Promise<ChangeResult[]> => Promise.all(await applyEach(changes))
 
   async function refuse({ message }: Change, error: DatabaseError): Promise<ChangeResult> {
     const isRepeated = message && (await fail(message, `${error.code}: ${error.message}`))
@@ -121,6 +117,13 @@ function withoutData(error: DatabaseError): DatabaseError {
 function asUnavailable(error: unknown): unknown {
   if (!isDatabaseTrouble(error)) return error
   return retryAfter(new DatabaseUnavailable({ cause: error }), RETRY_AFTER_MS)
+}
+
+/** A result that comes later. Nobody need have asked for it by the time it rejects. */
+function late<T>(result: Promise<T>): Promise<T> {
+  const answer = guarded(result)
+  answer.catch(() => undefined)
+  return answer
 }
 
 async function guarded<T>(work: Promise<T>): Promise<T> {
