@@ -91,6 +91,12 @@ const Settings = Type.Object({
   WEBHOOK_STORE_PAYLOADS: Flag('keeps the bodies of applied events, which hold personal data', false),
   WEBHOOK_EVENTS_RETENTION_DAYS: Count('days after which the ledger forgets an event', 1, 3650, 30),
   RECONCILE_INTERVAL_MINUTES: Count('minutes between reconciles with Clerk, which repair; 0 is off', 0, 35_000, 0),
+  SYNC_METADATA: Type.String({
+    title: 'unsafe, private, or both with a comma',
+    description: 'the metadata of users that are kept beside the public ones; empty is none',
+    pattern: '^\\s*((unsafe|private)\\s*(,\\s*(unsafe|private)\\s*)*,?\\s*)?$',
+    default: '',
+  }),
   AUTO_SYNC: Flag('syncs a missing user on any authenticated call', true),
   PORT: Count('the port to listen on; 0 for any', 0, 65_535, 3000),
   HOST: Maybe(Text('0.0.0.0 or 127.0.0.1', 'the address to listen on', '^\\S+$')),
@@ -132,12 +138,14 @@ export interface Config
       | 'CLERK_WEBHOOK_SIGNING_SECRET'
       | 'CORS_ORIGINS'
       | 'TRUST_PROXY'
+      | 'SYNC_METADATA'
     >
   > {
   readonly HOST: string
   readonly CLERK_AUTHORIZED_PARTIES: readonly string[]
   readonly CLERK_WEBHOOK_SIGNING_SECRET: readonly string[]
   readonly CORS_ORIGINS: readonly string[]
+  readonly SYNC_METADATA: readonly ('unsafe' | 'private')[]
   readonly TRUST_PROXY: boolean | number | string[]
   readonly isProduction: boolean
 }
@@ -196,6 +204,7 @@ export function loadConfig(environment: Environment, { dotenvPath = '.env', requ
     CLERK_JWT_KEY: settings.CLERK_JWT_KEY && toPem(settings.CLERK_JWT_KEY),
     CLERK_AUTHORIZED_PARTIES: Object.freeze(split(settings.CLERK_AUTHORIZED_PARTIES).map((party) => trimSlash(party))),
     CLERK_WEBHOOK_SIGNING_SECRET: Object.freeze(split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '')),
+    SYNC_METADATA: Object.freeze(split(settings.SYNC_METADATA) as ('unsafe' | 'private')[]),
     CORS_ORIGINS: Object.freeze(split(settings.CORS_ORIGINS).map((origin) => trimSlash(origin))),
     TRUST_PROXY: trustProxy(settings.TRUST_PROXY) as Config['TRUST_PROXY'],
     isProduction,

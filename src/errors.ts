@@ -28,6 +28,11 @@ export const DashboardTokenInvalid = createError(
 
 export const UserDeleted = createError('USER_DELETED', 'The user has been deleted', 403)
 export const UserBanned = createError('USER_BANNED', 'The user is banned', 403)
+export const UserDeprovisioned = createError(
+  'USER_DEPROVISIONED',
+  'The user has been deprovisioned by their directory and may not sign in',
+  403,
+)
 export const SessionPending = createError(
   'SESSION_PENDING',
   'The session has a pending task and is not active yet',
@@ -118,7 +123,7 @@ const ERRORS = {
     new SessionRevoked(),
     new UserNotSynced(),
   ],
-  403: [new UserDeleted(), new UserBanned(), new SessionPending()],
+  403: [new UserDeleted(), new UserBanned(), new UserDeprovisioned(), new SessionPending()],
   404: [new RouteNotFound('GET', '/nowhere')],
   413: [{ code: 'FST_ERR_CTP_BODY_TOO_LARGE', message: 'Request body is too large' }],
   415: [{ code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE', message: 'Unsupported Media Type' }],

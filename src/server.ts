@@ -110,6 +110,7 @@ export function appOptions(config: Config): AppOptions {
       max: config.DATABASE_POOL_MAX,
       transactionPooling: config.DATABASE_TRANSACTION_POOLING,
       storePayloads: config.WEBHOOK_STORE_PAYLOADS,
+      syncMetadata: config.SYNC_METADATA,
     },
     auth: {
       issuer: config.CLERK_ISSUER as string,

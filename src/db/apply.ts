@@ -2,13 +2,14 @@
  * The one write path: everything that a batch of changes does is sent at once, as one transaction. PostgreSQL decides what
  * became of each change, by the rows.
  */
-import { sql } from 'drizzle-orm'
 import type { Change, Message, Outcome } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
+import { eraseBodiesAbout } from '../resources/user/erase.ts'
 import { type Entry, enterMessages, findApplied, isRepeatedMessage, repeatMessages } from './ledger.ts'
+import { lockObjects } from './locks.ts'
 import type { Pool, TransactOptions } from './pool.ts'
 import type { Written } from './resource.ts'
-import { $, type Call, statement } from './statement.ts'
+import type { Call } from './statement.ts'
 
 /** What became of a change that no error came in the way of. */
 export interface AppliedChange {
@@ -43,12 +44,6 @@ export async function applyTogether(pool: Pool, changes: Change[], options: Appl
   }
 }
 
-const lock = statement(
-  'locks',
-  (t) => sql`select pg_advisory_xact_lock(hashtext(${t.schema}), h)
-  from (select distinct hashtext(key) as h from unnest(${$(1)}::text[]) as key order by h) keys`,
-)
-
 /**
  * Locks are taken in the same order everywhere: those of objects without a row, then the rows of each resource, then those
  * of the ledger, each by id.
@@ -72,12 +67,14 @@ function planBatch(changes: Change[], repeated: ReadonlySet<string>, storePayloa
     if (message) entries.set(message.id, { change: change as Change & { message: Message }, deliveries: 1 })
   }
   const keys = live.flatMap((change) => resources.flatMap(({ locksOf }) => locksOf?.(change) ?? []))
+  const deleted = live.flatMap(({ user }) => (user?.kind === 'deletion' ? user.id : []))
   const writings = resources.map(({ write }) => write(live))
   const entered = entries.size > 0 ? enterMessages([...entries.values()], storePayloads) : undefined
   const counted = repeats.size > 0 ? repeatMessages(repeats) : undefined
   const calls: (Call | undefined)[] = [
-    keys.length > 0 ? lock.call(keys) : undefined,
+    keys.length > 0 ? lockObjects.call(keys) : undefined,
     ...writings.flatMap(({ calls }) => calls),
+    deleted.length > 0 ? eraseBodiesAbout(deleted) : undefined,
     entered as Call | undefined,
     counted as Call | undefined,
   ]

@@ -1,15 +1,15 @@
 /** The SQL of the ledger's failed messages, which wait for a replay. */
 import { sql } from 'drizzle-orm'
-import { toDate } from './ledger.ts'
+import { isWaiting, toDate } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, milliseconds, statement } from './statement.ts'
 
-/** Which failed messages; without any of these, all. */
+/** Which failed messages; without any of these, all that have not been superseded. */
 export interface FailedEventsFilter {
   /** Received first at this moment or later. */
   since?: Date
   type?: string
-  /** Svix message ids. */
+  /** Svix message ids; superseded ones, too. */
   ids?: readonly string[]
 }
 
@@ -40,8 +40,8 @@ const select = statement<Omit<FailedEvent, Times> & Record<Times, number | null>
   'webhook_events_failed',
   (t) => sql`select id, type, object_id as "objectId", error, attempts, ${milliseconds(sql`event_at`)} as "eventAt",
     ${milliseconds(sql`received_at`)} as "receivedAt", ${milliseconds(sql`last_received_at`)} as "lastReceivedAt", payload
-  from ${t(webhookEvents)}
-  where outcome = 'failed'
+  from ${t(webhookEvents)} e
+  where outcome = 'failed' and (${$(3)}::text[] is not null or ${isWaiting(t)})
     and received_at >= coalesce(${$(1)}::timestamptz, '-infinity')
     and (${$(2)}::text is null or type = ${$(2)})
     and (${$(3)}::text[] is null or id = any(${$(3)}))

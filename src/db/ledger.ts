@@ -3,9 +3,12 @@ import { type SQL, sql } from 'drizzle-orm'
 import pg from 'pg'
 import type { Change, Message, Outcome } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
-import { pruning } from './pruning.ts'
+import { isAboutErased } from '../resources/user/erase.ts'
+import { lockObjects } from './locks.ts'
+import type { Pool } from './pool.ts'
+import { PRUNE_BATCH, pruning } from './pruning.ts'
 import { webhookEvents } from './schema.ts'
-import { $, type Executor, milliseconds, type Qualify, statement } from './statement.ts'
+import { $, type Call, type Executor, milliseconds, type Qualify, statement, timeOf } from './statement.ts'
 
 const stateColumns = sql.raw(
   resources
@@ -21,6 +24,19 @@ const isCurrent = (t: Qualify): SQL =>
     sql` or `,
   )
 
+/** A condition on the message `e`: it failed, and nothing newer has come since about its object. */
+export const isWaiting = (t: Qualify): SQL => sql`(e.outcome = 'failed' and not (${isSuperseded(t)}))`
+const isSuperseded = (t: Qualify): SQL =>
+  sql.join(
+    resources.map(({ inLedger }) => inLedger.isSuperseded(t)),
+    sql` or `,
+  )
+
+// Outcomes of messages that a later delivery may still apply.
+const OPEN = sql.raw(`('failed', 'superseded', 'discarded')`)
+const outcome = (t: Qualify) =>
+  sql`case when ${isAboutNothing} then 'ignored' when ${isCurrent(t)} then 'applied' else 'stale' end`
+
 // The last statement of a change's transaction: the outcome is read from the rows as they are by then. A message that failed
 // before is entered anew. For one that was applied before the outcome is null, which the column refuses: PostgreSQL undoes the
 // whole transaction. A second delivery at the same moment waits here for the first one's commit, on whatever replica it runs.
@@ -28,17 +44,22 @@ const enter = statement<{ id: string; outcome: Outcome }>(
   'webhook_events_enter',
   (
     t,
-  ) => sql`insert into ${t(webhookEvents)} as e (id, type, object_id, event_at, outcome, attempts, processed_at, payload)
-  select i.id, i.type, i.object_id, to_timestamp(i.event_at / 1000),
-    case when ${isAboutNothing} then 'ignored' when ${isCurrent(t)} then 'applied' else 'stale' end,
-    i.deliveries, now(), i.payload
-  from json_to_recordset(${$(1)}::json) as i(id text, type text, object_id text, event_at float8, deliveries int,
-    payload text, ${stateColumns})
+  ) => sql`insert into ${t(webhookEvents)} as e
+    (id, type, object_id, instance_id, event_at, outcome, error, attempts, processed_at, payload, user_id)
+  select i.id, i.type, i.object_id, i.instance_id, to_timestamp(i.event_at / 1000), i.outcome, i.error, i.deliveries, now(),
+    case when i.is_kept then i.payload end, case when i.is_kept then i.about_user end
+  from (
+    select i.*, o.outcome, i.payload is not null and o.outcome = 'applied'
+      and not ${isAboutErased(t, sql`i.about_user`, timeOf('event_at'))} as is_kept
+    from json_to_recordset(${$(1)}::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
+      error text, deliveries int, payload text, about_user text, ${stateColumns})
+    cross join lateral (select ${outcome(t)} as outcome) o) i
   order by i.id
   on conflict (id) do update set
-    outcome = case when e.outcome = 'failed' then excluded.outcome end,
-    type = excluded.type, object_id = excluded.object_id, event_at = excluded.event_at, error = null,
-    attempts = e.attempts + excluded.attempts, last_received_at = now(), processed_at = now(), payload = excluded.payload
+    outcome = case when e.outcome in ${OPEN} then excluded.outcome end,
+    type = excluded.type, object_id = excluded.object_id, instance_id = excluded.instance_id, event_at = excluded.event_at,
+    error = excluded.error, attempts = e.attempts + excluded.attempts, last_received_at = now(), processed_at = now(),
+    payload = excluded.payload, user_id = excluded.user_id
   returning e.id, e.outcome`,
 )
 
@@ -62,8 +83,9 @@ export const enterMessages = (entries: Entry[], storePayloads: boolean) =>
     ),
   )
 
-function toRow({ id, type, objectId, eventAt, payload }: Message, withPayload: boolean) {
-  return { id, type, object_id: objectId, event_at: eventAt, ...(withPayload && { payload }) }
+function toRow({ id, type, objectId, instanceId, eventAt, ignoredFor, ...body }: Message, withPayload: boolean) {
+  const kept = withPayload && { payload: body.payload, about_user: body.userId }
+  return { id, type, object_id: objectId, instance_id: instanceId, event_at: eventAt, error: ignoredFor, ...kept }
 }
 
 /** Whether a transaction was undone because it holds a message that was applied before. */
@@ -75,7 +97,7 @@ export const isRepeatedMessage = (error: unknown): boolean =>
 
 const selectApplied = statement<{ id: string }>(
   'webhook_events_applied',
-  (t) => sql`select id from ${t(webhookEvents)} where id = any(${$(1)}::text[]) and outcome <> 'failed'`,
+  (t) => sql`select id from ${t(webhookEvents)} where id = any(${$(1)}::text[]) and outcome not in ${OPEN}`,
 )
 
 /** Of these messages those that were applied before. */
@@ -96,8 +118,11 @@ export const repeatMessages = (deliveries: Map<string, number>) =>
 
 const fail = statement<{ outcome: string }>(
   'webhook_events_fail',
-  (t) => sql`insert into ${t(webhookEvents)} as e (id, type, object_id, event_at, outcome, error, payload)
-  values (${$(1)}, ${$(2)}, ${$(3)}, to_timestamp(${$(4)}::float8 / 1000), 'failed', ${$(5)}, ${$(6)})
+  (t) => sql`insert into ${t(webhookEvents)} as e
+    (id, type, object_id, instance_id, event_at, outcome, error, payload, user_id)
+  values (${$(1)}, ${$(2)}, ${$(3)}, ${$(4)}, to_timestamp(${$(5)}::float8 / 1000), 'failed', ${$(6)},
+    case when not ${isAboutErased(t, sql`${$(8)}::text`, sql`to_timestamp(${$(5)}::float8 / 1000)`)} then ${$(7)}::text end,
+    ${$(8)}::text)
   on conflict (id) do update set attempts = e.attempts + 1, last_received_at = now(),
     error = case when e.outcome = 'failed' then excluded.error else e.error end,
     payload = case when e.outcome = 'failed' then excluded.payload else e.payload end
@@ -105,27 +130,65 @@ const fail = statement<{ outcome: string }>(
 )
 
 /**
- * Keeps a message that cannot be used, with the reason, for a replay. One that was applied before stays so; says whether.
+ * Keeps a message that cannot be used, with the reason, for a replay; that of a deleted user without its body. One that was applied
+ * before stays so; says whether.
  */
-export async function failMessage(executor: Executor, message: Message, reason: string): Promise<boolean> {
-  const { id, type, objectId, eventAt, payload } = message
-  const [row] = await fail(executor, id, type, objectId, eventAt, reason, payload)
-  return row?.outcome !== 'failed'
+export async function failMessage(pool: Pool, message: Message, reason: string): Promise<boolean> {
+  const { id, type, objectId, instanceId, eventAt, payload, userId } = message
+  const failed = fail.call(id, type, objectId, instanceId, eventAt, reason, payload, userId)
+  // A deletion under way is waited for, and one that comes sees the body.
+  await pool.transact(userId ? [lockObjects.call([`user ${userId}`]), failed as Call] : [failed as Call])
+  return !['failed', 'superseded', 'discarded'].includes((failed.rows as { outcome: string }[])[0]?.outcome as string)
+}
+
+const discard = statement<{ id: string }>(
+  'webhook_events_discard',
+  (t) => sql`update ${t(webhookEvents)} set outcome = 'discarded', payload = null
+  where id = any(${$(1)}::text[]) and outcome = 'failed' returning id`,
+)
+
+/** Gives up failed messages for good, bodies included. Returns the ids of those that were failed. */
+export const discardMessages = async (executor: Executor, ids: readonly string[]): Promise<string[]> =>
+  (await discard(executor, ids)).map(({ id }) => id)
+
+const supersede = statement<{ id: string }>(
+  'webhook_events_supersede',
+  (t) => sql`update ${t(webhookEvents)} set outcome = 'superseded', payload = null where id in (
+    select e.id from ${t(webhookEvents)} e where e.outcome = 'failed' and (${isSuperseded(t)})
+    order by e.id limit ${sql.raw(String(PRUNE_BATCH))} for update of e skip locked)
+  returning id`,
+)
+
+/** Marks failed messages that have been superseded, and removes their bodies. Returns how many. */
+export async function supersedeMessages(executor: Executor): Promise<number> {
+  let superseded = 0
+  for (;;) {
+    const rows = await supersede(executor)
+    superseded += rows.length
+    if (rows.length < PRUNE_BATCH) return superseded
+  }
 }
 
 /** Deletes messages received more than so many days ago (see pruning.ts). Returns how many. */
-export const pruneMessages = pruning('webhook_events_prune', webhookEvents, webhookEvents.receivedAt)
+export const pruneMessages = pruning('webhook_events_prune', webhookEvents, sql`received_at`)
 
 interface Summary {
   last_received_at: number | null
   failed: number
+  foreign: number
+  foreign_instance: string | null
   read_only: boolean
 }
+
+const foreign = (t: Qualify) =>
+  sql`from ${t(webhookEvents)} where outcome = 'ignored' and error is not null and received_at > now() - interval '1 day'`
 
 const latest = statement<Summary>(
   'webhook_events_latest',
   (t) => sql`select ${milliseconds(sql`(select max(received_at) from ${t(webhookEvents)})`)} as last_received_at,
-    (select count(*)::int from (select 1 from ${t(webhookEvents)} where outcome = 'failed' limit 1000) f) as failed,
+    (select count(*)::int from (select 1 from ${t(webhookEvents)} e where ${isWaiting(t)} limit 1000) f) as failed,
+    (select count(*)::int from (select 1 ${foreign(t)} limit 1000) f) as foreign,
+    (select instance_id ${foreign(t)} order by received_at desc limit 1) as foreign_instance,
     current_setting('transaction_read_only') = 'on' as read_only`,
 )
 
@@ -135,6 +198,9 @@ export interface LedgerSummary {
   lastReceivedAt: Date | null
   /** How many wait as failed, 1,000 at most. */
   failed: number
+  /** How many of another Clerk instance came within a day, 1,000 at most, and the instance of the newest. */
+  foreign: number
+  foreignInstanceId: string | null
   /** Whether nothing can be entered, as on a standby. */
   isReadOnly: boolean
 }
@@ -142,7 +208,13 @@ export interface LedgerSummary {
 /** Reads it at a cost that does not grow with the ledger. */
 export async function findLedgerSummary(executor: Executor): Promise<LedgerSummary> {
   const [row] = (await latest(executor)) as [Summary]
-  return { lastReceivedAt: toDate(row.last_received_at), failed: row.failed, isReadOnly: row.read_only }
+  return {
+    lastReceivedAt: toDate(row.last_received_at),
+    failed: row.failed,
+    foreign: row.foreign,
+    foreignInstanceId: row.foreign_instance,
+    isReadOnly: row.read_only,
+  }
 }
 
 /** A time that a statement gave in milliseconds. */

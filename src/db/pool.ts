@@ -91,10 +91,14 @@ export class Pool implements Executor {
     return { total: this.#pool.totalCount, idle: this.#pool.idleCount, waiting: this.#pool.waitingCount }
   }
 
-  /** Runs one statement, which is a transaction of its own. */
+  /**
+   * Runs one statement, which is a transaction of its own; conflicts are tried again, which a database with
+   * `default_transaction_isolation` above "read committed" has in single statements, too.
+   */
   async query({ name, text, values }: Prepared): Promise<{ rows: unknown[] }> {
     const statement = { name, text, values, label: name, hasRows: true }
-    const [rows] = await this.#run([], [statement], this.#limits.lockMs, this.#limits.answerMs)
+    const run = () => this.#run([], [statement], this.#limits.lockMs, this.#limits.answerMs)
+    const [rows] = await retryConflicts(run)
     return { rows: rows as unknown[] }
   }
 
@@ -110,18 +114,10 @@ export class Pool implements Executor {
       hasRows: true,
     }))
     const answerMs = this.#limits.answerMs * TRANSACTION_TIMEOUTS
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        const lockMs = lockTimeoutMs ?? this.#limits.lockMs
-        const rows = await this.#run([command('begin', BEGIN)], [...statements, command('commit')], lockMs, answerMs)
-        for (const [i, call] of calls.entries()) call.rows = rows[i] as unknown[]
-        return
-      } catch (error) {
-        if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error
-      }
-      onRetry?.()
-      await sleep(Math.random() * 20 * 2 ** attempt)
-    }
+    const lockMs = lockTimeoutMs ?? this.#limits.lockMs
+    const run = () => this.#run([command('begin', BEGIN)], [...statements, command('commit')], lockMs, answerMs)
+    const rows = await retryConflicts(run, onRetry)
+    for (const [i, call] of calls.entries()) call.rows = rows[i] as unknown[]
   }
 
   async end(): Promise<void> {
@@ -149,6 +145,18 @@ export class Pool implements Executor {
     }
     this.#keepsPrepared = false
     return this.#run(begin, statements, lockMs, answerMs)
+  }
+}
+
+async function retryConflicts<T>(work: () => Promise<T>, onRetry?: () => void): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error
+    }
+    onRetry?.()
+    await sleep(Math.random() * 20 * 2 ** attempt)
   }
 }
 

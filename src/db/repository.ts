@@ -4,11 +4,13 @@ import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
 import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
 import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
+import { type SyncedMetadata, withMetadata } from '../resources/user/metadata.ts'
 import { type AppliedChange, applyTogether } from './apply.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
 import { isDatabaseTrouble, isDataError, isLockTimeout } from './errors.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
-import { failMessage, findLedgerSummary, pruneMessages } from './ledger.ts'
+import { findInstanceId } from './instance.ts'
+import { discardMessages, failMessage, findLedgerSummary, pruneMessages, supersedeMessages } from './ledger.ts'
 import type { Pool } from './pool.ts'
 import { findTableStatistics } from './table-statistics.ts'
 
@@ -19,6 +21,8 @@ export interface RepositoryOptions {
   pool: Pool
   /** Keep the bodies of applied events too. They hold personal data. */
   storePayloads?: boolean
+  /** The metadata of users that are kept beside the public ones; none by default. */
+  syncMetadata?: readonly SyncedMetadata[]
 }
 
 export type Repository = ReturnType<typeof createRepository>
@@ -28,7 +32,7 @@ const BATCH_LOCK_TIMEOUT_MS = 250
 const MIN_SESSION_DAYS = 7
 
 /** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
-export function createRepository({ pool, storePayloads = false }: RepositoryOptions) {
+export function createRepository({ pool, storePayloads = false, syncMetadata = [] }: RepositoryOptions) {
   const counts = { conflictRetries: 0 }
 
   /**
@@ -36,7 +40,10 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
    * A change that PostgreSQL refuses, or whose row somebody else holds, fails alone: the others commit. The message of a refused
    * one is kept as failed.
    */
-  async function apply(changes: Change[]): Promise<ChangeResult[]> {
+  const apply = (changes: Change[]): Promise<ChangeResult[]> =>
+    applyAll(changes.map((change) => withMetadata(change, syncMetadata)))
+
+  async function applyAll(changes: Change[]): Promise<ChangeResult[]> {
     const [change] = changes
     if (!change) return []
     const isAlone = changes.length === 1
@@ -54,7 +61,7 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
       if (!isDataError(error) && !isLockTimeout(error)) throw asUnavailable(error)
     }
     const half = changes.length >> 1
-    return [...(await apply(changes.slice(0, half))), ...(await apply(changes.slice(half)))]
+    return [...(await applyAll(changes.slice(0, half))), ...(await applyAll(changes.slice(half)))]
   }
 
   async function refuse({ message }: Change, error: DatabaseError): Promise<ChangeResult> {
@@ -94,10 +101,19 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     failedEvents: await guarded(findFailedHeads(pool)),
   })
 
+  /** Gives up failed messages for good. Resolves to the ids of those that were failed. */
+  const discard = (ids: readonly string[]) => guarded(discardMessages(pool, ids))
+
+  /** Marks failed messages about whose objects something newer is known by now. Returns how many. */
+  const supersede = () => guarded(supersedeMessages(pool))
+
+  /** The Clerk instance whose users these are; undefined while nobody knows. */
+  const instanceId = () => guarded(findInstanceId(pool))
+
   /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
   const prune = (retentionDays: number) => guarded(pruneMessages(pool, retentionDays))
 
-  /** The same for sessions that have been over for so long. Deliveries that Svix tries again must find them: a week at least. */
+  /** The same for sessions that have been over for so long, by an event or by their times. Deliveries that Svix tries again must find them: a week at least. */
   const pruneSessions = (retentionDays: number) =>
     guarded(pruneFinalSessions(pool, Math.max(retentionDays, MIN_SESSION_DAYS)))
 
@@ -112,6 +128,9 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     dashboard,
     /** Users by id or exact address, for an operator. */
     searchUsers: (idOrEmail: string) => guarded(searchUsers(pool, idOrEmail)),
+    discard,
+    supersede,
+    instanceId,
     prune,
     pruneSessions,
     counts,

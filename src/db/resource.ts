@@ -38,4 +38,6 @@ export interface InLedger<State> {
   input: (state: State) => Record<string, unknown>
   /** A scalar query on the input `i`: true when the row is of this state's version. Null without a state. */
   isCurrent: (t: Qualify) => SQL
+  /** A condition on the failed message `e`: that the row has newer news of the object, so that a replay would change nothing. */
+  isSuperseded: (t: Qualify) => SQL
 }

@@ -14,6 +14,7 @@ export default fp<LedgerPruningOptions>(
 
     async function prune(): Promise<void> {
       try {
+        await app.clerkRepository.supersede()
         const pruned = await app.clerkRepository.prune(retentionDays)
         if (pruned > 0) app.log.info({ pruned, retentionDays }, 'pruned the ledger')
         const sessions = await app.clerkRepository.pruneSessions(retentionDays)

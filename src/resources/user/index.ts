@@ -4,13 +4,14 @@ import { timeOf } from '../../db/statement.ts'
 import type { Change } from '../../domain/change.ts'
 import { newestById } from '../../domain/version.ts'
 import {
+  isInferred,
   supersedes,
   type UserChange,
-  type UserClaims,
   type UserDeletion,
   type UserSnapshot,
   userEvents,
 } from './change.ts'
+import { isErased } from './erase.ts'
 import { rewindVersions } from './rewind.ts'
 import { users } from './table.ts'
 import { upsertUsers } from './upsert.ts'
@@ -30,6 +31,9 @@ const inLedger: InLedger<UserChange> = {
     and u.clerk_event_at is not distinct from ${timeOf('user_event_at')}
     and (u.deleted_at is not null) = i.user_deleted
     from ${t(users)} u where u.id = i.user_id)`,
+  // Whatever failed of a deleted user has no say any more, that of sessions included.
+  isSuperseded: (t) => sql`exists (select 1 from ${t(users)} u where u.id in (e.object_id, e.user_id)
+    and (${isErased(sql`e.event_at`)} or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at))`,
 }
 
 export const user: Resource<UserChange> = {
@@ -43,14 +47,15 @@ export const user: Resource<UserChange> = {
 
 function write(changes: readonly Change[]): Writing {
   const full: (UserSnapshot | UserDeletion)[] = []
-  const partial: UserClaims[] = []
+  const guarded: UserChange[] = []
   for (const { user } of changes) {
-    if (user?.kind === 'claims') partial.push(user)
-    else if (user) full.push(user)
+    if (user === undefined) continue
+    if (user.kind === 'claims' || isInferred(user)) guarded.push(user)
+    else full.push(user)
   }
   const winners = newestById(full, supersedes)
   const corrections = full.filter((change) => change.kind === 'snapshot' && change.corrects) as UserSnapshot[]
-  const rounds = roundsOf(winners, partial).map((round) => ({ round, upsert: upsertUsers(round) }))
+  const rounds = roundsOf(winners, guarded).map((round) => ({ round, upsert: upsertUsers(round) }))
 
   function written(): Map<object, Written> {
     const found = new Map<object, Written>()
@@ -78,15 +83,21 @@ function write(changes: readonly Change[]): Writing {
   }
 }
 
-/** One change an id and statement: claims that share an id with others follow in later rounds, the oldest first. */
-function roundsOf(winners: UserChange[], claims: UserClaims[]): UserChange[][] {
+const dateOf = (change: UserChange) =>
+  change.kind === 'claims' ? change.issuedAt : change.kind === 'deletion' ? change.deletedAt : change.version.updatedAt
+
+/**
+ * One change an id and statement: claims and inferred deletions, which the row decides about, follow in later rounds where they
+ * share an id with others, the oldest first.
+ */
+function roundsOf(winners: UserChange[], guarded: UserChange[]): UserChange[][] {
   const rounds: UserChange[][] = []
   let round: UserChange[] = [...winners]
-  let waiting = claims.sort((a, b) => a.issuedAt - b.issuedAt)
+  let waiting = guarded.sort((a, b) => dateOf(a) - dateOf(b))
   while (round.length > 0 || waiting.length > 0) {
     // Later rounds name no id of which an earlier one did not take the lock.
     const ids = new Set(round.map(({ id }) => id))
-    const later: UserClaims[] = []
+    const later: UserChange[] = []
     for (const change of waiting) {
       if (ids.has(change.id)) later.push(change)
       else round.push(change)
