@@ -1,5 +1,5 @@
 /** The Clerk instance whose users the tables hold: written at the first start that knows it, and compared ever after. */
-import { type Executor } from './statement.ts'
+import type { Executor } from './statement.ts'
 import { deleteState, findState, keepState } from './sync-state.ts'
 
 const JOB = 'instance'

@@ -57,8 +57,8 @@ export function createRepository({ pool, storePayloads = false, syncMetadata = [
         },
       })
     } catch (error) {
-      if (isAlone) return [isDataError(error) ? await refuse(change, error) : { error: asUnavailable(error) as Error }]
       if (!isDataError(error) && !isLockTimeout(error)) throw asUnavailable(error)
+      if (isAlone) return [isDataError(error) ? await refuse(change, error) : { error: asUnavailable(error) as Error }]
     }
     const half = changes.length >> 1
     return [...(await applyAll(changes.slice(0, half))), ...(await applyAll(changes.slice(half)))]

@@ -3,14 +3,7 @@ import type { InLedger, Resource, Writing, Written } from '../../db/resource.ts'
 import { timeOf } from '../../db/statement.ts'
 import type { Change } from '../../domain/change.ts'
 import { newestById } from '../../domain/version.ts'
-import {
-  isInferred,
-  supersedes,
-  type UserChange,
-  type UserDeletion,
-  type UserSnapshot,
-  userEvents,
-} from './change.ts'
+import { isInferred, supersedes, type UserChange, type UserDeletion, type UserSnapshot, userEvents } from './change.ts'
 import { isErased } from './erase.ts'
 import { rewindVersions } from './rewind.ts'
 import { users } from './table.ts'

@@ -7,14 +7,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { PgColumn } from 'drizzle-orm/pg-core'
 import { $, statement } from '../../db/statement.ts'
-import {
-  EMPTY_PROFILE,
-  EMPTY_STATE,
-  type Profile,
-  type SyncSource,
-  type UserChange,
-  type UserState,
-} from './change.ts'
+import { EMPTY_PROFILE, EMPTY_STATE, type Profile, type SyncSource, type UserChange, type UserState } from './change.ts'
 import { users } from './table.ts'
 
 const PROFILE: { [C in keyof Profile]: PgColumn } = {
