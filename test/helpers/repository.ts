@@ -4,7 +4,15 @@ import { createPool, type Pool, type PoolOptions } from '../../src/db/pool.ts'
 import { type ChangeResult, createRepository, type Repository } from '../../src/db/repository.ts'
 import type { Change, Message } from '../../src/domain/change.ts'
 import type { SessionState } from '../../src/resources/session/change.ts'
-import { EMPTY_PROFILE, type Profile, type UserClaims, type UserDeletion, type UserSnapshot } from '../../src/resources/user/change.ts'
+import {
+  EMPTY_PROFILE,
+  EMPTY_STATE,
+  type Profile,
+  type UserClaims,
+  type UserDeletion,
+  type UserSnapshot,
+  type UserState,
+} from '../../src/resources/user/change.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 
 export interface TestRepository {
@@ -55,6 +63,8 @@ export interface SnapshotOptions extends Partial<Profile> {
   eventAt?: number | null
   source?: UserSnapshot['source']
   banned?: boolean
+  state?: Partial<UserState>
+  askedAt?: number
 }
 
 /** A full snapshot; of the Backend API when `eventAt` is null. */
@@ -63,6 +73,8 @@ export function snapshot(id: string, updatedAt: number, options: SnapshotOptions
     eventAt = updatedAt,
     source = eventAt === null ? 'clerk_api' : 'webhook',
     banned = false,
+    state = {},
+    askedAt,
     ...profile
   } = options
   return {
@@ -71,8 +83,11 @@ export function snapshot(id: string, updatedAt: number, options: SnapshotOptions
     source,
     version: { updatedAt, eventAt },
     profile: { ...EMPTY_PROFILE, ...profile },
+    ...EMPTY_STATE,
+    ...state,
     banned,
     clerkCreatedAt: T0,
+    ...(askedAt !== undefined && { askedAt }),
   }
 }
 
@@ -84,6 +99,14 @@ export const claims = (id: string, issuedAt: number, profile: Partial<Profile>):
 })
 
 export const deletion = (id: string, deletedAt: number): UserDeletion => ({ kind: 'deletion', id, deletedAt })
+
+/** A deletion that was inferred from the Backend API. */
+export const inferred = (id: string, deletedAt: number): UserDeletion => ({
+  kind: 'deletion',
+  id,
+  deletedAt,
+  source: 'clerk_api',
+})
 
 export const session = (
   id: string,

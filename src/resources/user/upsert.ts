@@ -7,7 +7,15 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { PgColumn } from 'drizzle-orm/pg-core'
 import { $, statement } from '../../db/statement.ts'
-import { EMPTY_PROFILE, EMPTY_STATE, type Profile, type SyncSource, type UserChange, type UserState } from './change.ts'
+import {
+  EMPTY_PROFILE,
+  EMPTY_STATE,
+  isInferred,
+  type Profile,
+  type SyncSource,
+  type UserChange,
+  type UserState,
+} from './change.ts'
 import { users } from './table.ts'
 
 const PROFILE: { [C in keyof Profile]: PgColumn } = {
@@ -36,8 +44,8 @@ export const flagColumns = [users.banned, users.locked, users.deprovisioned]
 
 // What a snapshot says of a user, what dates it, and what all the changes say together.
 const SAID = [...profileColumns, ...stateColumns]
-const DATED = [users.clerkCreatedAt, users.clerkUpdatedAt, users.clerkEventAt, users.syncSource]
-const SNAPSHOT = [users.id, ...SAID, ...DATED, users.clerkAskedAt]
+const DATED = [users.clerkCreatedAt, users.clerkUpdatedAt, users.syncSource]
+const SNAPSHOT = [users.id, ...SAID, ...DATED, users.clerkEventAt, users.clerkAskedAt]
 const ANY = [...SNAPSHOT, users.claimsIssuedAt, users.claimsColumns, users.deletedAt]
 
 /** The columns, each as `each` writes it. */
@@ -65,12 +73,16 @@ const isAccepted = (saysMore: SQL) => sql`(${isVersionless} or ${versionOf('excl
       and (excluded.sync_source <> 'clerk_api' or ${versionOf('excluded')} > ${versionOf('u')} or ${saysMore}))`
 
 // What the row was last seen by, and what dates a snapshot against an inferred deletion.
-const seenAt = sql.raw('greatest(u.clerk_updated_at, u.clerk_event_at, u.clerk_asked_at)')
+const seenAt = sql.raw('greatest(u.clerk_updated_at, u.clerk_event_at, u.clerk_asked_at, u.deleted_at)')
 const saidAt = sql.raw(`case excluded.sync_source
       when 'clerk_api' then coalesce(excluded.clerk_asked_at, now()) else excluded.clerk_event_at end`)
 // An inferred tombstone is one of the Backend API's; a later word of Clerk's takes it back.
 const isRevival = sql`u.sync_source = 'clerk_api' and ${saidAt} > u.deleted_at`
 const lastAskedAt = sql.raw('clerk_asked_at = greatest(u.clerk_asked_at, excluded.clerk_asked_at)')
+
+// An inferred tombstone keeps the version of what it wiped, so that older news of the same `updated_at` stay older.
+const eventAt = sql.raw(`case when u.deleted_at is not null and u.clerk_updated_at = excluded.clerk_updated_at
+      then greatest(u.clerk_event_at, excluded.clerk_event_at) else excluded.clerk_event_at end`)
 
 const snapshotSaysMore = sql`(${list(SAID, current)}) is distinct from (${list(SAID, proposed)})`
 
@@ -83,7 +95,7 @@ const upsertSnapshots = statement<{ id: string; created: boolean }>(
   order by i.id
   on conflict (id) do update set
     ${list([...SAID, ...DATED], fromProposed)},
-    ${lastAskedAt}, deleted_at = null,
+    clerk_event_at = ${eventAt}, ${lastAskedAt}, deleted_at = null,
     updated_at = case when u.deleted_at is not null or ${snapshotSaysMore} then now() else u.updated_at end
   where case when u.deleted_at is null then ${isAccepted(snapshotSaysMore)} else ${isRevival} end
   returning u.id, u.xmax = 0 as created`,
@@ -91,7 +103,7 @@ const upsertSnapshots = statement<{ id: string; created: boolean }>(
 
 const isClaims = sql.raw('excluded.claims_issued_at is not null')
 const isDeletion = sql.raw('excluded.deleted_at is not null')
-const isInferred = sql.raw(`excluded.sync_source = 'clerk_api'`)
+const isInferredDeletion = sql.raw(`(excluded.deleted_at is not null and excluded.sync_source = 'clerk_api')`)
 const claimsAreNewer = sql`(${isVersionless} or excluded.claims_issued_at > u.clerk_updated_at)
       and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)`
 // Older claims may still fill what no newer claims and no snapshot spoke of.
@@ -113,7 +125,8 @@ const join = (fragments: SQL[]) => sql.join(fragments, sql`, `)
 const set = (column: PgColumn, value: SQL) => sql`${sql.raw(column.name)} = ${value}`
 const saysMore = sql`${isDeletion} or u.deleted_at is not null or (${list(SAID, current)})
       is distinct from (${join([...profileColumns.map(merged), ...stateColumns.map(unlessClaims)])})`
-const UNCLAIMED = [...stateColumns, users.clerkCreatedAt, users.clerkUpdatedAt, users.clerkEventAt]
+const UNCLAIMED = [...stateColumns, users.clerkCreatedAt]
+const isUndated = sql`${isClaims} or ${isInferredDeletion}`
 
 /** Snapshots, claims and deletions in one statement, so that the rows of all are locked in one order. */
 const upsertAny = statement<{ id: string; created: boolean }>(
@@ -125,6 +138,9 @@ const upsertAny = statement<{ id: string; created: boolean }>(
   on conflict (id) do update set
     ${join(profileColumns.map((column) => set(column, merged(column))))},
     ${join(UNCLAIMED.map((column) => set(column, unlessClaims(column))))},
+    clerk_updated_at = case when ${isUndated} then u.clerk_updated_at else excluded.clerk_updated_at end,
+    clerk_event_at = case when ${isUndated} then u.clerk_event_at
+      when ${isDeletion} then excluded.clerk_event_at else ${eventAt} end,
     claims_issued_at = case when not ${isDeletion} then greatest(u.claims_issued_at, excluded.claims_issued_at) end,
     claims_columns = case
       when ${isDeletion} then null
@@ -135,7 +151,7 @@ const upsertAny = statement<{ id: string; created: boolean }>(
     deleted_at = excluded.deleted_at,
     updated_at = case when ${saysMore} then now() else u.updated_at end
   where case
-    when ${isDeletion} and ${isInferred} then
+    when ${isInferredDeletion} then
       (u.deleted_at is null or u.sync_source = 'clerk_api') and excluded.deleted_at >= coalesce(${seenAt}, '-infinity')
     when ${isDeletion} then u.deleted_at is null or u.sync_source = 'clerk_api'
     when ${isClaims} then u.deleted_at is null and ((${claimsAreNewer}) or (${claimsFill}))
@@ -164,7 +180,9 @@ export function toRow(change: UserChange): Record<string, unknown> {
     row.claims_issued_at = change.issuedAt
     row.claims_columns = Object.keys(change.profile).map((key) => PROFILE[key as keyof Profile].name)
   } else if (change.kind === 'deletion') {
-    row.clerk_updated_at = row.clerk_event_at = row.deleted_at = change.deletedAt
+    row.deleted_at = change.deletedAt
+    // What was only inferred dates nothing.
+    if (!isInferred(change)) row.clerk_updated_at = row.clerk_event_at = change.deletedAt
   } else {
     row.clerk_created_at = change.clerkCreatedAt
     row.clerk_updated_at = change.version.updatedAt
