@@ -99,6 +99,10 @@ export interface UserDeletion {
   source?: SyncSource
 }
 
+/** What dates a snapshot against an inferred deletion, in milliseconds since 1970. */
+export const saidAt = ({ source, askedAt, version }: UserSnapshot): number =>
+  source === 'clerk_api' ? (askedAt ?? Number.POSITIVE_INFINITY) : (version.eventAt ?? Number.NEGATIVE_INFINITY)
+
 export const isInferred = (change: UserChange): boolean => change.kind === 'deletion' && change.source === 'clerk_api'
 
 export type UserChange = UserSnapshot | UserClaims | UserDeletion

@@ -3,7 +3,15 @@ import type { InLedger, Resource, Writing, Written } from '../../db/resource.ts'
 import { timeOf } from '../../db/statement.ts'
 import type { Change } from '../../domain/change.ts'
 import { newestById } from '../../domain/version.ts'
-import { isInferred, supersedes, type UserChange, type UserDeletion, type UserSnapshot, userEvents } from './change.ts'
+import {
+  isInferred,
+  saidAt,
+  supersedes,
+  type UserChange,
+  type UserDeletion,
+  type UserSnapshot,
+  userEvents,
+} from './change.ts'
 import { isErased } from './erase.ts'
 import { rewindVersions } from './rewind.ts'
 import { users } from './table.ts'
@@ -48,7 +56,10 @@ function write(changes: readonly Change[]): Writing {
   }
   const winners = newestById(full, supersedes)
   const corrections = full.filter((change) => change.kind === 'snapshot' && change.corrects) as UserSnapshot[]
-  const rounds = roundsOf(winners, guarded).map((round) => ({ round, upsert: upsertUsers(round) }))
+  const rounds = roundsOf(
+    winners,
+    guarded.filter((change) => !isUndone(change, full)),
+  ).map((round) => ({ round, upsert: upsertUsers(round) }))
 
   function written(): Map<object, Written> {
     const found = new Map<object, Written>()
@@ -74,6 +85,12 @@ function write(changes: readonly Change[]): Writing {
     calls: [...(corrections.length > 0 ? [rewindVersions(corrections)] : []), ...rounds.map(({ upsert }) => upsert)],
     written,
   }
+}
+
+/** Whether this is an inferred deletion that another change of the batch takes back. */
+function isUndone(change: UserChange, others: readonly UserChange[]): boolean {
+  if (change.kind !== 'deletion') return false
+  return others.some((other) => other.id === change.id && other.kind === 'snapshot' && saidAt(other) > change.deletedAt)
 }
 
 const dateOf = (change: UserChange) =>
