@@ -10,6 +10,7 @@ import closing from './plugins/closing.ts'
 import dashboard, { type DashboardOptions } from './plugins/dashboard/index.ts'
 import database, { type DatabaseOptions } from './plugins/database.ts'
 import errorReplies, { type ErrorRepliesOptions } from './plugins/error-replies.ts'
+import identity, { type IdentityOptions } from './plugins/identity.ts'
 import metrics, { type MetricsOptions } from './plugins/metrics/index.ts'
 import openapi from './plugins/openapi.ts'
 import pruning, { type PruningOptions } from './plugins/pruning.ts'
@@ -31,6 +32,8 @@ export interface AppOptions {
   /** Without signing secrets no webhook route is mounted. */
   webhooks?: WebhooksOptions
   pruning?: PruningOptions
+  /** Without it nobody compares secret key, issuer and database at the start. */
+  identity?: Omit<IdentityOptions, 'database'>
   /** Without it the service never reconciles by itself. */
   reconciling?: Omit<ReconcilingOptions, 'database'>
   errors?: ErrorRepliesOptions
@@ -60,6 +63,7 @@ export default fp<AppOptions>(
     await app.register(requestLog)
     await app.register(openapi, { version: VERSION, receivesWebhooks: options.webhooks !== undefined })
     await app.register(database, options.database)
+    if (options.identity) await app.register(identity, { ...options.identity, database: options.database })
     await app.register(auth, options.auth)
     await app.register(userSync, options.userSync ?? {})
     // Before the routes that it measures.

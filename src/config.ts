@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
+import { databaseUrlFault } from './database-url.ts'
 import { readSecretFiles } from './secret-files.ts'
 import { isRsaPublicKey, issuerOf, split, toPem, trimSlash, trustProxy } from './setting-values.ts'
 
@@ -36,7 +37,7 @@ const Settings = Type.Object({
     Text(
       'postgres://user:password@host:5432/database',
       'the PostgreSQL database to keep in step',
-      '^postgres(ql)?://.',
+      '^(postgres(ql)?://.|socket:.|/.)',
     ),
   ),
   DATABASE_SCHEMA: Type.String({
@@ -245,7 +246,9 @@ const shapeOf = (value: string) => `${value.length} characters`
 
 function checkBeyondSchema(settings: Settings, problems: Map<string, string>): void {
   const wrong = (name: keyof Settings, what: string) => problems.set(name, `${name} is wrong: ${what}`)
-  for (const name of ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_API_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const) {
+  const fault = settings.DATABASE_URL && databaseUrlFault(settings.DATABASE_URL)
+  if (fault) wrong('DATABASE_URL', fault)
+  for (const name of ['CLERK_ISSUER', 'CLERK_API_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const) {
     const value = settings[name]
     if (value !== undefined && !URL.canParse(value)) wrong(name, `not a URL (${shapeOf(value)})`)
   }

@@ -1,6 +1,6 @@
 /** The Clerk instance whose users the tables hold: written at the first start that knows it, and compared ever after. */
 import type { Executor } from './statement.ts'
-import { deleteState, findState, keepState } from './sync-state.ts'
+import { deleteState, findState, keepState, saveState } from './sync-state.ts'
 
 const JOB = 'instance'
 
@@ -15,5 +15,6 @@ export async function rememberInstanceId(executor: Executor, id: string): Promis
   return (await findInstanceId(executor)) as string
 }
 
-/** Forgets the instance, so that the next start writes its own. */
-export const forgetInstanceId = (executor: Executor): Promise<void> => deleteState(executor, JOB)
+/** Takes the database over for another instance; without an id the next start writes its own. */
+export const adoptInstanceId = (executor: Executor, id: string | undefined): Promise<void> =>
+  id === undefined ? deleteState(executor, JOB) : saveState(executor, JOB, { id })
