@@ -6,9 +6,8 @@ import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
-import { databaseUrlFault } from './database-url.ts'
 import { readSecretFiles } from './secret-files.ts'
-import { isRsaPublicKey, issuerOf, split, toPem, trimSlash, trustProxy } from './setting-values.ts'
+import { databaseUrlFault, isRsaPublicKey, issuerOf, split, toPem, trimSlash, trustProxy } from './setting-values.ts'
 
 const Maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
 // `description` is the mend that an error message names; `title` the value's shape.

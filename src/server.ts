@@ -9,7 +9,7 @@ import Fastify, { type FastifyHttpOptions, type FastifyInstance, LogController }
 import app, { type AppOptions } from './app.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { certificateRemedy, isDatabaseTrouble } from './db/errors.ts'
-import { migrate } from './db/migrate.ts'
+import { migrate, SchemaError } from './db/migrate.ts'
 import { embedMissing } from './embedded/index.ts'
 import { sendError } from './plugins/error-replies.ts'
 
@@ -164,7 +164,8 @@ async function migrateWhenReachable(config: Config, { log }: FastifyInstance): P
       await migrate(config.DATABASE_URL as string, { schema: config.DATABASE_SCHEMA })
       return
     } catch (error) {
-      const isLasting = !isDatabaseTrouble(error) || certificateRemedy(error) !== undefined
+      const isLasting =
+        error instanceof SchemaError || !isDatabaseTrouble(error) || certificateRemedy(error) !== undefined
       if (isLasting || performance.now() > giveUpAt) throw error
       log.warn({ err: error }, 'the database is not ready, trying again')
       await sleep(DATABASE_RETRY_MS)

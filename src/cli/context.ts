@@ -1,10 +1,10 @@
 /** What the commands work with: the settings, the database, Clerk, and the wish to stop. */
 import { type BackendApi, type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
-import { checkIdentity } from '../clerk/identity.ts'
 import type { Config } from '../config.ts'
 import { LEASE_TTL_MS } from '../db/lease.ts'
 import type { Executor } from '../db/statement.ts'
 import { createJobDatabase, type JobDatabase } from '../jobs/database.ts'
+import { checkIdentity } from '../jobs/identity.ts'
 import type { Output } from './output.ts'
 
 export const EXIT_DONE = 0

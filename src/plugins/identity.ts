@@ -1,9 +1,9 @@
 import fp from 'fastify-plugin'
 import { ClerkUnavailable } from '../clerk/api-errors.ts'
 import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
-import { checkIdentity } from '../clerk/identity.ts'
 import { isDatabaseTrouble } from '../db/errors.ts'
 import { createPool } from '../db/pool.ts'
+import { checkIdentity } from '../jobs/identity.ts'
 import type { DatabaseOptions } from './database.ts'
 
 export interface IdentityOptions {

@@ -1,9 +1,9 @@
 import fp from 'fastify-plugin'
 import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
-import { checkIdentity } from '../clerk/identity.ts'
 import type { Executor } from '../db/statement.ts'
 import { type ReconcileReport, remainingDrift } from '../domain/drift.ts'
 import { createJobDatabase } from '../jobs/database.ts'
+import { checkIdentity } from '../jobs/identity.ts'
 import { reconcile } from '../jobs/reconcile.ts'
 import type { DatabaseOptions } from './database.ts'
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type FastifyPluginAsyncTypebox, type Static, Type } from '@fastify/type-provider-typebox'
-import type { LedgerSummary } from '../db/ledger.ts'
+import type { FastifyInstance } from 'fastify'
 import { errorReplySchemas } from '../errors.ts'
 
 const Check = Type.Object({
@@ -51,6 +51,8 @@ const DownReply = {
   ],
 }
 
+type Summary = Awaited<ReturnType<FastifyInstance['clerkRepository']['ledgerSummary']>>
+
 export interface HealthOptions {
   version: string
   /** How long the database may take to answer before it counts as down. */
@@ -86,7 +88,7 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, 
     }
   }
 
-  function webhooksCheck({ lastReceivedAt, failed, foreign, foreignInstanceId }: LedgerSummary): Check {
+  function webhooksCheck({ lastReceivedAt, failed, foreign, foreignInstanceId }: Summary): Check {
     if (!app.hasPlugin('clerk-webhooks')) return { status: 'disabled', reason: 'no signing secret is set' }
     const reasons = [
       ...(failed > 0 ? [`${failed} failed events wait for a replay`] : []),

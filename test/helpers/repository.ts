@@ -1,7 +1,12 @@
 /** Changes and repositories for tests of the tables. */
 import type { Test } from 'tap'
 import { createPool, type Pool, type PoolOptions } from '../../src/db/pool.ts'
-import { type ChangeResult, createRepository, type Repository } from '../../src/db/repository.ts'
+import {
+  type ChangeResult,
+  createRepository,
+  type Repository,
+  type RepositoryOptions,
+} from '../../src/db/repository.ts'
 import type { Change, Message } from '../../src/domain/change.ts'
 import type { SessionState } from '../../src/resources/session/change.ts'
 import {
@@ -27,16 +32,17 @@ export interface TestRepository {
 
 export interface TestRepositoryOptions extends Partial<PoolOptions> {
   storePayloads?: boolean
+  syncMetadata?: RepositoryOptions['syncMetadata']
   /** Another replica: on the same database. */
   database?: TestDatabase
 }
 
 /** A repository with a pool of its own. */
 export async function startRepository(t: Test, options: TestRepositoryOptions = {}): Promise<TestRepository> {
-  const { storePayloads, database = await createDatabase(t), ...poolOptions } = options
+  const { storePayloads, syncMetadata, database = await createDatabase(t), ...poolOptions } = options
   const pool = createPool({ connectionString: database.url, onError: () => undefined, ...poolOptions })
   t.teardown(() => pool.end())
-  const repository = createRepository({ pool, storePayloads })
+  const repository = createRepository({ pool, storePayloads, syncMetadata })
   const apply = async (...changes: Change[]) => (await repository.apply(changes)).map(outcomeOf)
   return {
     repository,

@@ -1,7 +1,7 @@
 import { ClerkRefusal } from '../../clerk/api-errors.ts'
 import { type BackendApi, MAX_IDS } from '../../clerk/backend-api.ts'
-import { checkIdentity } from '../../clerk/identity.ts'
 import { findInstanceId } from '../../db/instance.ts'
+import { checkIdentity } from '../../jobs/identity.ts'
 import { compareUsers } from '../../resources/user/drift.ts'
 import { type Context, createApi, withDatabase } from '../context.ts'
 import { count } from '../output.ts'

@@ -3,10 +3,10 @@
  * tombstone ours: nothing that it says may reach the tables.
  */
 import { createPublicKey } from 'node:crypto'
+import { ClerkUnavailable } from '../clerk/api-errors.ts'
+import type { BackendApi } from '../clerk/backend-api.ts'
 import { findInstanceId, rememberInstanceId } from '../db/instance.ts'
 import type { Executor } from '../db/statement.ts'
-import { ClerkUnavailable } from './api-errors.ts'
-import type { BackendApi } from './backend-api.ts'
 
 export interface IdentityOptions {
   api: Pick<BackendApi, 'findKeys' | 'findInstance'>
