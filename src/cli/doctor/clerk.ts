@@ -19,7 +19,11 @@ export async function checkClerk(context: Context, hasDatabase: boolean): Promis
   if (!context.config.CLERK_SECRET_KEY) return checks
   const api = createApi(context, { maxAttempts: 2, deadlineMs: DEADLINE_MS })
   try {
-    checks.push(pass('Backend API', `valid, of an instance with ${count(await api.countUsers())} users`))
+    const theirs = await api.findKeys()
+    const isSame = keys.ids.length === 0 || !theirs || theirs.some(({ kid }) => keys.ids.includes(kid))
+    const users = `valid, of an instance with ${count(await api.countUsers())} users`
+    const remedy = 'take CLERK_SECRET_KEY and CLERK_ISSUER from one instance'
+    checks.push(isSame ? pass('Backend API', users) : fail('Backend API', `${users} that is not the issuer's`, remedy))
     const identity = hasDatabase ? await checkInstance(context, api) : undefined
     if (identity) checks.push(identity)
     if (identity?.status === 'pass')
