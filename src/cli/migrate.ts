@@ -7,13 +7,18 @@ import { type Context, createApi, EXIT_DONE, EXIT_FAILED, withDatabase } from '.
 
 export interface MigrateFlags {
   status?: boolean
+  /** The schema from which the tables are moved. */
+  fromSchema?: string
   adoptInstance?: boolean
 }
 
-export async function runMigrate(context: Context, { status, adoptInstance }: MigrateFlags): Promise<number> {
+export async function runMigrate(
+  context: Context,
+  { status, fromSchema, adoptInstance }: MigrateFlags,
+): Promise<number> {
   const { config, output } = context
   const { DATABASE_URL = '', DATABASE_SCHEMA } = config
-  if (!status) await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA })
+  if (!status) await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA, fromSchema })
   const adopted = adoptInstance && !status ? await adopt(context) : undefined
   const migrations = await findMigrationStatus(DATABASE_URL, DATABASE_SCHEMA)
   const isUpToDate = migrations.every(({ isApplied }) => isApplied)
