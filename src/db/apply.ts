@@ -4,7 +4,6 @@
  */
 import type { Change, Message, Outcome } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
-import { eraseBodiesAbout } from '../resources/user/erase.ts'
 import {
   type Entry,
   enterMessages,
@@ -82,14 +81,13 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
   })
   const live = changes.filter((_, i) => isLive[i])
   const keys = live.flatMap((change) => resources.flatMap(({ locksOf }) => locksOf?.(change) ?? []))
-  const deleted = live.flatMap(({ user }) => (user?.kind === 'deletion' ? user.id : []))
   const writings = resources.map(({ write }) => write(live))
   const entered = enterMessages([...entries.values()], known.failed, storePayloads)
   const counted = repeats.size > 0 ? [repeatMessages(repeats)] : []
   const calls: Call[] = [
     ...(keys.length > 0 ? [lockObjects.call(keys)] : []),
     ...writings.flatMap(({ calls }) => calls),
-    ...(deleted.length > 0 ? [eraseBodiesAbout(deleted)] : []),
+    ...resources.flatMap(({ erasure }) => erasure?.calls(live) ?? []),
     ...entered.calls,
     ...counted,
   ]

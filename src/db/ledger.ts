@@ -3,7 +3,6 @@ import { type SQL, sql } from 'drizzle-orm'
 import pg from 'pg'
 import type { Change, Message, Outcome } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
-import { isAboutErased } from '../resources/user/erase.ts'
 import { lockObjects } from './locks.ts'
 import type { Pool } from './pool.ts'
 import { PRUNE_BATCH, pruning } from './pruning.ts'
@@ -23,6 +22,12 @@ const isCurrent = (t: Qualify): SQL =>
     resources.map(({ inLedger }) => inLedger.isCurrent(t)),
     sql` or `,
   )
+
+const isAboutErased = (t: Qualify, id: SQL, at: SQL): SQL =>
+  sql`(${sql.join(
+    resources.flatMap(({ erasure }) => erasure?.isErased(t, id, at) ?? []),
+    sql` or `,
+  )})`
 
 /** A condition on the message `e`: it failed, and nothing newer has come since about its object. */
 export const isWaiting = (t: Qualify): SQL => sql`(e.outcome = 'failed' and not (${isSuperseded(t)}))`

@@ -27,6 +27,8 @@ test('who is deprovisioned is refused after a ban and before a pending session, 
   await database.query('update users set deprovisioned = false, locked = true')
   t.equal((await call('/api/auth/profile', { token })).status, 200, 'locked refuses nobody')
   await database.query(`update users set deprovisioned = true`)
+  clerk.webhooks.url = undefined
+  clerk.updateUser(ada.id, { firstName: 'Augusta' })
   t.match(await call('/api/auth/sync-user', { method: 'POST', token }), { status: 200, body: { source: 'clerk_api' } })
 })
 
@@ -46,7 +48,10 @@ test('a user whose deletion was inferred is asked for again, and comes back wher
 })
 
 test('a failed event is dismissed from the dashboard once', async (t) => {
-  const { clerk, call, database } = await startService(t, { settings: { DASHBOARD_TOKEN: TOKEN } })
+  const { clerk, call, database } = await startService(t, {
+    settings: { DASHBOARD_TOKEN: TOKEN },
+    clerk: { retryScheduleMs: [] },
+  })
   await clerk.webhooks.send('user.updated', { id: 5 }, { id: 'msg_bad' }).catch(() => undefined)
   const dismiss = () =>
     call('/dashboard/api/failed-events/msg_bad/dismiss', {

@@ -12,7 +12,7 @@ import {
   type UserSnapshot,
   userEvents,
 } from './change.ts'
-import { isErased } from './erase.ts'
+import { eraseBodiesAbout, isAboutErased, isErased } from './erase.ts'
 import { rewindVersions } from './rewind.ts'
 import { users } from './table.ts'
 import { upsertUsers } from './upsert.ts'
@@ -44,6 +44,13 @@ export const user: Resource<UserChange> = {
   // A session may come before the user's row, and must see a deletion that is under way.
   locksOf: ({ user }) => (user?.kind === 'deletion' ? [`user ${user.id}`] : []),
   write,
+  erasure: {
+    calls(changes) {
+      const deleted = changes.flatMap(({ user }) => (user?.kind === 'deletion' ? user.id : []))
+      return deleted.length > 0 ? [eraseBodiesAbout(deleted)] : []
+    },
+    isErased: isAboutErased,
+  },
   inLedger,
 }
 
