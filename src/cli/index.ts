@@ -102,6 +102,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
       '--from-schema <name>',
       'first move the tables, with all that they hold, from this schema to DATABASE_SCHEMA',
     )
+    .option('--adopt-instance', 'take the database over for the Clerk instance of CLERK_SECRET_KEY')
     .action((flags: MigrateFlags) => run(flags, DATABASE, runMigrate))
 
   command('backfill', 'bring every Clerk user into the table; may be interrupted, and goes on from there')
@@ -123,7 +124,11 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     .option('--since <time>', 'received since then, such as 2026-01-02 or 2026-01-02T03:04:05Z', time)
     .option('--type <type>', 'of this type, such as user.updated')
     .option('--id <id...>', 'of these Svix message ids')
-    .action((flags: ReplayFlags) => run(flags, DATABASE, runReplay))
+    .option('--discard', 'give up those that --id names, instead of applying them')
+    .action((flags: ReplayFlags, command: Command) => {
+      if (flags.discard && !flags.id) command.error('error: --discard needs --id')
+      return run(flags, DATABASE, runReplay)
+    })
 
   command('prune', 'delete old events, and sessions that are over; the service does so by itself every hour')
     .option('--days <days>', 'older than so many days (default WEBHOOK_EVENTS_RETENTION_DAYS)', days)

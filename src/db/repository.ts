@@ -4,12 +4,14 @@ import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
 import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
 import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
+import { type SyncedMetadata, withMetadata } from '../resources/user/metadata.ts'
 import type { AppliedChange } from './apply.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
 import { isDatabaseTrouble } from './errors.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
+import { findInstanceId } from './instance.ts'
 import { createIsolation } from './isolation.ts'
-import { failMessage, findLedgerSummary, pruneMessages } from './ledger.ts'
+import { discardMessages, failMessage, findLedgerSummary, pruneMessages, supersedeMessages } from './ledger.ts'
 import type { Pool } from './pool.ts'
 import { findTableStatistics } from './table-statistics.ts'
 
@@ -20,6 +22,8 @@ export interface RepositoryOptions {
   pool: Pool
   /** Keep the bodies of applied events too. They hold personal data. */
   storePayloads?: boolean
+  /** The metadata of users that are kept beside the public ones; none by default. */
+  syncMetadata?: readonly SyncedMetadata[]
 }
 
 export type Repository = ReturnType<typeof createRepository>
@@ -28,7 +32,7 @@ const RETRY_AFTER_MS = 2_000
 const MIN_SESSION_DAYS = 7
 
 /** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
-export function createRepository({ pool, storePayloads = false }: RepositoryOptions) {
+export function createRepository({ pool, storePayloads = false, syncMetadata = [] }: RepositoryOptions) {
   const counts = { conflictRetries: 0 }
 
   const isolated = createIsolation({ pool, storePayloads, refuse, onRetry: () => (counts.conflictRetries += 1) })
@@ -39,7 +43,7 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
    * or rejects alone.
    */
   async function applyEach(changes: Change[]): Promise<(ChangeResult | Promise<ChangeResult>)[]> {
-    const results = await guarded(isolated(changes))
+    const results = await guarded(isolated(changes.map((change) => withMetadata(change, syncMetadata))))
     return results.map((result) => (result instanceof Promise ? late(result) : result))
   }
 
@@ -83,10 +87,19 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     failedEvents: await guarded(findFailedHeads(pool)),
   })
 
+  /** Gives up failed messages for good. Resolves to the ids of those that were failed. */
+  const discard = (ids: readonly string[]) => guarded(discardMessages(pool, ids))
+
+  /** Marks failed messages about whose objects something newer is known by now. Returns how many. */
+  const supersede = () => guarded(supersedeMessages(pool))
+
+  /** The Clerk instance whose users these are; undefined while nobody knows. */
+  const instanceId = () => guarded(findInstanceId(pool))
+
   /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
   const prune = (retentionDays: number) => guarded(pruneMessages(pool, retentionDays))
 
-  /** The same for sessions that have been over for so long. Deliveries that Svix tries again must find them: a week at least. */
+  /** The same for sessions that have been over for so long, by an event or by their times. Deliveries that Svix tries again must find them: a week at least. */
   const pruneSessions = (retentionDays: number) =>
     guarded(pruneFinalSessions(pool, Math.max(retentionDays, MIN_SESSION_DAYS)))
 
@@ -102,6 +115,9 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     dashboard,
     /** Users by id or exact address, for an operator. */
     searchUsers: (idOrEmail: string) => guarded(searchUsers(pool, idOrEmail)),
+    discard,
+    supersede,
+    instanceId,
     prune,
     pruneSessions,
     counts,

@@ -1,12 +1,13 @@
 /** The connections of a job: apart from those that serve requests, with time for long reads. */
 import { withLease } from '../db/lease.ts'
 import { createPool, type Pool, type PoolOptions } from '../db/pool.ts'
-import { createRepository, type Repository } from '../db/repository.ts'
+import { createRepository, type Repository, type RepositoryOptions } from '../db/repository.ts'
 
 export interface JobDatabaseOptions
   extends Pick<PoolOptions, 'connectionString' | 'schema' | 'transactionPooling' | 'max' | 'connectTimeoutMs'> {
   /** Keep the bodies of applied webhooks too. */
   storePayloads?: boolean
+  syncMetadata?: RepositoryOptions['syncMetadata']
   applicationName: string
   onError: (error: Error) => void
 }
@@ -29,7 +30,7 @@ export interface JobDatabase {
 
 const STATEMENT_TIMEOUT_MS = 60_000
 
-export function createJobDatabase({ storePayloads, ...options }: JobDatabaseOptions): JobDatabase {
+export function createJobDatabase({ storePayloads, syncMetadata, ...options }: JobDatabaseOptions): JobDatabase {
   const pool = createPool({
     ...options,
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
@@ -37,7 +38,7 @@ export function createJobDatabase({ storePayloads, ...options }: JobDatabaseOpti
   })
   return {
     pool,
-    repository: createRepository({ pool, storePayloads }),
+    repository: createRepository({ pool, storePayloads, syncMetadata }),
     whenAlone: (job, work, waitMs = 0) => withLease(pool, job, work, { waitMs }),
     end: () => pool.end(),
   }
