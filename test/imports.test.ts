@@ -13,7 +13,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   plugins: ['db', 'clerk', 'domain', 'errors.ts'],
   routes: ['domain', 'errors.ts'],
   'app.ts': ['plugins', 'routes', 'errors.ts'],
-  'config.ts': ['secret-files.ts', 'setting-values.ts'],
+  'config.ts': ['domain', 'secret-files.ts', 'setting-values.ts'],
   'secret-files.ts': [],
   'setting-values.ts': [],
   embedded: ['emulator', 'config.ts'],

@@ -236,6 +236,15 @@ test('the intake can be mounted alone in any Fastify app', async (t) => {
   } as never)
 })
 
+test('a slash at the end of the address loses no event', async (t) => {
+  const { call, clerk } = await startService(t)
+  const body = event()
+  const headers = { 'content-type': 'application/json', ...clerk.sign(body) }
+  for (const path of ['/clerk/', '/clerk']) {
+    t.match(await call(path, { method: 'POST', body, headers }), { status: 200, body: { received: true } }, path)
+  }
+})
+
 test('a request without a body is refused, not a failure of ours', async (t) => {
   const { call, clerk } = await startService(t)
   const headers = { ...clerk.sign('something') } as Record<string, string>
