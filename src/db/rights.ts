@@ -3,9 +3,18 @@ import type pg from 'pg'
 
 // "anon" and "authenticated" are the roles by which PostgREST (Supabase) answers everybody; default privileges may have given
 // them rights on whatever is created.
-export const REVOKE = (schema: string, tables: string[]) => `do $$
+export const REVOKE = (schema: string, tables: readonly string[], functions: readonly string[]) => `do $$
 declare name text; grantee text;
 begin
+  foreach name in array array[${functions.map((signature) => `'${signature}'`).join(', ')}] loop
+    for grantee in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
+      execute format('revoke all on function %I.%s from %I', '${schema}', name, grantee);
+    end loop;
+    -- Everybody may call a function by default, but reaches it only through the schema.
+    if has_schema_privilege('public', '${schema}', 'usage') then
+      execute format('revoke all on function %I.%s from public', '${schema}', name);
+    end if;
+  end loop;
   foreach name in array array[${tables.map((table) => `'${table}'`).join(', ')}] loop
     execute format('revoke all on table %I.%I from public', '${schema}', name);
     for grantee in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop

@@ -5,6 +5,10 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, jsonb, PgSchema, text } from 'drizzle-orm/pg-core'
 import type { JsonObject } from '../domain/clean.ts'
+import { organizationInvitationsIn } from '../resources/invitation/table.ts'
+import { organizationMembershipsIn } from '../resources/membership/table.ts'
+import { organizationsIn } from '../resources/organization/table.ts'
+import { organizationRolesIn } from '../resources/role/table.ts'
 import { sessionsIn } from '../resources/session/table.ts'
 import { usersIn } from '../resources/user/table.ts'
 import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
@@ -60,6 +64,10 @@ export function tablesIn(schema: string = DEFAULT_SCHEMA) {
   return {
     users: usersIn(table),
     sessions: sessionsIn(table),
+    organizations: organizationsIn(table),
+    organizationMemberships: organizationMembershipsIn(table),
+    organizationRoles: organizationRolesIn(table),
+    organizationInvitations: organizationInvitationsIn(table),
     webhookEvents: webhookEventsIn(table),
     syncState: syncStateIn(table),
   }
