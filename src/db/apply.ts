@@ -5,7 +5,14 @@
 import { sql } from 'drizzle-orm'
 import type { Change, Message, Outcome } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
-import { type Entry, enterMessages, findApplied, isRepeatedMessage, repeatMessages } from './ledger.ts'
+import {
+  type Entry,
+  enterMessages,
+  findKnownMessages,
+  isKnownMessage,
+  type KnownMessages,
+  repeatMessages,
+} from './ledger.ts'
 import type { Pool, TransactOptions } from './pool.ts'
 import type { Written } from './resource.ts'
 import { $, type Call, statement } from './statement.ts'
@@ -21,26 +28,35 @@ export interface ApplyOptions extends TransactOptions {
   storePayloads: boolean
 }
 
+const NONE_KNOWN: KnownMessages = { applied: new Set(), failed: new Set() }
+
 /**
- * Applies the changes in one transaction, one result each, in their order. It is first sent as if no message had been applied
- * before; where one was, PostgreSQL undoes all of it, and it is sent again without the changes of that message.
+ * Applies the changes in one transaction, one result each, in their order. It is first sent as if the ledger knew none of the
+ * messages; where it knows one, PostgreSQL undoes all of it, and it is sent again with what the ledger knows by then.
  */
 export async function applyTogether(pool: Pool, changes: Change[], options: ApplyOptions): Promise<AppliedChange[]> {
-  let repeated: ReadonlySet<string> = new Set()
+  let known = NONE_KNOWN
   for (;;) {
-    const batch = planBatch(changes, repeated, options.storePayloads)
+    const batch = planBatch(changes, known, options.storePayloads)
     try {
       await pool.transact(batch.calls, options)
-      const missing = batch.missingRepeats()
-      if (missing.length === 0) return batch.results()
-      // No longer in the ledger, as after a failover. Their changes have not been applied: nothing else has changed since.
-      repeated = new Set([...repeated].filter((id) => !missing.includes(id)))
+      return await withLost(pool, changes, batch, options)
     } catch (error) {
-      if (!isRepeatedMessage(error)) throw error
-      const ids = changes.flatMap(({ message }) => message?.id ?? [])
-      repeated = new Set(await findApplied(pool, ids))
+      if (!isKnownMessage(error)) throw error
     }
+    const ids = changes.flatMap(({ message }) => message?.id ?? [])
+    known = await findKnownMessages(pool, ids)
   }
+}
+
+/** Applies what the ledger knew and has lost since it was asked, as in a failover to a standby that lacks the last commits. */
+async function withLost(pool: Pool, changes: Change[], batch: Batch, options: ApplyOptions): Promise<AppliedChange[]> {
+  const lost = batch.lostMessages()
+  const isLost = ({ message }: Change) => message !== undefined && lost.has(message.id)
+  const results = batch.results()
+  if (lost.size === 0) return results
+  const late = await applyTogether(pool, changes.filter(isLost), options)
+  return changes.map((change, i) => (isLost(change) ? late.shift() : results[i]) as AppliedChange)
 }
 
 const lock = statement(
@@ -53,42 +69,39 @@ const lock = statement(
  * Locks are taken in the same order everywhere: those of objects without a row, then the rows of each resource, then those
  * of the ledger, each by id.
  */
-function planBatch(changes: Change[], repeated: ReadonlySet<string>, storePayloads: boolean) {
+function planBatch(changes: Change[], known: KnownMessages, storePayloads: boolean) {
   const entries = new Map<string, Entry>()
   const repeats = new Map<string, number>()
-  const live: Change[] = []
-  for (const change of changes) {
+  // Of several deliveries of one message the first is the live one.
+  const isLive = changes.map((change) => {
     const { message } = change
-    if (message && repeated.has(message.id)) {
+    if (!message) return true
+    if (known.applied.has(message.id)) {
       repeats.set(message.id, (repeats.get(message.id) ?? 0) + 1)
-      continue
+      return false
     }
-    const entry = message && entries.get(message.id)
-    if (entry) {
-      entry.deliveries += 1
-      continue
-    }
-    live.push(change)
-    if (message) entries.set(message.id, { change: change as Change & { message: Message }, deliveries: 1 })
-  }
+    const entry = entries.get(message.id)
+    if (entry) entry.deliveries += 1
+    else entries.set(message.id, { change: change as Change & { message: Message }, deliveries: 1 })
+    return entry === undefined
+  })
+  const live = changes.filter((_, i) => isLive[i])
   const keys = live.flatMap((change) => resources.flatMap(({ locksOf }) => locksOf?.(change) ?? []))
   const writings = resources.map(({ write }) => write(live))
-  const entered = entries.size > 0 ? enterMessages([...entries.values()], storePayloads) : undefined
-  const counted = repeats.size > 0 ? repeatMessages(repeats) : undefined
-  const calls: (Call | undefined)[] = [
-    keys.length > 0 ? lock.call(keys) : undefined,
+  const entered = enterMessages([...entries.values()], known.failed, storePayloads)
+  const counted = repeats.size > 0 ? [repeatMessages(repeats)] : []
+  const calls: Call[] = [
+    ...(keys.length > 0 ? [lock.call(keys)] : []),
     ...writings.flatMap(({ calls }) => calls),
-    entered as Call | undefined,
-    counted as Call | undefined,
+    ...entered.calls,
+    ...counted,
   ]
 
   function results(): AppliedChange[] {
     const written = new Map<object, Written>(writings.flatMap((writing) => [...writing.written()]))
-    const outcomes = new Map(entered?.rows.map(({ id, outcome }) => [id, outcome]))
-    const isLive = new Set(live)
-    return changes.map((change) => {
-      // Of several deliveries of one message the first is the live one.
-      if (!isLive.delete(change)) return { outcome: 'duplicate', created: false }
+    const outcomes = entered.outcomes()
+    return changes.map((change, i) => {
+      if (!isLive[i]) return { outcome: 'duplicate', created: false }
       const states = resources.flatMap(({ name }) => change[name] ?? [])
       const outcome =
         (change.message && outcomes.get(change.message.id)) ??
@@ -99,9 +112,10 @@ function planBatch(changes: Change[], repeated: ReadonlySet<string>, storePayloa
       return { outcome, created }
     })
   }
-  return {
-    calls: calls.filter((call) => call !== undefined),
-    results,
-    missingRepeats: () => [...repeats.keys()].filter((id) => !counted?.rows.some((row) => row.id === id)),
+  function lostMessages(): ReadonlySet<string> {
+    const found = new Set([...entered.outcomes().keys(), ...counted.flatMap(({ rows }) => rows.map(({ id }) => id))])
+    return new Set([...entries.keys(), ...repeats.keys()].filter((id) => !found.has(id)))
   }
+  return { calls, results, lostMessages }
 }
+type Batch = ReturnType<typeof planBatch>

@@ -12,7 +12,7 @@ export interface DatabaseSize {
 
 const selectConnections = statement<Pick<DatabaseSize, 'connections' | 'maxConnections'>>(
   'connections',
-  (t) => sql`select count(*)::int as connections, current_setting('max_connections')::int as "maxConnections"
+  () => sql`select count(*)::int as connections, current_setting('max_connections')::int as "maxConnections"
   from pg_stat_activity where backend_type = 'client backend'`,
 )
 const selectTables = statement<DatabaseSize['tables'][number]>(

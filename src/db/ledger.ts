@@ -21,24 +21,36 @@ const isCurrent = (t: Qualify): SQL =>
     sql` or `,
   )
 
-// The last statement of a change's transaction: the outcome is read from the rows as they are by then. A message that failed
-// before is entered anew. For one that was applied before the outcome is null, which the column refuses: PostgreSQL undoes the
-// whole transaction. A second delivery at the same moment waits here for the first one's commit, on whatever replica it runs.
+// Each message with its outcome, read from the rows as the statements before have left them.
+const decided = (t: Qualify): SQL => sql`select i.id, i.type, i.object_id, to_timestamp(i.event_at / 1000) as event_at,
+      case when ${isAboutNothing} then 'ignored' when ${isCurrent(t)} then 'applied' else 'stale' end as outcome,
+      i.deliveries, i.payload
+    from json_to_recordset(${$(1)}::json) as i(id text, type text, object_id text, event_at float8, deliveries int,
+      payload text, ${stateColumns})
+    order by i.id`
+
+// A message that is in the ledger already breaks its primary key, and PostgreSQL undoes the whole transaction. A second
+// delivery at the same moment waits here for the first one's commit, on whatever replica it runs. Its rows name only what was
+// not applied.
 const enter = statement<{ id: string; outcome: Outcome }>(
   'webhook_events_enter',
-  (
-    t,
-  ) => sql`insert into ${t(webhookEvents)} as e (id, type, object_id, event_at, outcome, attempts, processed_at, payload)
-  select i.id, i.type, i.object_id, to_timestamp(i.event_at / 1000),
-    case when ${isAboutNothing} then 'ignored' when ${isCurrent(t)} then 'applied' else 'stale' end,
-    i.deliveries, now(), i.payload
-  from json_to_recordset(${$(1)}::json) as i(id text, type text, object_id text, event_at float8, deliveries int,
-    payload text, ${stateColumns})
-  order by i.id
-  on conflict (id) do update set
-    outcome = case when e.outcome = 'failed' then excluded.outcome end,
-    type = excluded.type, object_id = excluded.object_id, event_at = excluded.event_at, error = null,
-    attempts = e.attempts + excluded.attempts, last_received_at = now(), processed_at = now(), payload = excluded.payload
+  (t) => sql`with entered as (
+    insert into ${t(webhookEvents)} (id, type, object_id, event_at, outcome, attempts, processed_at, payload)
+    select id, type, object_id, event_at, outcome, deliveries, now(), payload
+    from (${decided(t)}) d
+    returning id, outcome)
+  select id, outcome from entered where outcome <> 'applied'`,
+)
+
+// Messages that failed before. For one that was applied meanwhile the outcome is null, which the column refuses: PostgreSQL
+// undoes the whole transaction here as well.
+const enterAgain = statement<{ id: string; outcome: Outcome }>(
+  'webhook_events_enter_again',
+  (t) => sql`update ${t(webhookEvents)} e set outcome = case when e.outcome = 'failed' then d.outcome end,
+    type = d.type, object_id = d.object_id, event_at = d.event_at, error = null, payload = d.payload,
+    attempts = e.attempts + d.deliveries, last_received_at = now(), processed_at = now()
+  from (${decided(t)}) d
+  where e.id = d.id
   returning e.id, e.outcome`,
 )
 
@@ -48,39 +60,57 @@ export interface Entry {
   deliveries: number
 }
 
-/** The statement that enters these messages with their outcomes, which its rows give. */
-export const enterMessages = (entries: Entry[], storePayloads: boolean) =>
-  enter.call(
-    JSON.stringify(
-      entries.map(({ change, deliveries }) =>
-        Object.assign(
-          toRow(change.message, storePayloads),
-          { deliveries },
-          ...resources.map(({ name, inLedger }) => change[name] && inLedger.input(change[name])),
-        ),
-      ),
-    ),
-  )
+/**
+ * The statements that enter these messages with their outcomes. Where there is none to run, none is given.
+ * @param failedBefore ids of messages that the ledger knows as failed
+ */
+export function enterMessages(entries: Entry[], failedBefore: ReadonlySet<string>, storePayloads: boolean) {
+  const toInput = ({ change, deliveries }: Entry) =>
+    Object.assign(
+      toRow(change.message, storePayloads),
+      { deliveries },
+      ...resources.map(({ name, inLedger }) => change[name] && inLedger.input(change[name])),
+    )
+  const fresh = entries.filter(({ change }) => !failedBefore.has(change.message.id))
+  const again = entries.filter(({ change }) => failedBefore.has(change.message.id))
+  const entered = fresh.length > 0 ? enter.call(JSON.stringify(fresh.map(toInput))) : undefined
+  const enteredAgain = again.length > 0 ? enterAgain.call(JSON.stringify(again.map(toInput))) : undefined
+  return {
+    calls: [entered, enteredAgain].filter((call) => call !== undefined),
+    /** What became of each message; of one that failed before and is no longer there, nothing. */
+    outcomes: () =>
+      new Map<string, Outcome>([
+        ...fresh.map(({ change }) => [change.message.id, 'applied'] as const),
+        ...[...(entered?.rows ?? []), ...(enteredAgain?.rows ?? [])].map(({ id, outcome }) => [id, outcome] as const),
+      ]),
+  }
+}
 
 function toRow({ id, type, objectId, eventAt, payload }: Message, withPayload: boolean) {
   return { id, type, object_id: objectId, event_at: eventAt, ...(withPayload && { payload }) }
 }
 
-/** Whether a transaction was undone because it holds a message that was applied before. */
-export const isRepeatedMessage = (error: unknown): boolean =>
+/** Whether a transaction was undone because the ledger knows a message of it already. */
+export const isKnownMessage = (error: unknown): boolean =>
   error instanceof pg.DatabaseError &&
-  error.code === '23502' &&
   error.table === 'webhook_events' &&
-  error.column === 'outcome'
+  (error.code === '23505' || (error.code === '23502' && error.column === 'outcome'))
 
-const selectApplied = statement<{ id: string }>(
-  'webhook_events_applied',
-  (t) => sql`select id from ${t(webhookEvents)} where id = any(${$(1)}::text[]) and outcome <> 'failed'`,
+/** What the ledger knows of messages: ids of those that were applied before, and of those that failed. */
+export interface KnownMessages {
+  applied: ReadonlySet<string>
+  failed: ReadonlySet<string>
+}
+
+const selectKnown = statement<{ id: string; has_failed: boolean }>(
+  'webhook_events_known',
+  (t) => sql`select id, outcome = 'failed' as has_failed from ${t(webhookEvents)} where id = any(${$(1)}::text[])`,
 )
 
-/** Of these messages those that were applied before. */
-export async function findApplied(executor: Executor, ids: string[]): Promise<string[]> {
-  return (await selectApplied(executor, ids)).map(({ id }) => id)
+export async function findKnownMessages(executor: Executor, ids: string[]): Promise<KnownMessages> {
+  const rows = await selectKnown(executor, ids)
+  const idsOf = (hasFailed: boolean) => new Set(rows.flatMap((row) => (row.has_failed === hasFailed ? row.id : [])))
+  return { applied: idsOf(false), failed: idsOf(true) }
 }
 
 const countAttempts = statement<{ id: string }>(

@@ -1,7 +1,7 @@
 /** Connections with limits: nothing that PostgreSQL does, or fails to do, may keep a request waiting for ever. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
-import { isConflict, isDatabaseTrouble, isLockTimeout, markTrouble } from './errors.ts'
+import pg, { type DatabaseError } from 'pg'
+import { isConflict, isDatabaseTrouble, markTrouble } from './errors.ts'
 import { type Sent, sendTogether } from './pipeline.ts'
 import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
 import type { Call, Executor, Prepared } from './statement.ts'
@@ -39,20 +39,28 @@ export interface TransactOptions {
 }
 
 const MAX_ATTEMPTS = 4
-const IDLE_IN_TRANSACTION_MS = 5_000
 // Callers hear within six seconds: of a transaction, whose statements may each wait, a little later than of one statement.
 const TRANSACTION_TIMEOUTS = 1.5
 
-// Set by statement, for the transaction alone: poolers drop or refuse what is set at the start of a connection, and hand
-// what is set for a session on to others.
-const LIMITS = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
-  set_config('idle_in_transaction_session_timeout', '${IDLE_IN_TRANSACTION_MS}', true)`
-
-// Whatever the database's default: who waited for a lock must see what its holder wrote.
-const BEGIN = 'begin isolation level read committed'
+// Limits are set by statement, for the transaction alone: poolers drop or refuse what is set at the start of a connection, and
+// hand what is set for a session on to others.
+const READ_LIMITS = "select set_config('statement_timeout', $1, true)"
+// Who waited for a lock must see what its holder wrote. It is too late to change the isolation level here, so PostgreSQL refuses
+// this where the database's default is another one.
+const WRITE_LIMITS = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
+  set_config('transaction_isolation', 'read committed', true)`
+const OTHER_ISOLATION = '25001'
 
 // "prepared statement does not exist" and "already exists": the pooler gave us another connection than the last time.
 const NOT_PREPARED: ReadonlySet<string | undefined> = new Set(['26000', '42P05'])
+// Conflicts, a lock that was not had, and what makes us send a transaction in another way.
+const STAYS_USABLE: ReadonlySet<string | undefined> = new Set([
+  '40001',
+  '40P01',
+  '55P03',
+  OTHER_ISOLATION,
+  ...NOT_PREPARED,
+])
 
 /** Connections to one database for the tables of one schema. Each statement runs within time limits of its own transaction. */
 export class Pool implements Executor {
@@ -60,6 +68,7 @@ export class Pool implements Executor {
   readonly #pool: pg.Pool
   readonly #limits: { statementMs: number; lockMs: number; answerMs: number }
   #keepsPrepared: boolean
+  #isReadCommitted = true
 
   constructor(options: PoolOptions) {
     this.schema = plain(options.schema ?? DEFAULT_SCHEMA)
@@ -93,8 +102,9 @@ export class Pool implements Executor {
 
   /** Runs one statement, which is a transaction of its own. */
   async query({ name, text, values }: Prepared): Promise<{ rows: unknown[] }> {
+    const limits = sent('read_limits', READ_LIMITS, [String(this.#limits.statementMs)])
     const statement = { name, text, values, label: name, hasRows: true }
-    const [rows] = await this.#run([], [statement], this.#limits.lockMs, this.#limits.answerMs)
+    const [rows] = await this.#send([limits], [statement], this.#limits.answerMs)
     return { rows: rows as unknown[] }
   }
 
@@ -102,18 +112,17 @@ export class Pool implements Executor {
    * Runs the calls in one transaction and one round trip, and fills their rows after the commit. Conflicts with other
    * transactions are tried again, each time after a longer random pause.
    */
-  async transact(calls: Call[], { lockTimeoutMs, onRetry }: TransactOptions = {}): Promise<void> {
+  async transact(calls: Call[], { lockTimeoutMs = this.#limits.lockMs, onRetry }: TransactOptions = {}): Promise<void> {
+    const limits = sent('write_limits', WRITE_LIMITS, [String(this.#limits.statementMs), String(lockTimeoutMs)])
     const statements = calls.map(({ statement, values }) => ({
       ...statement.prepare(this.schema),
       values,
       label: statement.statementName,
       hasRows: true,
     }))
-    const answerMs = this.#limits.answerMs * TRANSACTION_TIMEOUTS
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const lockMs = lockTimeoutMs ?? this.#limits.lockMs
-        const rows = await this.#run([command('begin', BEGIN)], [...statements, command('commit')], lockMs, answerMs)
+        const rows = await this.#sendWrites(limits, statements)
         for (const [i, call] of calls.entries()) call.rows = rows[i] as unknown[]
         return
       } catch (error) {
@@ -128,37 +137,52 @@ export class Pool implements Executor {
     if (!this.#pool.ending) await this.#pool.end()
   }
 
-  async #run(begin: Sent[], statements: Sent[], lockMs: number, answerMs: number): Promise<unknown[][]> {
-    const limits = {
-      name: 'limits',
-      text: LIMITS,
-      values: [String(this.#limits.statementMs), String(lockMs)],
-      label: 'limits',
-      hasRows: false,
+  // What is sent up to one `Sync` is a transaction, which PostgreSQL itself ends: only where its isolation must be named does
+  // it take a `begin`.
+  async #sendWrites(limits: Sent, statements: Sent[]): Promise<unknown[][]> {
+    const answerMs = this.#limits.answerMs * TRANSACTION_TIMEOUTS
+    if (this.#isReadCommitted) {
+      try {
+        return await this.#send([limits], statements, answerMs)
+      } catch (error) {
+        if ((error as DatabaseError).code !== OTHER_ISOLATION) throw error
+        this.#isReadCommitted = false
+      }
     }
+    const begin = sent('begin', 'begin isolation level read committed', [])
+    return this.#send([begin, limits], [...statements, sent('commit', 'commit', [])], answerMs)
+  }
+
+  async #send(settings: Sent[], statements: Sent[], answerMs: number): Promise<unknown[][]> {
     const isPrepared = this.#keepsPrepared
     const named = (sent: Sent) => (isPrepared ? sent : { ...sent, name: '' })
     const client = await this.#pool.connect().catch(markTrouble)
     try {
-      const rows = await sendTogether(client, [...begin, limits].map(named), statements.map(named), answerMs)
+      const rows = await sendTogether(client, settings.map(named), statements.map(named), answerMs)
       client.release()
       return rows
     } catch (error) {
-      client.release(await afterFailure(client, error, begin.length > 0))
-      if (!isPrepared || !NOT_PREPARED.has((error as pg.DatabaseError).code)) throw error
+      client.release(await afterFailure(client, error, settings[0]?.name === 'begin'))
+      if (!isPrepared || !NOT_PREPARED.has((error as DatabaseError).code)) throw error
     }
     this.#keepsPrepared = false
-    return this.#run(begin, statements, lockMs, answerMs)
+    return this.#send(settings, statements, answerMs)
   }
 }
 
-const command = (label: string, text = label): Sent => ({ name: label, text, values: [], label, hasRows: false })
+const sent = (name: string, text: string, values: unknown[]): Sent => ({
+  name,
+  text,
+  values,
+  label: name,
+  hasRows: false,
+})
 
-/** Resolves to the reason why the connection must be closed, if there is one. The failed transaction holds nothing any more. */
-async function afterFailure(client: pg.PoolClient, error: unknown, isTransaction: boolean): Promise<Error | undefined> {
+/** Resolves to the reason why the connection must be closed, if there is one. */
+async function afterFailure(client: pg.PoolClient, error: unknown, hasBegun: boolean): Promise<Error | undefined> {
   // A connection in trouble is closed, and cannot make anyone wait a second time.
-  if (!isConflict(error) && isDatabaseTrouble(error) && !isLockTimeout(error)) return error as Error
-  if (!isTransaction) return undefined
+  if (isDatabaseTrouble(error) && !STAYS_USABLE.has((error as DatabaseError).code)) return error as Error
+  if (!hasBegun) return undefined
   return client.query('rollback').then(
     () => undefined,
     (rollbackError: Error) => rollbackError,

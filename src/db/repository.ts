@@ -50,8 +50,8 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
         },
       })
     } catch (error) {
-      if (isAlone) return [isDataError(error) ? await refuse(change, error) : { error: asUnavailable(error) as Error }]
       if (!isDataError(error) && !isLockTimeout(error)) throw asUnavailable(error)
+      if (isAlone) return [isDataError(error) ? await refuse(change, error) : { error: asUnavailable(error) as Error }]
     }
     const half = changes.length >> 1
     return [...(await apply(changes.slice(0, half))), ...(await apply(changes.slice(half)))]

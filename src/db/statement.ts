@@ -19,7 +19,7 @@ export interface Prepared {
 
 /** One use of a statement within a transaction. `rows` are filled when the transaction is through. */
 export interface Call<Row = unknown> {
-  readonly statement: Statement<Row>
+  readonly statement: Pick<Statement<never>, 'statementName' | 'prepare'>
   readonly values: unknown[]
   rows: Row[]
 }

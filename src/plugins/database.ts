@@ -75,17 +75,23 @@ export default fp<DatabaseOptions>(
         return run(items)
       }
     app.decorate('clerkDatabasePool', () => pool.counts)
+    const apply = createBatcher({
+      ...common,
+      name: 'write batch',
+      run: telling('write', repository.apply),
+      maxConcurrent: limits.writesAtOnce,
+      weightOf: ({ message }: Change) => message?.payload.length ?? 0,
+      maxBatchWeight: limits.maxBatchBytes,
+      maxWaitingWeight: limits.maxWaitingBytes,
+    })
     app.decorate('clerkRepository', {
       ...repository,
-      apply: createBatcher({
-        ...common,
-        name: 'write batch',
-        run: telling('write', repository.apply),
-        maxConcurrent: limits.writesAtOnce,
-        weightOf: ({ message }: Change) => message?.payload.length ?? 0,
-        maxBatchWeight: limits.maxBatchBytes,
-        maxWaitingWeight: limits.maxWaitingBytes,
-      }),
+      async apply(change) {
+        const result = await apply(change)
+        // Its row alone was held by somebody else for too long: nothing of it is kept.
+        if ('error' in result && result.error instanceof DatabaseUnavailable) throw result.error
+        return result
+      },
       findAuthState: createBatcher({
         ...common,
         name: 'read batch',
