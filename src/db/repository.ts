@@ -3,6 +3,7 @@ import type { DatabaseError } from 'pg'
 import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
 import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
+import { findOrganizationsOf } from '../resources/membership/list.ts'
 import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
 import { type AppliedChange, applyTogether } from './apply.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
@@ -106,6 +107,8 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     fail,
     findAuthState,
     findAuthStates: findStates,
+    /** The organizations of which a user is a member now, by name and then id. */
+    findOrganizationsOf: (userId: string) => guarded(findOrganizationsOf(pool, userId)),
     ledgerSummary,
     failedEvents,
     tableStatistics,

@@ -28,8 +28,9 @@ const headersOf = (values: Partial<Record<Name, string | null | undefined>>) =>
 export const NO_IDENTITY = headersOf({})
 
 /** All of them for an authenticated request. */
-export function identityHeaders({ clerkUser, clerkAuth }: FastifyRequest): Record<string, string> {
-  const { organization, plans = [], features = [], actorId } = clerkAuth?.authorization ?? {}
+export function identityHeaders({ clerkUser, clerkAuth, clerkOrganization }: FastifyRequest): Record<string, string> {
+  const { plans = [], features = [], actorId } = clerkAuth?.authorization ?? {}
+  const organization = clerkOrganization ?? clerkAuth?.authorization.organization
   return headersOf({
     user: clerkUser?.id,
     // Anybody can sign up with an address that they do not own.
