@@ -56,7 +56,7 @@ BEGIN ATOMIC
         JOIN unnest(string_to_array(c -> 'o' ->> 'fpm', ',')) WITH ORDINALITY AS map(bits, n) USING (n)
         CROSS JOIN unnest(string_to_array(c -> 'o' ->> 'per', ',')) WITH ORDINALITY AS action(name, bit)
         WHERE 'org:' || feature.name || ':' || trim(action.name) = wanted
-          AND CASE WHEN trim(map.bits) ~ '^[0-9]{1,400}$'
+          AND CASE WHEN trim(map.bits) ~ '^[0-9]+$' AND length(map.bits) <= 400
             THEN mod(div(trim(map.bits)::numeric, 2::numeric ^ (action.bit - 1)::numeric), 2) = 1 ELSE false END)
     ELSE coalesce(jsonb_typeof(c -> 'org_permissions') = 'array' AND c -> 'org_permissions' ? wanted, false) END
   FROM jwt_claims() AS c, (SELECT 'org:' || regexp_replace($1, '^(org:)*', '') AS wanted) AS w;
