@@ -194,10 +194,21 @@ export class Organizations {
     return invitation
   }
 
+  getInvitation(id: string): Invitation {
+    const invitation = this.#invitations.get(id)
+    if (!invitation) throw notFound('organization invitation', id)
+    return invitation
+  }
+
   acceptInvitation(id: string, userId: string): Invitation {
-    const { organization_id, role } = this.#getInvitation(id)
+    const { organization_id, role } = this.#pendingInvitation(id)
     this.addMember(organization_id, userId, { role })
     return this.#settle(id, 'accepted', { user_id: userId })
+  }
+
+  /** It is gone, and no event tells of it. */
+  forgetInvitation(id: string): void {
+    this.#invitations.delete(id)
   }
 
   revokeInvitation(id: string): Invitation {
@@ -217,7 +228,7 @@ export class Organizations {
   }
 
   #settle(id: string, status: string, patch: Partial<Invitation> = {}): Invitation {
-    const invitation = this.#getInvitation(id)
+    const invitation = this.#pendingInvitation(id)
     const settled = { ...invitation, ...patch, status, url: null, updated_at: this.#after(invitation.updated_at) }
     this.#invitations.set(id, settled)
     this.#options.emit(`organizationInvitation.${status}`, settled)
@@ -254,9 +265,9 @@ export class Organizations {
     return membership
   }
 
-  #getInvitation(id: string): Invitation {
-    const invitation = this.#invitations.get(id)
-    if (invitation?.status !== 'pending') throw notFound('organization invitation', id)
+  #pendingInvitation(id: string): Invitation {
+    const invitation = this.getInvitation(id)
+    if (invitation.status !== 'pending') throw notFound('organization invitation', id)
     return invitation
   }
 

@@ -67,6 +67,9 @@ export const organizationRoutes: FastifyPluginAsync<EmulatorContext> = async (ap
       return organizations.invite(params.id, body.email_address, body.role)
     },
   )
+  app.get<ById>('/organizations/:id/invitations/:invitationId', async ({ params }) =>
+    organizations.getInvitation(params.invitationId),
+  )
   app.post<ById>('/organizations/:id/invitations/:invitationId/revoke', async ({ params }) =>
     organizations.revokeInvitation(params.invitationId),
   )

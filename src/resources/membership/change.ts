@@ -41,8 +41,12 @@ export function membershipStates(membership: ClerkMembership, origin: Origin): S
 }
 
 /** The Backend API, asked at that time, does not know the membership. */
-export const missingMembership = (id: string, data: MembershipData, askedAt: number): MembershipState =>
-  inferredDeletion(id, askedAt, data)
+export function missingMembership(
+  { id, ...ids }: Pick<MembershipData, 'organizationId' | 'userId'> & { id: string },
+  askedAt: number,
+): MembershipState {
+  return inferredDeletion(id, askedAt, { ...ids, role: null, permissions: [], publicMetadata: {} })
+}
 
 function dataOf(membership: EndedMembership): MembershipData {
   return {
