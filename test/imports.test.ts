@@ -19,6 +19,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'setting-values.ts': [],
   embedded: ['emulator', 'config.ts'],
   'server.ts': ['app.ts', 'config.ts', 'db', 'embedded', 'plugins'],
+  'schema.ts': ['db'],
   'index.ts': ['app.ts', 'db', 'domain', 'plugins'],
   cli: ['config.ts', 'jobs', 'db', 'clerk', 'domain'],
   demo: ['app.ts', 'config.ts', 'db', 'domain', 'plugins', 'server.ts'],

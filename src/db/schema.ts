@@ -72,3 +72,31 @@ export function tablesIn(schema: string = DEFAULT_SCHEMA) {
     syncState: syncStateIn(table),
   }
 }
+
+/**
+ * The views of a schema, which leave out what has ended.
+ * @throws TypeError when the schema's name is not plain
+ */
+export function viewsIn(schema: string = DEFAULT_SCHEMA) {
+  const { users, organizations } = tablesIn(schema)
+  const inSchema = new PgSchema(plain(schema))
+  return {
+    livingUsers: inSchema.view('living_users').as((query) => query.select().from(users)),
+    livingOrganizations: inSchema.view('living_organizations').as((query) => query.select().from(organizations)),
+    livingMemberships: inSchema
+      .view('living_memberships', {
+        id: text('id').notNull(),
+        organizationId: text('organization_id').notNull(),
+        userId: text('user_id').notNull(),
+        role: text('role').notNull(),
+        /** As they are now: those of the role's row where it is newer. */
+        permissions: text('permissions').array().notNull(),
+        publicMetadata: jsonb('public_metadata').$type<JsonObject>().notNull(),
+        clerkCreatedAt: time('clerk_created_at'),
+        clerkUpdatedAt: time('clerk_updated_at').notNull(),
+        createdAt: time('created_at').notNull(),
+        updatedAt: time('updated_at').notNull(),
+      })
+      .existing(),
+  }
+}
