@@ -113,7 +113,7 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     failedEvents,
     tableStatistics,
     dashboard,
-    /** Users by id or exact address, for an operator. */
+    /** Users by id or exact address, or members by the id of their organization, for an operator. */
     searchUsers: (idOrEmail: string) => guarded(searchUsers(pool, idOrEmail)),
     prune,
     pruneSessions,

@@ -1,5 +1,7 @@
 import { ClerkRefusal } from '../../clerk/api-errors.ts'
 import { type BackendApi, MAX_IDS } from '../../clerk/backend-api.ts'
+import { hasNoOrganizations } from '../../clerk/organization-lists.ts'
+import { findLedgerTypes } from '../../db/ledger-types.ts'
 import { compareUsers } from '../../resources/user/drift.ts'
 import { type Context, createApi, withDatabase } from '../context.ts'
 import { count } from '../output.ts'
@@ -29,7 +31,7 @@ export async function checkClerk(context: Context, hasDatabase: boolean): Promis
             'take CLERK_SECRET_KEY and CLERK_ISSUER from one instance',
           ),
     )
-    if (isSame && hasDatabase) checks.push(await checkSample(context, api))
+    if (isSame && hasDatabase) checks.push(await checkSample(context, api), ...(await checkOrganizations(context, api)))
   } catch (error) {
     const remedy =
       error instanceof ClerkRefusal ? 'copy CLERK_SECRET_KEY again' : 'check CLERK_API_URL and status.clerk.com'
@@ -80,4 +82,29 @@ async function checkSample(context: Context, api: BackendApi): Promise<Check> {
   return drifting > 0
     ? warn('drift', detail, 'clerk-session-sync reconcile, then reconcile --fix')
     : pass('drift', detail)
+}
+
+// What the endpoint must be subscribed to for organizations.
+const ORGANIZATION_EVENTS = ['organization', 'organizationMembership', 'role', 'organizationInvitation']
+
+/** Whether events about organizations come, where the instance has any. */
+async function checkOrganizations(context: Context, api: BackendApi): Promise<Check[]> {
+  const { total, items } = await api.list('/v1/organizations', { limit: 1 }).catch((error) => {
+    if (hasNoOrganizations(error)) return { total: 0, items: [] }
+    throw error
+  })
+  const organizations = total ?? items.length
+  if (organizations === 0) return []
+  const ledger = await withDatabase(context, ({ pool }) => findLedgerTypes(pool))
+  const silent = ORGANIZATION_EVENTS.filter((name) => !ledger.some(({ type }) => type.startsWith(`${name}.`)))
+  const detail = `an instance with ${count(organizations)} organizations`
+  return [
+    silent.length === 0
+      ? pass('organization events', detail)
+      : warn(
+          'organization events',
+          `${detail}; of ${silent.map((name) => `${name}.*`).join(', ')} none came lately`,
+          'in the Clerk dashboard, Webhooks, subscribe these events, then clerk-session-sync backfill',
+        ),
+  ]
 }
