@@ -1,5 +1,6 @@
 /** The headers in which forward-auth tells who the user is. */
 import type { FastifyRequest } from 'fastify'
+import type { SessionToken } from '../domain/session-token.ts'
 
 const DESCRIPTIONS = {
   user: "Clerk's user id",
@@ -29,8 +30,8 @@ export const NO_IDENTITY = headersOf({})
 
 /** All of them for an authenticated request. */
 export function identityHeaders({ clerkUser, clerkAuth, clerkOrganization }: FastifyRequest): Record<string, string> {
-  const { plans = [], features = [], actorId } = clerkAuth?.authorization ?? {}
-  const organization = clerkOrganization ?? clerkAuth?.authorization.organization
+  const { plans, features, actorId, ...token } = (clerkAuth as SessionToken).authorization
+  const organization = clerkOrganization ?? token.organization
   return headersOf({
     user: clerkUser?.id,
     // Anybody can sign up with an address that they do not own.

@@ -178,7 +178,9 @@ test('a deleted user leaves no membership, a deleted role none of its permission
     clerk.organizations.memberships().map(({ role_name, permissions }) => ({ role_name, permissions })),
     [{ role_name: 'org:member' }, { role_name: 'org:x', permissions: [] }],
   )
-  t.throws(() => clerk.organizations.addMember(acme.id, clerk.createUser().id, { role: 'org:x' }), { message: /resource_not_found/ })
+  t.throws(() => clerk.organizations.addMember(acme.id, clerk.createUser().id, { role: 'org:x' }), {
+    message: /resource_not_found/,
+  })
   clerk.deleteUser(user.id)
   t.equal(clerk.organizations.memberships().length, 1)
 })

@@ -80,6 +80,8 @@ test('copies that say nothing do not count', async (t) => {
     foreign,
     unreadable: 'x',
     'no claims': 'a.bnVsbA.c',
+    'a number': 'a.MQ.c',
+    'far too long': `a.${'x'.repeat(17_000)}.c`,
     twice: token(),
   }
   for (const [name, other] of Object.entries(others)) {

@@ -73,6 +73,12 @@ test('every reply can be read by the pages named, refusals and our own trouble i
   await assertReadable(t, call('/api/auth/profile', as('user_2unknown')), [503, 'JWKS_UNAVAILABLE'])
 })
 
+test('a HEAD can be read as its GET', async (t) => {
+  const { url } = await startService(t, { settings })
+  const { headers } = await fetch(`${url}/livez`, { method: 'HEAD', headers: { origin: ORIGIN } })
+  t.equal(headers.get('access-control-allow-origin'), ORIGIN)
+})
+
 test('a refusal by the rate limit can be read, too', async (t) => {
   const { call } = await startService(t, { settings: { ...settings, RATE_LIMIT_PER_MINUTE: '1' } })
   await call('/api/auth/profile')
@@ -157,6 +163,12 @@ test('the page behind a proxy can read what verify refuses', async (t) => {
   const service = await startService(t, { settings })
   await assertReadable(t, service.call('/api/auth/verify', from(ORIGIN)), [401, 'MISSING_TOKEN'])
   await assertReadable(t, service.call('/api/auth/verify?x=1', from(ORIGIN)), [400, 'UNKNOWN_CONDITION'])
+})
+
+test('the dashboard is for its own page alone', async (t) => {
+  const { call } = await startService(t, { settings: { ...settings, DASHBOARD_TOKEN: 'x'.repeat(24) } })
+  const { status, headers } = await call('/dashboard/api/overview?range=hour', from(ORIGIN))
+  t.strictSame([status, corsHeaders(headers)], [401, {}])
 })
 
 test('* is every origin, without cookies', async (t) => {

@@ -79,6 +79,18 @@ test('the document is valid OpenAPI 3.1, and leaves nothing without a word', asy
   }
 })
 
+test('every route that needs a credential says which', async (t) => {
+  const { call } = await startService(t)
+  const { paths } = (await call('/docs/json')).body
+  const token = [{ bearerToken: [] }, { sessionCookie: [] }]
+  t.strictSame(paths['/api/auth/profile'].get.security, token)
+  t.strictSame(paths['/api/auth/sync-user'].post.security, token)
+  for (const path of ['/api/auth/verify', '/api/auth/verify/{*}']) t.strictSame(paths[path].put.security, token)
+  t.strictSame(paths['/clerk'].post.security, [{ svixSignature: [] }])
+  t.strictSame(paths['/dashboard/api/overview'].get.security, [{ dashboardToken: [] }])
+  t.equal(paths['/livez'].get.security, undefined)
+})
+
 test('the parser that most tools stand on takes the document', async (t) => {
   const { call } = await startService(t)
   const { body } = await call('/docs/json')
