@@ -90,16 +90,17 @@ const PAGE_SIZE = 500
  */
 export async function* readList(api: Pick<BackendApi, 'list'>, kind: ListKind): AsyncGenerator<ListPage> {
   const { path, isUsable, toChange } = LIST_READERS[kind]
-  for (let offset = 0; ; ) {
+  let offset = 0
+  for (;;) {
     const askedAt = Date.now()
     const { items } = await api.list(path, { limit: PAGE_SIZE, offset, order_by: '+created_at' })
     const page: ListPage = { changes: [], ids: [], unusable: [], isWhole: offset === 0 && items.length < PAGE_SIZE }
     for (const item of items) {
       const id = String((item as { id?: unknown } | null)?.id)
       page.ids.push(id)
-      const change = isUsable(item) ? toChange(item as never, askedAt) : undefined
-      const state = change?.[kind] as Versioned | undefined
-      if (!change || !state || isAhead(state.version.updatedAt, askedAt)) page.unusable.push(id)
+      const change = isUsable(item) ? toChange(item as never, askedAt) : {}
+      const state = change[kind] as Versioned | undefined
+      if (!state || isAhead(state.version.updatedAt, askedAt)) page.unusable.push(id)
       else page.changes.push(change)
     }
     yield page

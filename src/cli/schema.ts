@@ -36,7 +36,7 @@ const TYPES: Record<string, { prisma: string; kysely: string }> = {
   'text[]': { prisma: 'String[]', kysely: 'string[]' },
   'timestamp (3) with time zone': { prisma: 'DateTime', kysely: 'Timestamp' },
 }
-const typeOf = (column: PgColumn) => TYPES[column.getSQLType()] ?? { prisma: 'String', kysely: 'unknown' }
+const typeOf = (column: PgColumn) => TYPES[column.getSQLType()] as { prisma: string; kysely: string }
 
 const camel = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
 const pascal = (name: string) => camel(`_${name}`)
@@ -57,12 +57,13 @@ function toPrisma(schema: string): string {
       ]
       return `  ${[camel(column.name), `${prisma}${isOptional ? '?' : ''}`, ...attributes].join(' ')}`
     })
-    const on = indexes.flatMap(({ config }) => {
-      const names = config.columns.flatMap((column) => ('name' in column && column.name ? [camel(column.name)] : []))
-      return names.length === config.columns.length && !config.where
-        ? [`  @@index([${names.join(', ')}], map: "${config.name}"${config.method === 'hash' ? ', type: Hash' : ''})`]
-        : []
-    })
+    // Prisma knows no partial indexes.
+    const on = indexes
+      .filter(({ config }) => !config.where)
+      .map(({ config }) => {
+        const names = config.columns.map((column) => camel((column as PgColumn).name))
+        return `  @@index([${names.join(', ')}], map: "${config.name}"${config.method === 'hash' ? ', type: Hash' : ''})`
+      })
     return [
       `model ${pascal(singular(name))} {`,
       ...fields,

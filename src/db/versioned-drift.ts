@@ -15,7 +15,7 @@ interface LivingRow {
   is_seen: boolean
 }
 
-const BATCH = 5_000
+const BATCH = 1_000
 
 export type ListedRows = ReturnType<typeof listedRows>
 
@@ -56,7 +56,8 @@ export function listedRows(name: string, table: PgTable & VersionedTable) {
     },
     /** Those that live here, were here at `atMs`, and were not among the ids that were seen. */
     async *unseen(executor: Executor, atMs: number) {
-      for (let after = ''; ; ) {
+      let after = ''
+      for (;;) {
         const rows = await living(executor, after, atMs)
         for (const { id, organization_id, user_id, is_seen } of rows) {
           if (!is_seen) yield { id, organizationId: organization_id, userId: user_id }

@@ -65,7 +65,7 @@ export function versionedResource<Name extends keyof States>(options: VersionedO
     clerk_event_at: version.eventAt,
     clerk_heard_at: heardAt,
     deleted_at: deletedAt,
-    ...Object.fromEntries(Object.entries(data).map(([key, value]) => [columns[key]?.name, value])),
+    ...Object.fromEntries(Object.entries(data).map(([key, value]) => [(columns[key] as PgColumn).name, value])),
   })
 
   function write(changes: readonly Change[]): Writing {
@@ -121,12 +121,8 @@ export function versionedResource<Name extends keyof States>(options: VersionedO
     const written = names.filter((name) => name !== 'created_at' && name !== 'updated_at')
     const said = written.filter((name) => !['id', 'sync_source', ...DATES].includes(name))
     const computed = derived?.columns ?? {}
-    const typeOf = (name: string) =>
-      DATES.includes(name)
-        ? 'float8'
-        : Object.values(columns)
-            .find((column) => column.name === name)
-            ?.getSQLType()
+    const types = new Map(Object.values(columns).map((column) => [column.name, column.getSQLType()]))
+    const typeOf = (name: string) => (DATES.includes(name) ? 'float8' : types.get(name))
     const inputOf = (name: string) =>
       computed[name] ?? sql.raw(DATES.includes(name) ? `to_timestamp(i.${name} / 1000)` : `i.${name}`)
     const join = (each: (name: string) => string, of = written) => sql.raw(of.map(each).join(', '))

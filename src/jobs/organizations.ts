@@ -21,7 +21,7 @@ import { organizationInvitations } from '../resources/invitation/table.ts'
 import { organizationMemberships } from '../resources/membership/table.ts'
 import { organizations } from '../resources/organization/table.ts'
 import { organizationRoles } from '../resources/role/table.ts'
-import { createSeenIds } from '../resources/user/drift.ts'
+import { createSeenIds, measureUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
 
 export interface OrganizationsOptions {
@@ -72,7 +72,8 @@ async function checkList(kind: ListKind, report: OrganizationsReport, options: O
   const { database, api, signal, isFixing, onProgress } = options
   const { pool, repository } = database
   const seen = options.findsGone ? await createSeenIds(pool) : undefined
-  const startedAt = Date.now()
+  // By PostgreSQL's clock, which dates the rows.
+  const { now: startedAt } = await measureUsers(pool)
   const found = report[kind]
   const rows = ROWS[kind]
 

@@ -37,6 +37,7 @@ test('the Backend API makes, lists, changes and deletes organizations and what b
   })
   for (const list of [
     `${path}/memberships?user_id=${user.id}`,
+    `${path}/memberships`,
     '/organization_memberships',
     `/users/${user.id}/organization_memberships`,
   ]) {
@@ -82,7 +83,7 @@ test('the Backend API makes, lists, changes and deletes organizations and what b
     `/organizations/${second.id}/invitations`,
     '/organization_roles',
   ]) {
-    t.match(await api('POST', incomplete, {}), { status: 422, body: { errors: [{ code: 'form_param_missing' }] } })
+    t.match(await api('POST', incomplete), { status: 422, body: { errors: [{ code: 'form_param_missing' }] } })
   }
   t.strictSame(events(), [
     'organization.created',
@@ -172,7 +173,13 @@ test('a deleted user leaves no membership, a deleted role none of its permission
   const acme = clerk.organizations.create()
   const guest = clerk.createUser({ username: 'guest' })
   clerk.organizations.addMember(acme.id, user.id, { role: 'org:x' })
-  clerk.organizations.addMember(acme.id, guest.id)
+  clerk.organizations.addMember(acme.id, guest.id, { public_metadata: { seat: 1 } })
+  t.match(clerk.organizations.updateMember(acme.id, guest.id, { public_metadata: { seat: 2 } }), {
+    role: 'org:member',
+    public_metadata: { seat: 2 },
+    public_user_data: { identifier: 'guest' },
+  })
+  t.match(clerk.organizations.updateRole(role.id, { name: 'X' }), { name: 'X', permissions: [{ key: 'org:a:b' }] })
   clerk.organizations.deleteRole(role.id)
   t.match(
     clerk.organizations.memberships().map(({ role_name, permissions }) => ({ role_name, permissions })),

@@ -16,7 +16,7 @@ async function start(t: Test) {
     apiUrl: clerk.apiUrl,
     maxAttempts: 2,
     firstPauseMs: 1,
-    requestsInWindow: 1_000,
+    requestsInWindow: 100_000,
   })
   const { database, query } = await createTestJobDatabase(t)
   const { signal } = new AbortController()
@@ -146,6 +146,15 @@ test('too many deletions are withheld', async (t) => {
   t.equal((await living()).length, 1)
 })
 
+test('rows are compared in batches', async (t) => {
+  const { check, query } = await start(t)
+  await query(`insert into organization_roles (id, key, clerk_updated_at, sync_source, created_at)
+    select 'role_' || n, 'org:' || n, now(), 'webhook', now() - interval '1 day' from generate_series(1, 1001) n`)
+  t.match(await check({ maxDeletions: 1_000, isFixing: false }), {
+    role: { gone: { count: 1_001 }, deletionsWithheld: 1_001 },
+  })
+})
+
 test('a list of several pages is read until two passes agree', async (t) => {
   const { clerk, api, check, query, organization } = await start(t)
   for (let n = 0; n < 500; n += 1) clerk.organizations.invite(organization.id, `guest-${n}@example.com`)
@@ -166,6 +175,8 @@ test('a list of several pages is read until two passes agree', async (t) => {
   })
   t.equal(pages, 6, 'two pages, three times: the first pass was another list')
   t.equal(report.invitation.missing.repaired, 501)
+  t.match(report.invitation.gone, { count: 0 }, 'what has just been written is left to the next one')
+  t.match((await check()).invitation.gone, { count: 1, repaired: 1 })
   t.strictSame(
     await query('select count(*)::int from organization_invitations where deleted_at is null'),
     [{ count: 500 }],
@@ -179,9 +190,12 @@ test('an instance without organizations has nothing to compare; what cannot be r
   t.match(await check(), { organization: { checked: 0 } })
   clerk.faults.api = { status: 401, headers: { 'content-type': 'application/json' }, body: '{"errors":[]}' }
   await t.rejects(check(), { name: 'ClerkRefusal' })
-  const body = JSON.stringify({ data: [{ id: 'x' }, { id: 'role_1', key: 'org:x', updated_at: 9e12 }], total_count: 2 })
+  const body = JSON.stringify({
+    data: [null, { id: 'x' }, { id: 'role_1', key: 'org:x', updated_at: 9e12 }],
+    total_count: 3,
+  })
   clerk.faults.api = { status: 200, headers: { 'content-type': 'application/json' }, body }
-  t.match(await check({ findsGone: false }), { role: { checked: 2, unusable: ['x', 'role_1'] } })
+  t.match(await check({ findsGone: false }), { role: { checked: 3, unusable: ['undefined', 'x', 'role_1'] } })
   clerk.faults.api = undefined
   t.match(await reconcile({ database, api, signal, isFixing: true }), {
     state: 'done',

@@ -135,6 +135,8 @@ test('the organization inside a membership is as old as itself, and older betwee
     joined('orgmem_1', 'org_1', 'user_1', T0 + 7 * SECOND, { organization: { name: 'Newer', updated_at: T0 + 1 } }),
   )
   t.strictSame(await names(), ['Newer'])
+  await send(joined('orgmem_1', 'org_1', 'user_1', T0 + 8 * SECOND, { organization: { name: '?', updated_at: null } }))
+  t.strictSame(await names(), ['Newer'], 'one without a date is older than any')
 })
 
 test('what a membership says of its user fills an unknown one only', async (t) => {

@@ -14,6 +14,9 @@ function page<T>(items: T[], query: UserQuery): { data: T[]; total_count: number
   return { data: ordered.slice(offset, offset + limit), total_count: items.length }
 }
 
+/** A body may be left out. */
+const some = <T extends object>(body: T | undefined): Partial<T> => body ?? {}
+
 interface ById {
   Params: { id: string; userId: string; invitationId: string }
   Querystring: UserQuery
@@ -25,10 +28,10 @@ export const organizationRoutes: FastifyPluginAsync<EmulatorContext> = async (ap
   const { organizations } = instance
 
   app.get<ById>('/organizations', async ({ query }) => page(organizations.list(), query))
-  app.post<Body<OrganizationPatch>>('/organizations', async ({ body }) => organizations.create(body ?? {}))
+  app.post<Body<OrganizationPatch>>('/organizations', async ({ body }) => organizations.create(some(body)))
   app.get<ById>('/organizations/:id', async ({ params }) => organizations.get(params.id))
   app.patch<Body<OrganizationPatch>>('/organizations/:id', async ({ params, body }) =>
-    organizations.update(params.id, body ?? {}),
+    organizations.update(params.id, some(body)),
   )
   app.delete<ById>('/organizations/:id', async ({ params }) => organizations.delete(params.id))
 
@@ -46,7 +49,7 @@ export const organizationRoutes: FastifyPluginAsync<EmulatorContext> = async (ap
     return organizations.addMember(params.id, user_id, patch)
   })
   app.patch<Body<MembershipPatch>>('/organizations/:id/memberships/:userId', async ({ params, body }) =>
-    organizations.updateMember(params.id, params.userId, body ?? {}),
+    organizations.updateMember(params.id, params.userId, some(body)),
   )
   app.delete<ById>('/organizations/:id/memberships/:userId', async ({ params }) =>
     organizations.removeMember(params.id, params.userId),
@@ -82,7 +85,7 @@ export const organizationRoutes: FastifyPluginAsync<EmulatorContext> = async (ap
   })
   app.get<ById>('/organization_roles/:id', async ({ params }) => organizations.getRole(params.id))
   app.patch<Body<RolePatch>>('/organization_roles/:id', async ({ params, body }) =>
-    organizations.updateRole(params.id, body ?? {}),
+    organizations.updateRole(params.id, some(body)),
   )
   app.delete<ById>('/organization_roles/:id', async ({ params }) => organizations.deleteRole(params.id))
 }
