@@ -5,11 +5,13 @@ import { type Context, EXIT_DONE, EXIT_FAILED } from './context.ts'
 
 export interface MigrateFlags {
   status?: boolean
+  /** The schema from which the tables are moved. */
+  fromSchema?: string
 }
 
-export async function runMigrate({ config, output }: Context, { status }: MigrateFlags): Promise<number> {
+export async function runMigrate({ config, output }: Context, { status, fromSchema }: MigrateFlags): Promise<number> {
   const { DATABASE_URL = '', DATABASE_SCHEMA } = config
-  if (!status) await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA })
+  if (!status) await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA, fromSchema })
   const migrations = await findMigrationStatus(DATABASE_URL, DATABASE_SCHEMA)
   const isUpToDate = migrations.every(({ isApplied }) => isApplied)
   output.result({ isUpToDate, migrations }, [

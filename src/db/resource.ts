@@ -1,4 +1,5 @@
 import type { SQL } from 'drizzle-orm'
+import type { PgTable } from 'drizzle-orm/pg-core'
 import type { Change, States } from '../domain/change.ts'
 import type { EventReader } from '../domain/payload.ts'
 import type { Call, Qualify } from './statement.ts'
@@ -7,6 +8,8 @@ import type { Call, Qualify } from './statement.ts'
 export interface Resource<State extends object = object> {
   /** Its name in a `Change`. */
   readonly name: keyof States
+  /** Its rows have the id of a state as `id`. */
+  readonly table: PgTable
   /** How the events about it are read, by type. */
   readonly events: Readonly<Record<string, EventReader>>
   /**

@@ -89,6 +89,7 @@ export function versionedResource<Name extends keyof States>(options: VersionedO
   const input = (column: string) => `${name}_${column}`
   return {
     name,
+    table,
     events: options.events,
     ...(options.locksOf && { locksOf: options.locksOf }),
     write,

@@ -32,6 +32,7 @@ const inLedger: InLedger<UserChange> = {
 
 export const user: Resource<UserChange> = {
   name: 'user',
+  table: users,
   events: userEvents,
   // A session may come before the user's row, and must see a deletion that is under way.
   locksOf: ({ user }) => (user?.kind === 'deletion' ? [`user ${user.id}`] : []),
