@@ -16,6 +16,8 @@ export const MAX_RECENT = 10_000
 const MAX_FAILED = sql.raw('100')
 const MAX_FOUND = sql.raw('10')
 const MAX_OF_USER = sql.raw('20')
+// Of a large organization not all members are sorted.
+const MAX_SORTED = sql.raw('1000')
 
 const iso = (time: SQL) => sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
@@ -169,11 +171,14 @@ const selectMemberships = statement<FoundMembership>(
     t,
   ) => sql`select m.organization_id as "organizationId", o.name as organization, m.user_id as "userId", u.email, m.role,
     ${iso(sql`m.clerk_updated_at`)} as "updatedAt", ${iso(sql`m.ended_at`)} as "endedAt"
-  from ${t(organizationMemberships)} m
+  from (
+    select * from (
+      (select * from ${t(organizationMemberships)} where user_id = any(${$(1)}::text[]) limit ${MAX_SORTED})
+      union all (select * from ${t(organizationMemberships)} where organization_id = ${$(2)} limit ${MAX_SORTED})) found
+    order by ended_at desc nulls first, clerk_updated_at desc, id limit ${MAX_OF_USER}) m
   left join ${t(organizations)} o on o.id = m.organization_id
   left join ${t(users)} u on u.id = m.user_id
-  where m.user_id = any(${$(1)}::text[]) or m.organization_id = ${$(2)}
-  order by m.ended_at desc nulls first, m.clerk_updated_at desc, m.id limit ${MAX_OF_USER}`,
+  order by m.ended_at desc nulls first, m.clerk_updated_at desc, m.id`,
 )
 const selectEvents = statement<FoundEvent>(
   'dashboard_events',
