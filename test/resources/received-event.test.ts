@@ -38,7 +38,15 @@ const SIGNED_IN = {
 
 test('user.created is a full snapshot, with the address that primary_email_address_id names', async (t) => {
   const { message, user, session } = toChange(readFixture('user.created'))
-  t.strictSame(message, { id: 'msg_1', type: 'user.created', objectId: USER, eventAt: T0 + 37, payload: '{}' })
+  t.strictSame(message, {
+    id: 'msg_1',
+    type: 'user.created',
+    objectId: USER,
+    eventAt: T0 + 37,
+    payload: '{}',
+    instanceId: null,
+    userId: USER,
+  })
   t.match(user, {
     ...SIGNED_IN,
     version: { updatedAt: T0, eventAt: T0 + 37 },
@@ -114,8 +122,15 @@ test('the status of the data counts, but never revives what its event ended', as
 test('events of other types become a message alone', async (t) => {
   for (const type of ['email.created', 'organization.created']) {
     const event = readFixture(type)
-    const message = { id: 'msg_1', type, objectId: event.data.id, eventAt: event.timestamp, payload: '{}' }
-    t.strictSame(toChange(event), { message })
+    const message = {
+      id: 'msg_1',
+      type,
+      objectId: event.data.id,
+      eventAt: event.timestamp,
+      payload: '',
+      instanceId: null,
+    }
+    t.strictSame(toChange(event), { message: { ...message, userId: event.data.user_id ?? null } })
   }
   t.match(toChange({ type: 'toString', data: {} }), { message: { type: 'toString', objectId: null } })
   t.match(toChange({ type: 'x.y', data: { id: 7 } }).message, { objectId: null })

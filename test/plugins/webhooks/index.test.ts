@@ -283,7 +283,7 @@ test('a row that somebody else has locked holds up its own event, and not the ot
   await client.connect()
   t.teardown(() => client.end())
   await client.query('begin')
-  await client.query(`select from users where id = 'user_ada' for update`)
+  await client.query(`select from clerk.users where id = 'user_ada' for update`)
   const held = deliver(service, event({ timestamp: Date.now() + 1 }), { id: 'msg_held' })
   const other = (n: number) => deliver(service, event({ data: { id: `user_${n}`, updated_at: Date.now() } }))
   for (const n of [1, 2, 3]) t.match(await other(n), { status: 200, body: { outcome: 'applied' } })
