@@ -104,9 +104,9 @@ export class Pool implements Executor {
    * Runs one statement, which is a transaction of its own; conflicts are tried again, which a database with
    * `default_transaction_isolation` above "read committed" has in single statements, too.
    */
-  async query({ name, text, values }: Prepared): Promise<{ rows: unknown[] }> {
+  async query({ name, label = name, text, values }: Prepared): Promise<{ rows: unknown[] }> {
     const limits = sent('read_limits', READ_LIMITS, [String(this.#limits.statementMs)])
-    const statement = { name, text, values, label: name, hasRows: true }
+    const statement = { name, text, values, label, hasRows: true }
     const [rows] = await retryConflicts(() => this.#send([limits], [statement], this.#limits.answerMs))
     return { rows: rows as unknown[] }
   }

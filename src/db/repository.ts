@@ -3,6 +3,7 @@ import type { DatabaseError } from 'pg'
 import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
 import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
+import { findOrganizationsOf } from '../resources/membership/list.ts'
 import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
 import { type SyncedMetadata, withMetadata } from '../resources/user/metadata.ts'
 import type { AppliedChange } from './apply.ts'
@@ -43,16 +44,12 @@ export function createRepository({ pool, storePayloads = false, syncMetadata = [
    * or rejects alone.
    */
   async function applyEach(changes: Change[]): Promise<(ChangeResult | Promise<ChangeResult>)[]> {
-    try {
-      return await isolated(changes.map((change) => withMetadata(change, syncMetadata)))
-    } catch (error) {
-      throw asUnavailable(error)
-    }
+    const results = await guarded(isolated(changes.map((change) => withMetadata(change, syncMetadata))))
+    return results.map((result) => (result instanceof Promise ? late(result) : result))
   }
 
   /** The same, when all are through. Rejects when one of them does; the others are applied nevertheless. */
-  const apply = async (changes: Change[]): Promise<ChangeResult[]> =>
-    Promise.all((await applyEach(changes)).map((result) => guarded(Promise.resolve(result))))
+  const apply = async (changes: Change[]): Promise<ChangeResult[]> => Promise.all(await applyEach(changes))
 
   async function refuse({ message }: Change, error: DatabaseError): Promise<ChangeResult> {
     const isRepeated = message && (await fail(message, `${error.code}: ${error.message}`))
@@ -113,11 +110,13 @@ export function createRepository({ pool, storePayloads = false, syncMetadata = [
     fail,
     findAuthState,
     findAuthStates: findStates,
+    /** The organizations of which a user is a member now, by name and then id. */
+    findOrganizationsOf: (userId: string) => guarded(findOrganizationsOf(pool, userId)),
     ledgerSummary,
     failedEvents,
     tableStatistics,
     dashboard,
-    /** Users by id or exact address, for an operator. */
+    /** Users by id or exact address, or members by the id of their organization, for an operator. */
     searchUsers: (idOrEmail: string) => guarded(searchUsers(pool, idOrEmail)),
     discard,
     supersede,
@@ -137,6 +136,13 @@ function withoutData(error: DatabaseError): DatabaseError {
 function asUnavailable(error: unknown): unknown {
   if (!isDatabaseTrouble(error)) return error
   return retryAfter(new DatabaseUnavailable({ cause: error }), RETRY_AFTER_MS)
+}
+
+/** A result that comes later. Nobody need have asked for it by the time it rejects. */
+function late<T>(result: Promise<T>): Promise<T> {
+  const answer = guarded(result)
+  answer.catch(() => undefined)
+  return answer
 }
 
 async function guarded<T>(work: Promise<T>): Promise<T> {

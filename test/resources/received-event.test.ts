@@ -120,7 +120,7 @@ test('the status of the data counts, but never revives what its event ended', as
 })
 
 test('events of other types become a message alone', async (t) => {
-  for (const type of ['email.created', 'organization.created']) {
+  for (const type of ['email.created', 'permission.created']) {
     const event = readFixture(type)
     const message = {
       id: 'msg_1',
