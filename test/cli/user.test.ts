@@ -9,6 +9,7 @@ test('one user, side by side, and synced', async (t) => {
     {},
     {
       DATABASE_URL: database.url,
+      CLERK_ISSUER: clerk.issuer,
       CLERK_API_URL: clerk.apiUrl,
       CLERK_SECRET_KEY: clerk.secretKey,
     },
