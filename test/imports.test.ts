@@ -3,6 +3,7 @@ import { dirname, join, relative } from 'node:path'
 import { test } from 'tap'
 
 const SRC = join(import.meta.dirname, '../src')
+const CLIENT = join(import.meta.dirname, '../packages/client/src')
 
 // Who may import what. A layer not named under a layer may not be imported by it; files of one layer may import each other.
 const MAY_IMPORT: Record<string, string[]> = {
@@ -22,7 +23,6 @@ const MAY_IMPORT: Record<string, string[]> = {
   cli: ['app.ts', 'config.ts', 'db', 'clerk', 'domain', 'embedded', 'server.ts', 'demo'],
   demo: ['app.ts', 'config.ts', 'db', 'domain', 'plugins', 'server.ts'],
   emulator: [],
-  client: [],
 }
 // Types alone may come from further away.
 const TYPES_TOO: Record<string, string[]> = { cli: ['config.ts'], embedded: ['config.ts'] }
@@ -31,7 +31,6 @@ const READS_CONFIG = ['server.ts', 'cli/index.ts', 'demo/server.ts']
 const PACKAGES: Record<string, RegExp> = {
   domain: /^@sinclair\/typebox/,
   cli: /^(?!fastify$|@fastify\/)/,
-  client: /^react$/,
 }
 
 interface Import {
@@ -40,8 +39,8 @@ interface Import {
   isType: boolean
 }
 
-function importsOf(file: string): Import[] {
-  const source = readFileSync(join(SRC, file), 'utf8')
+function importsOf(file: string, root = SRC): Import[] {
+  const source = readFileSync(join(root, file), 'utf8')
   const pattern =
     /(?:^|\n)\s*(?:import|export)\s+(type\s+)?[^'"\n]*?(?:\n[^'"]*?)?from\s+'([^']+)'|import\('([^']+)'\)/g
   return [...source.matchAll(pattern)].map((match) => ({
@@ -56,7 +55,7 @@ const layerOf = (file: string) => file.split('/', 1)[0] as string
 test('imports point one way', async (t) => {
   const files = globSync('**/*.ts', { cwd: SRC })
   t.ok(files.length > 30, 'the files are found')
-  const all = files.flatMap(importsOf)
+  const all = files.flatMap((file) => importsOf(file))
   t.ok(all.length > 100, 'their imports are found')
   for (const { file, target, isType } of all) {
     const layer = layerOf(file)
@@ -80,4 +79,15 @@ test('only config.ts reads the environment, and hosts hand it over', async (t) =
     if (hosts.includes(file)) continue
     t.notMatch(readFileSync(join(SRC, file), 'utf8'), /process\.env/, `${file} receives options`)
   }
+})
+
+test('the client is a package of its own: it imports nothing but its own files, React and Vue', async (t) => {
+  const files = globSync('**/*.ts', { cwd: CLIENT })
+  t.ok(files.length > 5, 'the files are found')
+  for (const { file, target } of files.flatMap((file) => importsOf(file, CLIENT))) {
+    if (target.startsWith('.')) t.match(target, /^\.\/[a-z-]+\.ts$/, `${file} imports ${target}`)
+    else t.equal(`${target}.ts`, file, `${file} imports the package ${target}`)
+  }
+  const { dependencies } = JSON.parse(readFileSync(join(CLIENT, '../package.json'), 'utf8'))
+  t.equal(dependencies, undefined)
 })

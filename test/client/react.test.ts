@@ -1,7 +1,7 @@
 import { createElement, StrictMode } from 'react'
 import { act, create } from 'react-test-renderer'
 import { type Test, test } from 'tap'
-import { type UseSessionSync, type UseSessionSyncOptions, useSessionSync } from '../../src/client/react.ts'
+import { type UseSessionSync, type UseSessionSyncOptions, useSessionSync } from '../../packages/client/src/react.ts'
 import { BASE, type Step, tokenOf } from './hostile.ts'
 
 Reflect.set(globalThis, 'IS_REACT_ACT_ENVIRONMENT', true)

@@ -1,5 +1,5 @@
 /** What can go wrong, and how each story is told. */
-import { createSessionSync, SessionSyncError } from '../../../src/client/index.ts'
+import { createSessionSync, SessionSyncError } from '../../../packages/client/src/index.ts'
 import { oldBackend } from './old-backend.ts'
 import type { Stage } from './stage.ts'
 import { spell } from './timeline.ts'
