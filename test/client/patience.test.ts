@@ -164,11 +164,12 @@ test('a platform whose URL has no origin', async (t) => {
   t.teardown(() => {
     globalThis.URL = URL
   })
-  class Bare extends URL {
-    override get origin(): string {
+  class Bare extends URL {}
+  Object.defineProperty(Bare.prototype, 'origin', {
+    get() {
       throw new Error('URL.origin is not implemented')
-    }
-  }
+    },
+  })
   Reflect.set(globalThis, 'URL', Bare)
   const { api, sent } = hostile([])
   t.equal((await api.profile()).id, 'user_1')

@@ -65,7 +65,7 @@ async function withService({ world, stage, story, person, sessionId }: Told): Pr
   const sync = createSessionSync({
     baseUrl: location.origin,
     getToken: () => world.token(sessionId),
-    onSignedOut: (reason) => void reasons.push(reason),
+    onSignedOut: ({ reason }) => void reasons.push(reason),
     fetch: stage.fetch,
   })
   stage.show('busy', 'One moment…', 'syncing with the backend')

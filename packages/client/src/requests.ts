@@ -46,8 +46,8 @@ const originOf = (url: string) => url.split('/', 3).join('/')
 const join = (base: string, path: string) => `${base.replace(/\/+$/, '')}/${path.replace(/^\/+/, '')}`
 
 /** Never earlier than Retry-After says; without it 0.5 s, 1 s, 2 s. The random part keeps clients from coming back at once. */
-export function waitMs(retryAfter: string | null | undefined, retries: number, { Date, Math }: Seams): number {
+export function waitMs(retryAfter: string | null | undefined, retries: number, platform: Seams): number {
   const asked = Number(retryAfter || '-') * 1000
-  const ms = asked >= 0 ? asked : Date.parse(`${retryAfter}`) - Date.now()
-  return ms >= 0 ? ms + Math.random() * 250 : BASE_WAIT_MS * 2 ** retries * (0.5 + Math.random())
+  const ms = asked >= 0 ? asked : platform.Date.parse(`${retryAfter}`) - platform.Date.now()
+  return ms >= 0 ? ms + platform.Math.random() * 250 : BASE_WAIT_MS * 2 ** retries * (0.5 + platform.Math.random())
 }
