@@ -1,19 +1,20 @@
 /** The composite plugin: the whole service as an ordered list of plugins, mountable in any Fastify app. */
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import cors from '@fastify/cors'
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { RateLimited } from './errors.ts'
 import auth, { type AuthOptions } from './plugins/auth.ts'
-import closing from './plugins/closing.ts'
+import closing, { closingReplies } from './plugins/closing.ts'
+import cors from './plugins/cors.ts'
 import dashboard, { type DashboardOptions } from './plugins/dashboard/index.ts'
 import database, { type DatabaseOptions } from './plugins/database.ts'
 import errorReplies, { type ErrorRepliesOptions } from './plugins/error-replies.ts'
-import ledgerPruning, { type LedgerPruningOptions } from './plugins/ledger-pruning.ts'
+import identity, { type IdentityOptions } from './plugins/identity.ts'
 import metrics, { type MetricsOptions } from './plugins/metrics/index.ts'
 import openapi from './plugins/openapi.ts'
+import pruning, { type PruningOptions } from './plugins/pruning.ts'
 import reconciling, { type ReconcilingOptions } from './plugins/reconciling.ts'
 import requestLog from './plugins/request-log.ts'
 import type { TracingOptions } from './plugins/tracing/index.ts'
@@ -21,6 +22,7 @@ import userSync, { type UserSyncOptions } from './plugins/user-sync.ts'
 import webhooks, { type WebhooksOptions } from './plugins/webhooks/index.ts'
 import health from './routes/health.ts'
 import livez from './routes/livez.ts'
+import organizations from './routes/organizations.ts'
 import profile from './routes/profile.ts'
 import syncUser from './routes/sync-user.ts'
 import verify from './routes/verify.ts'
@@ -31,17 +33,22 @@ export interface AppOptions {
   userSync?: UserSyncOptions
   /** Without signing secrets no webhook route is mounted. */
   webhooks?: WebhooksOptions
-  pruning?: LedgerPruningOptions
+  pruning?: PruningOptions
+  /** Without it nobody compares secret key, issuer and database at the start. */
+  identity?: Omit<IdentityOptions, 'database'>
   /** Without it the service never reconciles by itself. */
   reconciling?: Omit<ReconcilingOptions, 'database'>
-  errors?: ErrorRepliesOptions
+  /** With it, what no route knows is answered in our shape, too: for a host that serves nothing else. */
+  errors?: Omit<ErrorRepliesOptions, 'answersNotFound'>
   /** Metrics are at `/metrics`, or on a port of their own. */
   metrics?: Omit<MetricsOptions, 'version'>
   /** Without it there are no traces, and their SDK is not loaded. */
   tracing?: Omit<TracingOptions, 'version'>
   /** Without it there is no page at `/dashboard`. */
   dashboard?: DashboardOptions
-  /** The origins whose pages may call; none is off. */
+  /** Goes in front of the paths of all our routes. */
+  prefix?: string
+  /** The origins whose pages may call our routes; none is off. */
   corsOrigins?: readonly string[]
   /** Requests a minute a user, or a client address where no good token is sent; 0 is off. */
   rateLimitPerMinute?: number
@@ -51,56 +58,47 @@ export const VERSION: string = JSON.parse(readFileSync(new URL('../package.json'
 
 export default fp<AppOptions>(
   async (app, options) => {
-    await app.register(errorReplies, options.errors ?? {})
-    // Before every hook and route, which its spans are to hold.
-    if (options.tracing)
-      await app.register(import('./plugins/tracing/index.ts'), { ...options.tracing, version: VERSION })
-    // First of those that look at requests: its headers belong on every refusal.
-    await registerCors(app, options.corsOrigins ?? [])
+    const corsOrigins = options.corsOrigins ?? []
+    // Decorators are for the whole application around us.
     await app.register(closing)
-    await app.register(requestLog)
-    await app.register(openapi, { version: VERSION, receivesWebhooks: options.webhooks !== undefined })
     await app.register(database, options.database)
-    await app.register(auth, options.auth)
+    if (options.identity) await app.register(identity, { ...options.identity, database: options.database })
+    await app.register(auth, { trustedOrigins: corsOrigins.filter((origin) => origin !== '*'), ...options.auth })
     await app.register(userSync, options.userSync ?? {})
-    // Before the routes that it measures.
-    await app.register(metrics, { ...options.metrics, version: VERSION })
-    await registerRateLimit(app, options.rateLimitPerMinute ?? 0)
-    if (options.webhooks) await app.register(webhooks, options.webhooks)
-    await app.register(ledgerPruning, options.pruning ?? {})
-    if (options.reconciling) await app.register(reconciling, { ...options.reconciling, database: options.database })
 
-    await app.register(syncUser)
-    await app.register(profile)
-    await app.register(verify)
-    await app.register(health, { version: VERSION })
-    await app.register(livez)
-    if (options.dashboard) await app.register(dashboard, options.dashboard)
+    // Hooks, error handler, CORS and rate limit are for our own routes: a context that the rest of the application is not in.
+    await app.register(
+      async (ours) => {
+        await ours.register(errorReplies, { ...options.errors, answersNotFound: options.errors !== undefined })
+        // Before every hook and route, which its spans are to hold.
+        if (options.tracing)
+          await ours.register(import('./plugins/tracing/index.ts'), { ...options.tracing, version: VERSION })
+        // First of those that look at requests: its headers belong on every refusal.
+        if (corsOrigins.length > 0) await ours.register(cors, { origins: corsOrigins })
+        await ours.register(closingReplies)
+        await ours.register(requestLog)
+        await ours.register(openapi, { version: VERSION, receivesWebhooks: options.webhooks !== undefined })
+        // Before the routes that it measures.
+        await ours.register(metrics, { ...options.metrics, version: VERSION })
+        await registerRateLimit(ours, options.rateLimitPerMinute ?? 0)
+        if (options.webhooks) await ours.register(webhooks, options.webhooks)
+        await ours.register(pruning, options.pruning ?? {})
+        if (options.reconciling)
+          await ours.register(reconciling, { ...options.reconciling, database: options.database })
+
+        await ours.register(syncUser)
+        await ours.register(profile)
+        await ours.register(organizations)
+        await ours.register(verify, { corsOrigins })
+        await ours.register(health, { version: VERSION })
+        await ours.register(livez)
+        if (options.dashboard) await ours.register(dashboard, options.dashboard)
+      },
+      { prefix: options.prefix ?? '' },
+    )
   },
   { name: 'clerk-session-sync', fastify: '5.x' },
 )
-
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** False keeps @fastify/cors off the route. */
-    cors?: false
-  }
-}
-
-async function registerCors(app: FastifyInstance, origins: readonly string[]): Promise<void> {
-  if (origins.length === 0) return
-  const isAny = origins.includes('*')
-  await app.register(cors, {
-    origin: isAny ? '*' : [...origins],
-    // Cookies only for origins that are named.
-    credentials: !isAny,
-    methods: ['GET', 'HEAD', 'POST'],
-    exposedHeaders: ['Retry-After', 'WWW-Authenticate'],
-    maxAge: 600,
-    // Its refusals would not be in the shape of ours.
-    strictPreflight: false,
-  })
-}
 
 async function registerRateLimit(app: FastifyInstance, perMinute: number): Promise<void> {
   if (perMinute === 0) return

@@ -6,9 +6,11 @@ import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
+import { normalizeOrigin } from './domain/origin.ts'
 import { readSecretFiles } from './secret-files.ts'
 import {
   bytesOf,
+  databaseUrlFault,
   hasCredentials,
   isPrivate,
   isRsaPublicKey,
@@ -47,14 +49,20 @@ const Settings = Type.Object({
     Text(
       'postgres://user:password@host:5432/database',
       'the PostgreSQL database to keep in step',
-      '^postgres(ql)?://.',
+      '^(postgres(ql)?://.|socket:.|/.)',
     ),
   ),
-  DATABASE_SCHEMA: Maybe(
-    Text('a plain name such as clerk', 'the schema of the tables, made when it is missing', '^[a-z_][a-z0-9_]{0,62}$'),
-  ),
+  DATABASE_SCHEMA: Type.String({
+    title: 'a plain name such as clerk',
+    description: 'the schema of the tables, created when it is missing',
+    pattern: '^[a-z_][a-z0-9_]{0,62}$',
+    default: 'clerk',
+  }),
   DATABASE_POOL_MAX: Count('connections to PostgreSQL at most', 1, 1000, 10),
-  DATABASE_TRANSACTION_POOLING: Flag('true behind a pooler in transaction mode, such as PgBouncer', false),
+  DATABASE_TRANSACTION_POOLING: Flag(
+    'spares one statement a start, behind a pooler that keeps no prepared statements',
+    false,
+  ),
   CLERK_ISSUER: Maybe(
     Text(
       'https://<your-instance>.clerk.accounts.dev',
@@ -96,6 +104,12 @@ const Settings = Type.Object({
   WEBHOOK_STORE_PAYLOADS: Flag('keeps the bodies of applied events, which hold personal data', false),
   WEBHOOK_EVENTS_RETENTION_DAYS: Count('days after which the ledger forgets an event', 1, 3650, 30),
   RECONCILE_INTERVAL_MINUTES: Count('minutes between reconciles with Clerk, which repair; 0 is off', 0, 35_000, 0),
+  SYNC_METADATA: Type.String({
+    title: 'unsafe, private, or both with a comma',
+    description: 'the metadata of users that are kept beside the public ones; empty is none',
+    pattern: '^\\s*((unsafe|private)\\s*(,\\s*(unsafe|private)\\s*)*,?\\s*)?$',
+    default: '',
+  }),
   AUTO_SYNC: Flag('syncs a missing user on any authenticated call', true),
   PORT: Count('the port to listen on; 0 for any', 0, 65_535, 3000),
   HOST: Maybe(Text('0.0.0.0 or 127.0.0.1', 'the address to listen on', '^\\S+$')),
@@ -132,17 +146,18 @@ export interface Config
     Omit<
       Settings,
       | 'HOST'
-      | 'CLERK_PUBLISHABLE_KEY'
       | 'CLERK_AUTHORIZED_PARTIES'
       | 'CLERK_WEBHOOK_SIGNING_SECRET'
       | 'CORS_ORIGINS'
       | 'TRUST_PROXY'
+      | 'SYNC_METADATA'
     >
   > {
   readonly HOST: string
   readonly CLERK_AUTHORIZED_PARTIES: readonly string[]
   readonly CLERK_WEBHOOK_SIGNING_SECRET: readonly string[]
   readonly CORS_ORIGINS: readonly string[]
+  readonly SYNC_METADATA: readonly ('unsafe' | 'private')[]
   readonly TRUST_PROXY: boolean | number | string[]
   readonly isProduction: boolean
 }
@@ -193,19 +208,21 @@ export function loadConfig(environment: Environment, { dotenvPath = '.env', requ
   checkRequired(settings, required ?? (isProduction ? SERVICE_SETTINGS : hasClerk ? ['CLERK_ISSUER'] : []), problems)
   if (problems.size > 0) throw new ConfigError([...problems.values()])
 
-  const { CLERK_PUBLISHABLE_KEY, ...rest } = settings
   return Object.freeze({
-    ...rest,
+    ...settings,
     HOST: settings.HOST ?? (settings.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1'),
-    CLERK_ISSUER: trimSlash(settings.CLERK_ISSUER) ?? issuerOf(CLERK_PUBLISHABLE_KEY),
+    CLERK_ISSUER: trimSlash(settings.CLERK_ISSUER) ?? issuerOf(settings.CLERK_PUBLISHABLE_KEY),
     CLERK_JWT_KEY: settings.CLERK_JWT_KEY && toPem(settings.CLERK_JWT_KEY),
-    CLERK_AUTHORIZED_PARTIES: Object.freeze(split(settings.CLERK_AUTHORIZED_PARTIES).map((party) => trimSlash(party))),
+    CLERK_AUTHORIZED_PARTIES: Object.freeze(split(settings.CLERK_AUTHORIZED_PARTIES).map(toOrigin)),
     CLERK_WEBHOOK_SIGNING_SECRET: Object.freeze(split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '')),
-    CORS_ORIGINS: Object.freeze(split(settings.CORS_ORIGINS).map((origin) => trimSlash(origin))),
+    SYNC_METADATA: Object.freeze(split(settings.SYNC_METADATA) as ('unsafe' | 'private')[]),
+    CORS_ORIGINS: Object.freeze(split(settings.CORS_ORIGINS).map(toOrigin)),
     TRUST_PROXY: trustProxy(settings.TRUST_PROXY) as Config['TRUST_PROXY'],
     isProduction,
   })
 }
+
+const toOrigin = (entry: string) => normalizeOrigin(entry) ?? entry
 
 function withoutEmpty(environment: Environment): Environment {
   return Object.fromEntries(
@@ -239,7 +256,7 @@ function validate(data: Environment, problems: Map<string, string>): Settings {
 
 const shapeOf = (value: string) => `${value.length} characters`
 
-const URL_SETTINGS = ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_API_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const
+const URL_SETTINGS = ['CLERK_ISSUER', 'CLERK_API_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const
 
 function checkUrls(settings: Settings, wrong: (name: keyof Settings, what: string) => void): void {
   for (const name of URL_SETTINGS) {
@@ -257,6 +274,8 @@ function checkUrls(settings: Settings, wrong: (name: keyof Settings, what: strin
 
 function checkBeyondSchema(settings: Settings, problems: Map<string, string>): void {
   const wrong = (name: keyof Settings, what: string) => problems.set(name, `${name} is wrong: ${what}`)
+  const fault = settings.DATABASE_URL && databaseUrlFault(settings.DATABASE_URL)
+  if (fault) wrong('DATABASE_URL', fault)
   checkUrls(settings, wrong)
   if (split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '').some((secret) => bytesOf(secret) < SECRET_MIN_BYTES)) {
     wrong(
@@ -274,10 +293,12 @@ function checkBeyondSchema(settings: Settings, problems: Map<string, string>): v
     wrong('TRUST_PROXY', 'expected true, false, addresses of proxies with commas, or a number of proxies')
   }
   for (const name of ['CLERK_AUTHORIZED_PARTIES', 'CORS_ORIGINS'] as const) {
-    const bad = split(settings[name]).filter(
-      (origin) => !(origin === '*' && name === 'CORS_ORIGINS') && !/^[a-z][a-z0-9+.-]*:\/\/[^/\s]+\/?$/i.test(origin),
-    )
-    if (bad.length > 0) wrong(name, `${bad.length} of its entries are no origins such as https://app.example.com`)
+    const isGood = (entry: string) => (entry === '*' && name === 'CORS_ORIGINS') || normalizeOrigin(entry) !== undefined
+    const bad = split(settings[name]).flatMap((entry, index) => (isGood(entry) ? [] : [index + 1]))
+    if (bad.length > 0) {
+      const which = `${bad.length === 1 ? 'entry' : 'entries'} ${bad.join(', ')}`
+      wrong(name, `${which} can match no request: an origin is https://app.example.com, without path or wildcard`)
+    }
   }
 }
 

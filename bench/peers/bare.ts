@@ -1,7 +1,7 @@
 /** Bare Fastify: the same bytes by the same schemas, without authentication, signature or database. */
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
-import { User } from '../../src/domain/user.ts'
+import { User } from '../../src/resources/user/payload.ts'
 import { customClaims, userId } from '../bench-user.ts'
 
 const NUMBER = 50_000
@@ -10,7 +10,9 @@ const claims = customClaims(NUMBER)
 const user: User = {
   id: userId(NUMBER),
   email: claims.email,
+  externalId: null,
   emailVerified: true,
+  phoneNumber: null,
   firstName: claims.first_name,
   lastName: claims.last_name,
   username: claims.username,

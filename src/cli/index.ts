@@ -15,6 +15,7 @@ import { createOutput, type Output, type OutputOptions } from './output.ts'
 import { type PruneFlags, runPrune } from './prune.ts'
 import { type ReconcileFlags, runReconcile } from './reconcile.ts'
 import { type ReplayFlags, runReplay } from './replay.ts'
+import { runSchema, type SchemaFlags } from './schema.ts'
 import { runSync, runUser } from './user.ts'
 
 const DATABASE: LoadOptions = { required: ['DATABASE_URL'] }
@@ -98,7 +99,18 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
 
   command('migrate', 'bring the database of DATABASE_URL up to the newest migration')
     .option('--status', 'only say which migrations are applied; exit code 1 when some are not')
+    .option(
+      '--from-schema <name>',
+      'first move the tables, with all that they hold, from this schema to DATABASE_SCHEMA',
+    )
+    .option('--adopt-instance', 'take the database over for the Clerk instance of CLERK_SECRET_KEY')
     .action((flags: MigrateFlags) => run(flags, DATABASE, runMigrate))
+
+  command('schema', "print the tables for an application's own queries; Drizzle has them in clerk-session-sync/schema")
+    .option('--prisma', 'as models of Prisma')
+    .option('--kysely', 'as types of Kysely')
+    .option('--sql', 'as the SQL that migrate runs, for an administrator')
+    .action((flags: SchemaFlags) => run(flags, { required: [] }, runSchema))
 
   command('backfill', 'bring every Clerk user into the table; may be interrupted, and goes on from there')
     .option('--restart', 'begin anew instead of going on')
@@ -109,7 +121,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     .option('--fix', 'repair what differs')
     .option(
       '--max-deletions <count>',
-      'how many users gone at Clerk --fix may delete (50 or a tenth, unless told)',
+      'how many users gone at Clerk --fix may delete (default 50 or a tenth, whichever is more)',
       number,
     )
     .action((flags: ReconcileFlags) => run(flags, DATABASE_AND_CLERK, runReconcile))
@@ -119,10 +131,14 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     .option('--since <time>', 'received since then, such as 2026-01-02 or 2026-01-02T03:04:05Z', time)
     .option('--type <type>', 'of this type, such as user.updated')
     .option('--id <id...>', 'of these Svix message ids')
-    .action((flags: ReplayFlags) => run(flags, DATABASE, runReplay))
+    .option('--discard', 'give up those that --id names, instead of applying them')
+    .action((flags: ReplayFlags, command: Command) => {
+      if (flags.discard && !flags.id) command.error('error: --discard needs --id')
+      return run(flags, DATABASE, runReplay)
+    })
 
   command('prune', 'delete old events, and sessions that are over; the service does so by itself every hour')
-    .option('--days <days>', 'older than so many days (WEBHOOK_EVENTS_RETENTION_DAYS unless told)', days)
+    .option('--days <days>', 'older than so many days (default WEBHOOK_EVENTS_RETENTION_DAYS)', days)
     .action((flags: PruneFlags) => run(flags, DATABASE, runPrune))
 
   command(
@@ -135,7 +151,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
   )
 
   command('doctor', 'check settings, database, Clerk and the running service; exit code 1 when something fails')
-    .option('--url <url>', 'where the service runs (HOST and PORT unless told)')
+    .option('--url <url>', 'where the service runs (default HOST and PORT)')
     .option('--token <jwt>', 'explain claim by claim why this token is accepted or refused; - reads it from stdin')
     .action(async (flags: DoctorFlags) => {
       const problems = findProblems(env, ALL)

@@ -1,12 +1,20 @@
 /** `reconcile`: Clerk against the table, and what no webhook said. */
-import { reconcile } from '../clerk/reconcile.ts'
-import { withJobLock } from '../db/job-lock.ts'
-import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
-import { createReconcileStore } from '../db/reconcile-store.ts'
-import { saveState } from '../db/sync-state.ts'
+import type { ListKind } from '../clerk/organization-lists.ts'
 import { DRIFT_KINDS, type DriftKind, type ReconcileReport, remainingDrift } from '../domain/drift.ts'
-import { EXPECTED_TYPES, expectedSince, explainSilence, type LedgerEntry } from '../domain/silence.ts'
-import { type Context, createApi, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, withDatabase } from './context.ts'
+import type { ListReport } from '../domain/organization-drift.ts'
+import type { LedgerEntry } from '../domain/silence.ts'
+import { reconcile } from '../jobs/reconcile.ts'
+import { EVENT_TYPES } from '../resources/index.ts'
+import {
+  type Context,
+  createApi,
+  EXIT_DONE,
+  EXIT_FAILED,
+  EXIT_INTERRUPTED,
+  identityCheck,
+  LOCK_WAIT_MS,
+  withDatabase,
+} from './context.ts'
 import { bar, columns, count } from './output.ts'
 
 export interface ReconcileFlags {
@@ -14,49 +22,36 @@ export interface ReconcileFlags {
   maxDeletions?: number
 }
 
-const JOB = 'reconcile'
-const LOCK_WAIT_MS = 2_000
-
 export async function runReconcile(context: Context, { fix = false, maxDeletions }: ReconcileFlags): Promise<number> {
   const { output, signal } = context
   const api = createApi(context)
-  return withDatabase(context, async ({ pool, repository }) => {
-    const ran = await withJobLock(
-      pool,
-      JOB,
-      async (executor) => {
-        const ledger = await findLedgerTypes(executor)
-        const total = await api.countUsers()
-        const report = await reconcile({
-          api,
-          store: await createReconcileStore(executor, repository),
-          signal,
-          isFixing: fix,
-          expectedSince: expectedSince(await findOldestMessage(executor), Date.now()),
-          maxDeletions,
-          onProgress: (checked, drifting) => output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`),
-        })
-        // The service skips its own run after one that was whole and repaired what it found, and after no other.
-        if (fix && report.isComplete) await saveState(pool, JOB, report)
-        return { report, ledger }
-      },
-      { waitMs: LOCK_WAIT_MS, transactionPooling: context.config.DATABASE_TRANSACTION_POOLING },
-    )
-    if (!ran) {
-      output.note('Another reconcile is under way on this database.')
-      return EXIT_FAILED
-    }
-    const { report, ledger } = ran.result
-    const remaining = remainingDrift(report)
-    const silence = explainSilence(ledger, report.undelivered)
-    output.result({ ...report, remaining, ledger, silence, requests: api.counts.requests }, [
-      ...describeDrift(report, fix),
-      '',
-      ...describeSilence(report, ledger, silence),
-    ])
-    if (!report.isComplete) return EXIT_INTERRUPTED
-    return remaining > 0 || report.unusable.length > 0 ? EXIT_FAILED : EXIT_DONE
-  })
+  const ran = await withDatabase(context, (database) =>
+    reconcile({
+      database,
+      api,
+      signal,
+      checkIdentity: identityCheck(context),
+      isFixing: fix,
+      maxDeletions,
+      waitMs: LOCK_WAIT_MS,
+      onProgress: ({ checked, total, drifting }) =>
+        output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`),
+    }),
+  )
+  if (ran.state !== 'done') {
+    output.note('Another reconcile is under way on this database.')
+    return EXIT_FAILED
+  }
+  const { report, ledger, silence } = ran
+  const remaining = remainingDrift(report)
+  output.result({ ...report, remaining, ledger, silence, requests: api.counts.requests }, [
+    ...describeDrift(report, fix),
+    ...describeOrganizations(report, fix),
+    '',
+    ...describeSilence(report, ledger, silence),
+  ])
+  if (!report.isComplete) return EXIT_INTERRUPTED
+  return remaining > 0 || report.unusable.length > 0 ? EXIT_FAILED : EXIT_DONE
 }
 
 const MEANING: Record<DriftKind, string> = {
@@ -68,7 +63,7 @@ const MEANING: Record<DriftKind, string> = {
 const SHOWN = 5
 
 function describeDrift(report: ReconcileReport, isFixing: boolean): string[] {
-  const { checked, drift, deletedHere, unusable, deletionsWithheld, isComplete } = report
+  const { checked, drift, deletedHere, unusable, failures, deletionsWithheld, isComplete } = report
   const rows = DRIFT_KINDS.map((kind) => {
     const { count: found, repaired, sample } = drift[kind]
     const more = found > SHOWN ? ', …' : ''
@@ -80,6 +75,7 @@ function describeDrift(report: ReconcileReport, isFixing: boolean): string[] {
     ...columns(rows),
     ...(deletedHere > 0 ? [`  ${count(deletedHere)} deleted here are still listed by Clerk; they stay deleted.`] : []),
     ...(unusable.length > 0 ? [`  Clerk's answer could not be read for ${unusable.join(', ')}.`] : []),
+    ...failures.map(({ id, reason }) => `  ${id} could not be repaired: ${reason}`),
     ...(deletionsWithheld > 0
       ? [
           `  ${count(deletionsWithheld)} are so many that nothing is deleted: is CLERK_SECRET_KEY of this instance? ` +
@@ -90,13 +86,35 @@ function describeDrift(report: ReconcileReport, isFixing: boolean): string[] {
   ]
 }
 
+function describeOrganizations({ organizations }: ReconcileReport, isFixing: boolean): string[] {
+  const lists = Object.entries(organizations) as [ListKind, ListReport][]
+  const drifting = lists.flatMap(([kind, list]) =>
+    (['missing', 'stale', 'gone'] as const)
+      .filter((of) => list[of].count > 0)
+      .map((of) => [
+        `  ${kind}s ${MEANING[of]}`,
+        count(list[of].count),
+        ...(isFixing ? [`${count(list[of].repaired)} repaired`] : []),
+        list[of].sample.slice(0, SHOWN).join(', '),
+      ]),
+  )
+  const withheld = lists.filter(([, { deletionsWithheld }]) => deletionsWithheld > 0)
+  return [
+    `${lists.map(([kind, { checked }]) => `${count(checked)} ${kind}s`).join(', ')} compared with their tables.`,
+    ...columns(drifting),
+    ...withheld.map(
+      ([kind, { deletionsWithheld }]) => `  ${count(deletionsWithheld)} ${kind}s are so many that none is deleted.`,
+    ),
+  ]
+}
+
 function describeSilence(
   { undelivered, undeliveredSince }: ReconcileReport,
   ledger: readonly LedgerEntry[],
   findings: readonly string[],
 ): string[] {
   const byType = new Map(ledger.map((entry) => [entry.type, entry]))
-  const types = [...new Set([...EXPECTED_TYPES, ...byType.keys()])]
+  const types = [...new Set([...EVENT_TYPES, ...byType.keys()])]
   return [
     `Not delivered by any webhook since ${undeliveredSince}: ${count(undelivered.created)} created, ` +
       `${count(undelivered.updated)} updated, ${count(undelivered.deleted)} deleted.`,

@@ -1,38 +1,28 @@
 /** `replay`: failed webhooks once more, by the code of the intake. */
 import type { FailedEvent, FailedEventsFilter } from '../db/failed-events.ts'
-import { listFailedEvents, type ReplayRepository, replayFailedEvents } from '../db/replay.ts'
-import type { ChangeResult, Repository } from '../db/repository.ts'
+import type { Repository } from '../db/repository.ts'
+import { listFailedEvents, replayFailedEvents } from '../jobs/replay.ts'
 import { type Context, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, withDatabase } from './context.ts'
 import { columns, count } from './output.ts'
 
 export interface ReplayFlags {
   list?: boolean
+  /** With `id` alone. */
+  discard?: boolean
   since?: Date
   type?: string
   id?: string[]
 }
 
-export async function runReplay(context: Context, { list, since, type, id }: ReplayFlags): Promise<number> {
-  const filter = { since, type, ids: id }
-  return withDatabase(context, async ({ repository }) => {
-    const replayer = {
-      ...repository,
-      apply: (change: Parameters<Repository['apply']>[0][number]) => one(repository, change),
-    }
-    return list ? listThem(context, replayer, filter) : replayThem(context, replayer, filter)
-  })
+export async function runReplay(context: Context, { list, discard, since, type, id }: ReplayFlags): Promise<number> {
+  const filter = { since, type, ids: id, isWaiting: list }
+  if (discard) return withDatabase(context, ({ repository }) => discardThem(context, repository, id ?? []))
+  return withDatabase(context, ({ repository }) =>
+    list ? listThem(context, repository, filter) : replayThem(context, repository, filter),
+  )
 }
 
-async function one(repository: Repository, change: Parameters<Repository['apply']>[0][number]): Promise<ChangeResult> {
-  const [result] = await repository.apply([change])
-  return result as ChangeResult
-}
-
-async function listThem(
-  { output }: Context,
-  repository: ReplayRepository,
-  filter: FailedEventsFilter,
-): Promise<number> {
+async function listThem({ output }: Context, repository: Repository, filter: FailedEventsFilter): Promise<number> {
   const events: Omit<FailedEvent, 'payload'>[] = []
   for await (const { payload: _personal, ...event } of listFailedEvents(repository, filter)) events.push(event)
   output.result({ events }, [
@@ -50,7 +40,17 @@ async function listThem(
   return EXIT_DONE
 }
 
-async function replayThem(context: Context, repository: ReplayRepository, filter: FailedEventsFilter): Promise<number> {
+async function discardThem({ output }: Context, repository: Repository, ids: string[]): Promise<number> {
+  const discarded = await repository.discard(ids)
+  const unknown = ids.filter((id) => !discarded.includes(id))
+  output.result({ discarded, unknown }, [
+    `${count(discarded.length)} failed events discarded.`,
+    ...unknown.map((id) => `${id} is no failed event.`),
+  ])
+  return unknown.length > 0 ? EXIT_FAILED : EXIT_DONE
+}
+
+async function replayThem(context: Context, repository: Repository, filter: FailedEventsFilter): Promise<number> {
   const { output, signal } = context
   const results: { id: string; type: string; objectId: string | null; outcome: string; error?: string }[] = []
   let trouble: unknown

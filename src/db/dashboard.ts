@@ -3,8 +3,13 @@
  * the tables. Times are ISO 8601.
  */
 import { type SQL, sql } from 'drizzle-orm'
-import { sessions, users, webhookEvents } from './schema.ts'
-import { $, type Executor, statement } from './statement.ts'
+import { organizationMemberships } from '../resources/membership/table.ts'
+import { organizations } from '../resources/organization/table.ts'
+import { sessions } from '../resources/session/table.ts'
+import { users } from '../resources/user/table.ts'
+import { isWaiting } from './ledger.ts'
+import { webhookEvents } from './schema.ts'
+import { $, type Executor, type Qualify, statement } from './statement.ts'
 
 /** Webhooks in the charts at most, and those in which the last of each type is looked for. */
 export const MAX_CHARTED = 50_000
@@ -12,6 +17,8 @@ export const MAX_RECENT = 10_000
 const MAX_FAILED = sql.raw('100')
 const MAX_FOUND = sql.raw('10')
 const MAX_OF_USER = sql.raw('20')
+// Of a large organization not all members are sorted.
+const MAX_SORTED = sql.raw('1000')
 
 const iso = (time: SQL) => sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
@@ -38,10 +45,10 @@ const first = sql`(${present} - ${$(2)}::int + 1)`
 
 const selectBuckets = statement<LedgerBucket>(
   'dashboard_buckets',
-  sql`with charted as (
+  (t) => sql`with charted as (
     select type, outcome, floor(extract(epoch from received_at) / ${$(1)}::int)::bigint as n,
       case when outcome = 'applied' then greatest(extract(epoch from processed_at - event_at), 0)::float8 end as delay
-    from ${webhookEvents}
+    from ${t(webhookEvents)}
     where received_at >= to_timestamp(${first} * ${$(1)}::int)
     order by received_at desc limit ${sql.raw(String(MAX_CHARTED))}),
   counted as (
@@ -62,7 +69,8 @@ const selectBuckets = statement<LedgerBucket>(
 export const findLedgerBuckets = (executor: Executor, stepSeconds: number, count: number): Promise<LedgerBucket[]> =>
   selectBuckets(executor, stepSeconds, count)
 
-const recent = sql`(select * from ${webhookEvents} order by received_at desc limit ${sql.raw(String(MAX_RECENT))}) r`
+const recent = (t: Qualify) =>
+  sql`(select * from ${t(webhookEvents)} order by received_at desc limit ${sql.raw(String(MAX_RECENT))}) r`
 
 export interface LastOfType {
   type: string
@@ -74,9 +82,9 @@ export interface LastOfType {
 
 const selectLast = statement<LastOfType>(
   'dashboard_last_of_type',
-  sql`select type, count(*)::int as messages, ${iso(sql`max(received_at)`)} as "lastReceivedAt",
+  (t) => sql`select type, count(*)::int as messages, ${iso(sql`max(received_at)`)} as "lastReceivedAt",
     (array_agg(outcome order by received_at desc))[1] as "lastOutcome"
-  from ${recent} group by type order by max(received_at) desc limit 50`,
+  from ${recent(t)} group by type order by max(received_at) desc limit 50`,
 )
 
 /** The last webhook of each type, among the newest of the ledger. */
@@ -95,9 +103,11 @@ export interface FailedHead {
 
 const selectFailed = statement<FailedHead>(
   'dashboard_failed',
-  sql`select id, type, object_id as "objectId", left(error, 1000) as error, attempts, ${iso(sql`received_at`)} as "receivedAt",
+  (
+    t,
+  ) => sql`select id, type, object_id as "objectId", left(error, 1000) as error, attempts, ${iso(sql`received_at`)} as "receivedAt",
     payload is not null as "isReplayable"
-  from ${webhookEvents} where outcome = 'failed' order by received_at desc, id limit ${MAX_FAILED}`,
+  from ${t(webhookEvents)} e where ${isWaiting(t)} order by received_at desc, id limit ${MAX_FAILED}`,
 )
 
 /** The newest failed events, without their bodies. */
@@ -125,37 +135,65 @@ export interface FoundSession {
   status: string
   updatedAt: string
 }
+export interface FoundMembership {
+  organizationId: string | null
+  organization: string | null
+  userId: string | null
+  email: string | null
+  role: string | null
+  updatedAt: string
+  endedAt: string | null
+}
 export interface FoundUsers {
   users: FoundUser[]
   /** The newest of theirs. */
   sessions: FoundSession[]
+  /** Theirs, or those of the organization that was asked for; the living ones first. */
+  memberships: FoundMembership[]
   /** About them, among the newest of the ledger. */
   events: FoundEvent[]
 }
 
 const selectUsers = statement<FoundUser>(
   'dashboard_users',
-  sql`select id, email, nullif(concat_ws(' ', first_name, last_name), '') as name, banned as "isBanned",
+  (t) => sql`select id, email, nullif(concat_ws(' ', first_name, last_name), '') as name, banned as "isBanned",
     sync_source as "syncSource", ${iso(sql`created_at`)} as "createdAt", ${iso(sql`updated_at`)} as "updatedAt",
     ${iso(sql`deleted_at`)} as "deletedAt"
-  from ${users} where id = ${$(1)} or email = ${$(1)} or email = lower(${$(1)}) order by id limit ${MAX_FOUND}`,
+  from ${t(users)} where id = ${$(1)} or email = ${$(1)} or email = lower(${$(1)}) order by id limit ${MAX_FOUND}`,
 )
 const selectSessions = statement<FoundSession>(
   'dashboard_sessions',
-  sql`select id, user_id as "userId", status, ${iso(sql`clerk_updated_at`)} as "updatedAt"
-  from ${sessions} where user_id = any(${$(1)}::text[]) order by clerk_updated_at desc limit ${MAX_OF_USER}`,
+  (t) => sql`select id, user_id as "userId", status, ${iso(sql`clerk_updated_at`)} as "updatedAt"
+  from ${t(sessions)} where user_id = any(${$(1)}::text[]) order by clerk_updated_at desc limit ${MAX_OF_USER}`,
+)
+const selectMemberships = statement<FoundMembership>(
+  'dashboard_memberships',
+  (
+    t,
+  ) => sql`select m.organization_id as "organizationId", o.name as organization, m.user_id as "userId", u.email, m.role,
+    ${iso(sql`m.clerk_updated_at`)} as "updatedAt", ${iso(sql`m.ended_at`)} as "endedAt"
+  from (
+    select * from (
+      (select * from ${t(organizationMemberships)} where user_id = any(${$(1)}::text[]) limit ${MAX_SORTED})
+      union all (select * from ${t(organizationMemberships)} where organization_id = ${$(2)} limit ${MAX_SORTED})) found
+    order by ended_at desc nulls first, clerk_updated_at desc, id limit ${MAX_OF_USER}) m
+  left join ${t(organizations)} o on o.id = m.organization_id
+  left join ${t(users)} u on u.id = m.user_id
+  order by m.ended_at desc nulls first, m.clerk_updated_at desc, m.id`,
 )
 const selectEvents = statement<FoundEvent>(
   'dashboard_events',
-  sql`select id, type, outcome, ${iso(sql`received_at`)} as "receivedAt"
-  from ${recent} where object_id = any(${$(1)}::text[]) order by received_at desc limit ${MAX_OF_USER}`,
+  (t) => sql`select id, type, outcome, ${iso(sql`received_at`)} as "receivedAt"
+  from ${recent(t)} where object_id = any(${$(1)}::text[]) order by received_at desc limit ${MAX_OF_USER}`,
 )
 
-/** Users of this id or of exactly this address, with their sessions and events. */
+/** Users of this id or of exactly this address, with their sessions, memberships and events; or the members of an organization. */
 export async function searchUsers(executor: Executor, idOrEmail: string): Promise<FoundUsers> {
   const found = await selectUsers(executor, idOrEmail)
   const ids = found.map(({ id }) => id)
   const theirs = await selectSessions(executor, ids)
-  const events = await selectEvents(executor, [...ids, ...theirs.map(({ id }) => id)])
-  return { users: found, sessions: theirs, events }
+  const memberships = await selectMemberships(executor, ids, idOrEmail)
+  const about = [...ids, ...theirs.map(({ id }) => id), ...(memberships.length > 0 ? [idOrEmail] : [])]
+  const events = await selectEvents(executor, about)
+  return { users: found, sessions: theirs, memberships, events }
 }

@@ -1,7 +1,8 @@
 /** The SQL of the ledger's failed messages, which wait for a replay. */
 import { sql } from 'drizzle-orm'
+import { toDate, isWaiting as waiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
-import { $, type Executor, statement } from './statement.ts'
+import { $, type Executor, milliseconds, statement } from './statement.ts'
 
 /** Which failed messages; without any of these, all. */
 export interface FailedEventsFilter {
@@ -10,6 +11,8 @@ export interface FailedEventsFilter {
   type?: string
   /** Svix message ids. */
   ids?: readonly string[]
+  /** Without those that have been superseded; a replay of these changes nothing, and takes them off the list. */
+  isWaiting?: boolean
 }
 
 /** A place in the list: that of the message which was read last. */
@@ -33,12 +36,14 @@ export interface FailedEvent {
   payload: string | null
 }
 
-const select = statement<FailedEvent>(
+type Times = 'eventAt' | 'receivedAt' | 'lastReceivedAt'
+
+const select = statement<Omit<FailedEvent, Times> & Record<Times, number | null>>(
   'webhook_events_failed',
-  sql`select id, type, object_id as "objectId", error, attempts, event_at as "eventAt", received_at as "receivedAt",
-    last_received_at as "lastReceivedAt", payload
-  from ${webhookEvents}
-  where outcome = 'failed'
+  (t) => sql`select id, type, object_id as "objectId", error, attempts, ${milliseconds(sql`event_at`)} as "eventAt",
+    ${milliseconds(sql`received_at`)} as "receivedAt", ${milliseconds(sql`last_received_at`)} as "lastReceivedAt", payload
+  from ${t(webhookEvents)} e
+  where outcome = 'failed' and (${waiting(t)} or not ${$(7)}::boolean and payload is not null)
     and received_at >= coalesce(${$(1)}::timestamptz, '-infinity')
     and (${$(2)}::text is null or type = ${$(2)})
     and (${$(3)}::text[] is null or id = any(${$(3)}))
@@ -48,10 +53,16 @@ const select = statement<FailedEvent>(
 )
 
 /** A page of failed messages, the oldest first; the next one begins after the last of this. */
-export function findFailedEvents(
+export async function findFailedEvents(
   executor: Executor,
-  { since, type, ids }: FailedEventsFilter,
+  { since, type, ids, isWaiting = false }: FailedEventsFilter,
   { after, limit }: { after?: FailedEventsCursor; limit: number },
 ): Promise<FailedEvent[]> {
-  return select(executor, since, type, ids, after?.receivedAt, after?.id, limit)
+  const rows = await select(executor, since, type, ids, after?.receivedAt, after?.id, limit, isWaiting)
+  return rows.map((row) => ({
+    ...row,
+    eventAt: toDate(row.eventAt),
+    receivedAt: toDate(row.receivedAt) as Date,
+    lastReceivedAt: toDate(row.lastReceivedAt) as Date,
+  }))
 }

@@ -2,8 +2,9 @@
 import { sql } from 'drizzle-orm'
 import type { LedgerEntry } from '../domain/silence.ts'
 import { TEST_EVENT_TYPE } from '../domain/test-event.ts'
+import { isWaiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
-import { type Executor, statement } from './statement.ts'
+import { type Executor, milliseconds, type Qualify, statement } from './statement.ts'
 
 /** So many of the newest messages are looked at: reading them takes a moment, reading a month of them may take minutes. */
 export const RECENT_EVENTS = 100_000
@@ -11,29 +12,36 @@ export const RECENT_EVENTS = 100_000
 const isClerks = sql.raw(`type <> '${TEST_EVENT_TYPE}'`)
 
 /** The newest messages of the ledger, by the index on when they came. */
-export const recentEvents = sql`(select * from ${webhookEvents} order by received_at desc limit ${sql.raw(String(RECENT_EVENTS))})`
+export const recentEvents = (t: Qualify) =>
+  sql`(select * from ${t(webhookEvents)} order by received_at desc limit ${sql.raw(String(RECENT_EVENTS))})`
 
-const selectTypes = statement<LedgerEntry>(
+const selectTypes = statement<Omit<LedgerEntry, 'lastReceivedAt'> & { lastReceivedAt: number }>(
   'webhook_events_types',
-  sql`select type, sum(messages)::int as messages, sum(failed)::int as failed, max(last) as "lastReceivedAt"
+  (
+    t,
+  ) => sql`select type, sum(messages)::int as messages, sum(failed)::int as failed, ${milliseconds(sql`max(last)`)} as "lastReceivedAt"
   from (
-    select type, count(*) as messages, 0 as failed, max(received_at) as last from ${recentEvents} r group by type
+    select type, count(*) as messages, 0 as failed, max(received_at) as last from ${recentEvents(t)} r group by type
     union all
-    select type, 0, count(*), max(received_at) from ${webhookEvents} where outcome = 'failed' group by type) t
+    select type, 0, count(*), max(received_at) from ${t(webhookEvents)} e where ${isWaiting(t)} group by type) t
   where ${isClerks} group by type order by type`,
 )
-const selectOldest = statement<{ oldest: Date | null }>(
+const selectOldest = statement<{ oldest: number | null }>(
   'webhook_events_oldest',
-  sql`select min(received_at) as oldest from ${webhookEvents} where ${isClerks}`,
+  (t) => sql`select ${milliseconds(sql`min(received_at)`)} as oldest from ${t(webhookEvents)} where ${isClerks}`,
 )
 
 /**
  * The types among the newest 100,000 messages, and of all that failed. Deliveries of our own, made to test the endpoint, do
  * not count.
  */
-export const findLedgerTypes = (executor: Executor): Promise<LedgerEntry[]> => selectTypes(executor)
+export async function findLedgerTypes(executor: Executor): Promise<LedgerEntry[]> {
+  const rows = await selectTypes(executor)
+  return rows.map((row) => ({ ...row, lastReceivedAt: new Date(row.lastReceivedAt) }))
+}
 
 /** When the oldest message came that the ledger still has. */
 export async function findOldestMessage(executor: Executor): Promise<Date | undefined> {
-  return (await selectOldest(executor))[0]?.oldest ?? undefined
+  const [row] = await selectOldest(executor)
+  return row?.oldest == null ? undefined : new Date(row.oldest)
 }

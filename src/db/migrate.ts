@@ -1,52 +1,201 @@
-/** Migrations made by drizzle-kit, applied under an advisory lock so that replicas may start together. */
+/**
+ * Migrations made by drizzle-kit, applied in one transaction under an advisory lock so that replicas may start together.
+ * drizzle's own migrator takes no lock, and always runs `create schema`, which needs a right even when the schema is there.
+ */
 import { fileURLToPath } from 'node:url'
-import { DrizzleQueryError } from 'drizzle-orm'
-import { drizzle } from 'drizzle-orm/node-postgres'
-import { migrate as drizzleMigrate } from 'drizzle-orm/node-postgres/migrator'
+import { readMigrationFiles } from 'drizzle-orm/migrator'
 import pg from 'pg'
-import { plain } from './search-path.ts'
+import { markTrouble } from './errors.ts'
+import { findMissingRights, REVOKE } from './rights.ts'
+import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
 
 // Any number, as long as every replica takes the same ("clerk" in ASCII).
 export const MIGRATION_LOCK = 0x636c65726b
 const LOCK_TIMEOUT_MS = 60_000
 
+// Named apart from an application's own migrations, which may be in the same schema.
 export const MIGRATIONS_TABLE = 'clerk_session_sync_migrations'
 export const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url))
 
+/** What stands in the way of the tables, and what to do about it. */
+export class SchemaError extends Error {
+  override name = 'SchemaError'
+}
+
 export interface MigrateOptions {
-  /** The schema of the tables, made when it is missing; the database's own first one unless told. */
+  /** The schema of the tables, made when it is missing; `clerk` by default. */
   schema?: string
+  /** The schema from which the tables are moved first, with all that they hold. */
+  fromSchema?: string
 }
 
 /**
- * Brings the database up to the newest migration; repeating it changes nothing. Other replicas that start at the same time
- * wait for the first (60 s at most). Rejects with PostgreSQL's error, and then nothing of the failed migration stays.
+ * Brings the database up to the newest migration; repeating it changes nothing, and then needs no more rights than serving
+ * does. Other replicas that start at the same time wait for the first (60 s at most). Rejects with `SchemaError` where the
+ * schema is not ours or a right is missing, else with PostgreSQL's error; nothing of a failed migration stays.
  */
-export async function migrate(connectionString: string, { schema }: MigrateOptions = {}): Promise<void> {
-  const searchPath = schema && `"${plain(schema)}"`
+export async function migrate(connectionString: string, options: MigrateOptions = {}): Promise<void> {
+  const schema = plain(options.schema ?? DEFAULT_SCHEMA)
+  const fromSchema = options.fromSchema === undefined ? undefined : plain(options.fromSchema)
+  await withClient(connectionString, async (client) => {
+    await client.query(
+      `begin; set local lock_timeout = ${LOCK_TIMEOUT_MS}; set local idle_in_transaction_session_timeout = 5000`,
+    )
+    await client.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
+    if (fromSchema !== undefined) await moveTables(client, fromSchema, schema)
+    const pending = await findPending(client, schema)
+    if (pending.length > 0) {
+      await assertRights(client, schema, true)
+      await applyMigrations(client, schema, pending)
+    }
+    await assertRights(client, schema, false)
+    await client.query('commit')
+  })
+}
+
+async function assertRights(client: pg.Client, schema: string, isMigrating: boolean): Promise<void> {
+  const sql = isMigrating
+    ? await findMissingRights(client, schema, { tables: [...TABLES, MIGRATIONS_TABLE], isMigrating })
+    : await findMissingRights(client, schema, { tables: TABLES, readOnly: [MIGRATIONS_TABLE], isMigrating })
+  if (sql.length === 0) return
+  throw new SchemaError(
+    `the role of DATABASE_URL lacks rights${isMigrating ? ' to create or change the tables' : ''}. Let an administrator run: ${sql.join('; ')}`,
+  )
+}
+
+/** Runs `work` on a connection of its own, and closes that whatever happens. */
+export async function withClient<T>(connectionString: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({
     connectionString,
     application_name: 'clerk-session-sync migrate',
     connectionTimeoutMillis: 5_000,
+    query_timeout: LOCK_TIMEOUT_MS + 60_000,
   })
   client.on('error', () => undefined) // The query under way rejects as well.
-  await client.connect()
   try {
-    // One transaction from the lock to the end, for a pooler in transaction mode: drizzle's own `begin` changes nothing inside
-    // it, and its `commit` ends it.
-    await client.query(`begin; set local lock_timeout = ${LOCK_TIMEOUT_MS}`)
-    await client.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
-    // After the lock: PostgreSQL would go on believing that there is no schema which another replica has made meanwhile.
-    if (searchPath) await client.query(`set local search_path = ${searchPath}`)
-    // A table of its own, since drizzle skips what is older than the newest row: an application's migrations may be there too.
-    await drizzleMigrate(drizzle(client), {
-      migrationsFolder: MIGRATIONS,
-      migrationsSchema: schema ?? 'public',
-      migrationsTable: MIGRATIONS_TABLE,
-    })
+    await client.connect()
+    return await work(client)
   } catch (error) {
-    throw error instanceof DrizzleQueryError ? error.cause : error
+    return markTrouble(error)
   } finally {
-    await client.end() // Frees the lock where drizzle did not come to its end.
+    await client.end().catch(() => undefined)
   }
+}
+
+type MigrationFile = ReturnType<typeof readMigrationFiles>[number]
+
+/** The migrations that the schema has not seen yet. */
+async function findPending(client: pg.Client, schema: string): Promise<MigrationFile[]> {
+  const files = readMigrationFiles({ migrationsFolder: MIGRATIONS })
+  if (!(await isOurs(client, schema))) {
+    await assertFree(client, schema)
+    return files
+  }
+  await assertRights(client, schema, false)
+  const { rows } = await client.query(
+    `select coalesce(max(created_at), 0)::float8 as newest from "${schema}"."${MIGRATIONS_TABLE}"`,
+  )
+  return files.filter(({ folderMillis }) => folderMillis > rows[0].newest)
+}
+
+async function isOurs(client: pg.Client, schema: string): Promise<boolean> {
+  // `to_regclass` would fail without the right to use the schema.
+  const { rows } = await client.query(
+    'select 1 from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = $1 and relname = $2',
+    [schema, MIGRATIONS_TABLE],
+  )
+  return rows.length > 0
+}
+
+// A table of ours is known by our bookkeeping beside it. Nothing of anybody else's is touched.
+async function assertFree(client: pg.Client, schema: string): Promise<void> {
+  const { rows: taken } = await client.query(
+    `select relname from pg_class where relnamespace = to_regnamespace($1) and relkind in ('r', 'p', 'v', 'm', 'f')
+      and relname = any($2) order by 1`,
+    [`"${schema}"`, [...TABLES, ...VIEWS]],
+  )
+  if (taken.length > 0) {
+    const names = taken.map(({ relname }) => relname).join(', ')
+    throw new SchemaError(
+      `the schema "${schema}" already has tables that are not of clerk-session-sync: ${names}. Set DATABASE_SCHEMA to a schema of its own (the default is "${DEFAULT_SCHEMA}"), which is created when it is missing`,
+    )
+  }
+  if (schema === DEFAULT_SCHEMA && (await isOurs(client, 'public'))) {
+    throw new SchemaError(
+      `the tables of clerk-session-sync are in the schema "public", where version 1 put them, but DATABASE_SCHEMA is "${schema}". Run \`clerk-session-sync migrate --from-schema public\` to move them, or set DATABASE_SCHEMA=public to leave them there`,
+    )
+  }
+}
+
+const TABLES = [
+  'users',
+  'sessions',
+  'organizations',
+  'organization_memberships',
+  'organization_roles',
+  'organization_invitations',
+  'webhook_events',
+  'sync_state',
+  'reconcile_seen',
+]
+const VIEWS = ['living_users', 'living_organizations', 'living_memberships']
+const FUNCTIONS = [
+  'jwt_claims()',
+  'jwt_user_id()',
+  'jwt_organization_id()',
+  'jwt_role()',
+  'jwt_has_permission(text)',
+  'is_member(text, text)',
+  'has_permission(text, text, text)',
+]
+
+async function applyMigrations(client: pg.Client, schema: string, pending: MigrationFile[]): Promise<void> {
+  const isNew = await createSchema(client, schema)
+  // Of this transaction: the files name no schema, since they run in whichever is set.
+  await client.query(`set local search_path = "${schema}"`)
+  await client.query(
+    `create table if not exists "${schema}"."${MIGRATIONS_TABLE}" (id serial primary key, hash text not null, created_at bigint)`,
+  )
+  for (const { sql, hash, folderMillis } of pending) {
+    for (const text of sql) if (text.trim() !== '') await client.query(text)
+    await client.query(`insert into "${schema}"."${MIGRATIONS_TABLE}" (hash, created_at) values ($1, $2)`, [
+      hash,
+      folderMillis,
+    ])
+  }
+  await client.query(REVOKE(schema, [...TABLES, ...VIEWS, MIGRATIONS_TABLE], FUNCTIONS, isNew))
+}
+
+async function moveTables(client: pg.Client, from: string, to: string): Promise<void> {
+  if (from === to)
+    throw new SchemaError(
+      `the tables are moved from "${from}" to itself: set DATABASE_SCHEMA to the schema where they shall be`,
+    )
+  if (!(await isOurs(client, from))) {
+    if (await isOurs(client, to)) return // Moved before.
+    throw new SchemaError(`the schema "${from}" has no tables of clerk-session-sync (no ${MIGRATIONS_TABLE})`)
+  }
+  if (await isOurs(client, to)) {
+    throw new SchemaError(`the schemas "${from}" and "${to}" both have tables of clerk-session-sync: nothing is moved`)
+  }
+  await assertRights(client, from, true)
+  const isNew = await createSchema(client, to)
+  await assertRights(client, to, true)
+  for (const table of [...TABLES, ...VIEWS, MIGRATIONS_TABLE]) {
+    await client.query(`alter table if exists "${from}"."${table}" set schema "${to}"`)
+  }
+  for (const signature of FUNCTIONS) {
+    const { rows } = await client.query('select to_regprocedure($1) is not null as exists', [`"${from}".${signature}`])
+    if (rows[0].exists) await client.query(`alter function "${from}".${signature} set schema "${to}"`)
+  }
+  if (isNew) await client.query(REVOKE(to, [], [], true))
+}
+
+/** Resolves to whether it was not there. */
+async function createSchema(client: pg.Client, schema: string): Promise<boolean> {
+  const { rows } = await client.query('select 1 from pg_namespace where nspname = $1', [schema])
+  if (rows.length > 0) return false
+  await assertRights(client, schema, true)
+  await client.query(`create schema "${schema}"`)
+  return true
 }

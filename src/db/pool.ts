@@ -1,22 +1,27 @@
 /** Connections with limits: nothing that PostgreSQL does, or fails to do, may keep a request waiting for ever. */
-import pg from 'pg'
-import { plain, withSearchPath } from './search-path.ts'
-import { TimedClient } from './timed-client.ts'
-import { createTransactionPool } from './transaction-pooling.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg, { type DatabaseError } from 'pg'
+import { isConflict, isDatabaseTrouble, markTrouble } from './errors.ts'
+import { type Sent, sendTogether } from './pipeline.ts'
+import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
+import type { Call, Executor, Prepared } from './statement.ts'
 
 export interface PoolOptions {
   /** A `postgres://` URL. */
   connectionString: string
-  /** The schema of the tables (see `migrate`); the database's own first one unless told. */
+  /** The schema of the tables (see `migrate`); `clerk` by default. */
   schema?: string
-  /** Connections at most, 10 unless told. */
+  /** Connections at most, 10 by default. */
   max?: number
   applicationName?: string
-  /** Whether a pooler such as PgBouncer, in transaction mode, stands in front of PostgreSQL. */
+  /**
+   * Whether a pooler in front of PostgreSQL keeps no prepared statements (PgBouncer before 1.21 in transaction mode). The pool
+   * finds out by itself, at the price of one statement that is sent again.
+   */
   transactionPooling?: boolean
   /** How long to wait for a free or new connection. */
   connectTimeoutMs?: number
-  /** When PostgreSQL gives up waiting for a row that somebody else has locked: only that batch is late then. */
+  /** When PostgreSQL gives up waiting for a row that somebody else has locked. */
   lockTimeoutMs?: number
   /** When PostgreSQL itself gives a statement up. */
   statementTimeoutMs?: number
@@ -26,74 +31,169 @@ export interface PoolOptions {
   onError: (error: Error) => void
 }
 
+export interface TransactOptions {
+  /** Another limit than that of the pool. */
+  lockTimeoutMs?: number
+  /** Another transaction was in the way (40001, 40P01), and this one is tried again. */
+  onRetry?: () => void
+}
+
+const MAX_ATTEMPTS = 4
+// Callers hear within six seconds: of a transaction, whose statements may each wait, a little later than of one statement.
+const TRANSACTION_TIMEOUTS = 1.5
+
+// Limits are set by statement, for the transaction alone: poolers drop or refuse what is set at the start of a connection, and
+// hand what is set for a session on to others.
+const READ_LIMITS = "select set_config('statement_timeout', $1, true)"
+// Who waited for a lock must see what its holder wrote. It is too late to change the isolation level here, so PostgreSQL refuses
+// this where the database's default is another one.
+const WRITE_LIMITS = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
+  set_config('transaction_isolation', 'read committed', true)`
+const OTHER_ISOLATION = '25001'
+
+// "prepared statement does not exist" and "already exists": the pooler gave us another connection than the last time.
+const NOT_PREPARED: ReadonlySet<string | undefined> = new Set(['26000', '42P05'])
+// Conflicts, a lock that was not had, and what makes us send a transaction in another way.
+const STAYS_USABLE: ReadonlySet<string | undefined> = new Set([
+  '40001',
+  '40P01',
+  '55P03',
+  OTHER_ISOLATION,
+  ...NOT_PREPARED,
+])
+
+/** Connections to one database for the tables of one schema. Each statement runs within time limits of its own transaction. */
+export class Pool implements Executor {
+  readonly schema: string
+  readonly #pool: pg.Pool
+  readonly #limits: { statementMs: number; lockMs: number; answerMs: number }
+  #keepsPrepared: boolean
+  #isReadCommitted = true
+
+  constructor(options: PoolOptions) {
+    this.schema = plain(options.schema ?? DEFAULT_SCHEMA)
+    this.#keepsPrepared = !options.transactionPooling
+    this.#limits = {
+      statementMs: options.statementTimeoutMs ?? 3_000,
+      // Longer than PostgreSQL's deadlock_timeout of 1 s: a deadlock is found first, and tried again.
+      lockMs: options.lockTimeoutMs ?? 1_500,
+      answerMs: options.queryTimeoutMs ?? 3_500,
+    }
+    this.#pool = new pg.Pool({
+      connectionString: options.connectionString,
+      max: options.max ?? 10,
+      application_name: options.applicationName ?? 'clerk-session-sync',
+      connectionTimeoutMillis: options.connectTimeoutMs ?? 2_000,
+      idleTimeoutMillis: 30_000,
+      keepAlive: true,
+    })
+    // Of each connection itself, since the pool tells of idle ones alone. Between checkout and release the query fails as well.
+    this.#pool.on('connect', (client) => client.on('error', options.onError))
+    // The same error again, with the whole connection attached: its addresses, and the key that cancels its queries.
+    this.#pool.on('error', (error: Error & { client?: unknown }) => {
+      delete error.client
+    })
+  }
+
+  /** The connections, and the callers that wait for one. */
+  get counts(): { total: number; idle: number; waiting: number } {
+    return { total: this.#pool.totalCount, idle: this.#pool.idleCount, waiting: this.#pool.waitingCount }
+  }
+
+  /**
+   * Runs one statement, which is a transaction of its own; conflicts are tried again, which a database with
+   * `default_transaction_isolation` above "read committed" has in single statements, too.
+   */
+  async query({ name, label = name, text, values }: Prepared): Promise<{ rows: unknown[] }> {
+    const limits = sent('read_limits', READ_LIMITS, [String(this.#limits.statementMs)])
+    const statement = { name, text, values, label, hasRows: true }
+    const [rows] = await retryConflicts(() => this.#send([limits], [statement], this.#limits.answerMs))
+    return { rows: rows as unknown[] }
+  }
+
+  /**
+   * Runs the calls in one transaction and one round trip, and fills their rows after the commit. Conflicts with other
+   * transactions are tried again, each time after a longer random pause.
+   */
+  async transact(calls: Call[], { lockTimeoutMs = this.#limits.lockMs, onRetry }: TransactOptions = {}): Promise<void> {
+    const limits = sent('write_limits', WRITE_LIMITS, [String(this.#limits.statementMs), String(lockTimeoutMs)])
+    const statements = calls.map(({ statement, values }) => ({
+      ...statement.prepare(this.schema),
+      values,
+      label: statement.statementName,
+      hasRows: true,
+    }))
+    const rows = await retryConflicts(() => this.#sendWrites(limits, statements), onRetry)
+    for (const [i, call] of calls.entries()) call.rows = rows[i] as unknown[]
+  }
+
+  async end(): Promise<void> {
+    if (!this.#pool.ending) await this.#pool.end()
+  }
+
+  // What is sent up to one `Sync` is a transaction, which PostgreSQL itself ends: only where its isolation must be named does
+  // it take a `begin`.
+  async #sendWrites(limits: Sent, statements: Sent[]): Promise<unknown[][]> {
+    const answerMs = this.#limits.answerMs * TRANSACTION_TIMEOUTS
+    if (this.#isReadCommitted) {
+      try {
+        return await this.#send([limits], statements, answerMs)
+      } catch (error) {
+        if ((error as DatabaseError).code !== OTHER_ISOLATION) throw error
+        this.#isReadCommitted = false
+      }
+    }
+    const begin = sent('begin', 'begin isolation level read committed', [])
+    return this.#send([begin, limits], [...statements, sent('commit', 'commit', [])], answerMs)
+  }
+
+  async #send(settings: Sent[], statements: Sent[], answerMs: number): Promise<unknown[][]> {
+    const isPrepared = this.#keepsPrepared
+    const named = (sent: Sent) => (isPrepared ? sent : { ...sent, name: '' })
+    const client = await this.#pool.connect().catch(markTrouble)
+    try {
+      const rows = await sendTogether(client, settings.map(named), statements.map(named), answerMs)
+      client.release()
+      return rows
+    } catch (error) {
+      client.release(await afterFailure(client, error, settings[0]?.name === 'begin'))
+      if (!isPrepared || !NOT_PREPARED.has((error as DatabaseError).code)) throw error
+    }
+    this.#keepsPrepared = false
+    return this.#send(settings, statements, answerMs)
+  }
+}
+
+async function retryConflicts<T>(work: () => Promise<T>, onRetry?: () => void): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error
+    }
+    onRetry?.()
+    await sleep(Math.random() * 20 * 2 ** attempt)
+  }
+}
+
+const sent = (name: string, text: string, values: unknown[]): Sent => ({
+  name,
+  text,
+  values,
+  label: name,
+  hasRows: false,
+})
+
+/** Resolves to the reason why the connection must be closed, if there is one. */
+async function afterFailure(client: pg.PoolClient, error: unknown, hasBegun: boolean): Promise<Error | undefined> {
+  // A connection in trouble is closed, and cannot make anyone wait a second time.
+  if (isDatabaseTrouble(error) && !STAYS_USABLE.has((error as DatabaseError).code)) return error as Error
+  if (!hasBegun) return undefined
+  return client.query('rollback').then(
+    () => undefined,
+    (rollbackError: Error) => rollbackError,
+  )
+}
+
 /** A pool with time limits. An idle connection that breaks is reported, and never ends the process. */
-export function createPool(options: PoolOptions): pg.Pool {
-  const { connectionString, schema } = options
-  const common = {
-    connectionString,
-    max: options.max ?? 10,
-    application_name: options.applicationName ?? 'clerk-session-sync',
-    connectionTimeoutMillis: options.connectTimeoutMs ?? 2_000,
-    query_timeout: options.queryTimeoutMs ?? 3_500,
-    idleTimeoutMillis: 30_000,
-    keepAlive: true,
-    // What may be sent at once is: see `inTransaction`.
-    pipeline: true,
-  }
-  const limits = {
-    // Longer than PostgreSQL's deadlock_timeout of 1 s: a deadlock is found first, and tried again.
-    lock_timeout: options.lockTimeoutMs ?? 1_500,
-    statement_timeout: options.statementTimeoutMs ?? 3_000,
-  }
-  const pool = options.transactionPooling
-    ? createTransactionPool(common, { ...limits, ...(schema !== undefined && { search_path: `"${plain(schema)}"` }) })
-    : new pg.Pool({
-        ...common,
-        ...limits,
-        connectionString: withSearchPath(connectionString, schema),
-        Client: TimedClient as typeof pg.Client,
-      })
-  // Of each connection itself, since the pool tells of idle ones alone. Between checkout and release the query fails as well.
-  pool.on('connect', (client) => client.on('error', options.onError))
-  // The same error once more, with the whole connection hung on it: its addresses, and the key that cancels its queries.
-  pool.on('error', (error: Error & { client?: unknown }) => {
-    delete error.client
-  })
-  return pool
-}
-
-// SQLSTATE classes that blame the data or the statement: cardinality, data, integrity, check option, syntax or access,
-// limits, raised by a trigger. https://www.postgresql.org/docs/current/errcodes-appendix.html
-const DATA_ERROR = /^(21|22|23|44|42|54|P0)/
-// No permission, no such table: not migrated, or not for us.
-const NOT_THE_DATA = new Set(['42501', '42P01'])
-
-/** Whether PostgreSQL refused this data, and would refuse it again. */
-export function isDataError(error: unknown): error is pg.DatabaseError {
-  if (!(error instanceof pg.DatabaseError)) return false
-  const code = String(error.code)
-  return DATA_ERROR.test(code) && !NOT_THE_DATA.has(code)
-}
-
-/** Whether PostgreSQL answered, if only with an error. */
-export const isServerError = (error: unknown): boolean => error instanceof pg.DatabaseError
-
-/** Whether two transactions got into each other's way: trying again helps. */
-export function isConflict(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && (error.code === '40001' || error.code === '40P01')
-}
-
-// What pg and TLS throw without a SQLSTATE: connections that ended, waits that were given up, a pool that is closing,
-// a certificate that is not trusted.
-const PG_TROUBLE =
-  /connection terminated|timeout|not queryable|after calling end|connection error|client was closed|ssl|tls|certificate/i
-
-/**
- * Whether the database is in trouble of its own: unreachable, starting, read-only, out of connections, refusing the login,
- * too slow, or in any other state that is not about the data.
- */
-export function isDatabaseTrouble(error: unknown): boolean {
-  if (error instanceof pg.DatabaseError) return !isDataError(error)
-  if (error instanceof AggregateError) return error.errors.every(isDatabaseTrouble)
-  return error instanceof Error && ('syscall' in error || 'errno' in error || PG_TROUBLE.test(error.message))
-}
+export const createPool = (options: PoolOptions): Pool => new Pool(options)

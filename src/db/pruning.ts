@@ -5,18 +5,20 @@ import { $, type Executor, statement } from './statement.ts'
 
 export const PRUNE_BATCH = 1_000
 // "prun" in ASCII, and the schema: services beside each other in one database have a ledger each.
-const PRUNE_LOCK = sql.raw(`${0x7072756e}, hashtext(current_schema())`)
+const PRUNE_LOCK = sql.raw(String(0x7072756e))
 
 /**
  * Makes the function that deletes the rows of a table whose `time` is more than so many days ago, as long as nobody else
  * prunes. It returns how many. The lock is of a statement alone: poolers hand the next one to another connection.
  */
-export function pruning(name: string, table: PgTable & { id: PgColumn }, time: PgColumn, condition: SQL = sql`true`) {
+export function pruning(name: string, table: PgTable & { id: PgColumn }, time: SQL, condition: SQL = sql`true`) {
   const prune = statement<{ id: string }>(
     name,
-    sql`with lock as materialized (select pg_try_advisory_xact_lock(${PRUNE_LOCK}) as taken)
-  delete from ${table} where id in (
-    select id from ${table}
+    (
+      t,
+    ) => sql`with lock as materialized (select pg_try_advisory_xact_lock(${PRUNE_LOCK}, hashtext(${t.schema})) as taken)
+  delete from ${t(table)} where id in (
+    select id from ${t(table)}
     where (select taken from lock) and ${condition} and ${time} < now() - make_interval(days => ${$(1)}::int)
     order by ${time} limit ${sql.raw(String(PRUNE_BATCH))} for update skip locked)
   returning id`,

@@ -1,29 +1,30 @@
-/**
- * The only writer of the tables. Every `Change` enters through `apply`, in one transaction whose locks are always taken in
- * the same order: users (an advisory lock where no row can be locked), then sessions, then messages, each by id.
- */
-import type pg from 'pg'
+/** The only writer of the tables. Every `Change` enters through `apply`. */
+import type { DatabaseError } from 'pg'
 import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
-import { type AppliedChange, applying, RepeatedMessages } from './apply-changes.ts'
-import { applyUserEvents, areUserEvents, isRepeatedMessage } from './apply-user-events.ts'
+import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
+import { findOrganizationsOf } from '../resources/membership/list.ts'
+import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
+import { type SyncedMetadata, withMetadata } from '../resources/user/metadata.ts'
+import type { AppliedChange } from './apply.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
+import { isDatabaseTrouble } from './errors.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
-import { isConflict, isDatabaseTrouble, isDataError } from './pool.ts'
-import { pruneSessions as pruneFinalSessions } from './sessions.ts'
+import { findInstanceId } from './instance.ts'
+import { createIsolation } from './isolation.ts'
+import { discardMessages, failMessage, findLedgerSummary, pruneMessages, supersedeMessages } from './ledger.ts'
+import type { Pool } from './pool.ts'
 import { findTableStatistics } from './table-statistics.ts'
-import { inOneStatement, inTransaction } from './transaction.ts'
-import { needsTransaction } from './transaction-pooling.ts'
-import { type AuthKey, type AuthState, findAuthStates } from './users.ts'
-import { failMessage, findLedgerSummary, pruneMessages } from './webhook-events.ts'
 
 /** What became of one change: an outcome, or the error for which it alone was refused. */
 export type ChangeResult = AppliedChange | { error: Error }
 
 export interface RepositoryOptions {
-  pool: pg.Pool
+  pool: Pool
   /** Keep the bodies of applied events too. They hold personal data. */
   storePayloads?: boolean
+  /** The metadata of users that are kept beside the public ones; none by default. */
+  syncMetadata?: readonly SyncedMetadata[]
 }
 
 export type Repository = ReturnType<typeof createRepository>
@@ -32,49 +33,25 @@ const RETRY_AFTER_MS = 2_000
 const MIN_SESSION_DAYS = 7
 
 /** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
-export function createRepository({ pool, storePayloads = false }: RepositoryOptions) {
+export function createRepository({ pool, storePayloads = false, syncMetadata = [] }: RepositoryOptions) {
   const counts = { conflictRetries: 0 }
+
+  const isolated = createIsolation({ pool, storePayloads, refuse, onRetry: () => (counts.conflictRetries += 1) })
 
   /**
    * Applies changes in one transaction and answers after the commit, one result a change, in their order. May be repeated.
-   * A change that PostgreSQL refuses fails alone: the others commit, and its message is kept as failed.
+   * A change that PostgreSQL refuses fails alone, and its message is kept as failed. One whose row somebody else holds is late
+   * or rejects alone.
    */
-  async function apply(changes: Change[]): Promise<ChangeResult[]> {
-    if (changes.length === 0) return []
-    try {
-      return (await applyAtOnce(changes)) ?? (await applyTogether(changes, new Set()))
-    } catch (error) {
-      if (!isDataError(error)) throw asUnavailable(error)
-      if (changes.length === 1) return [await refuse(changes[0] as Change, error)]
-      const half = changes.length >> 1
-      return [...(await apply(changes.slice(0, half))), ...(await apply(changes.slice(half)))]
-    }
+  async function applyEach(changes: Change[]): Promise<(ChangeResult | Promise<ChangeResult>)[]> {
+    const results = await guarded(isolated(changes.map((change) => withMetadata(change, syncMetadata))))
+    return results.map((result) => (result instanceof Promise ? late(result) : result))
   }
 
-  /** Undefined when it takes a transaction, since messages came before or for other reasons: nothing was applied then. */
-  async function applyAtOnce(changes: Change[]): Promise<AppliedChange[] | undefined> {
-    if (needsTransaction(pool) || !areUserEvents(changes)) return undefined
-    try {
-      return await inOneStatement(pool, (client) => applyUserEvents(client, changes, storePayloads))
-    } catch (error) {
-      if (isConflict(error)) counts.conflictRetries += 1
-      else if (!isRepeatedMessage(error)) throw error
-      return undefined
-    }
-  }
+  /** The same, when all are through. Rejects when one of them does; the others are applied nevertheless. */
+  const apply = async (changes: Change[]): Promise<ChangeResult[]> => Promise.all(await applyEach(changes))
 
-  async function applyTogether(changes: Change[], repeated: ReadonlySet<string>): Promise<ChangeResult[]> {
-    try {
-      return await inTransaction(pool, applying(changes, repeated, storePayloads), () => {
-        counts.conflictRetries += 1
-      })
-    } catch (error) {
-      if (!(error instanceof RepeatedMessages)) throw error
-      return applyTogether(changes, error.ids)
-    }
-  }
-
-  async function refuse({ message }: Change, error: pg.DatabaseError): Promise<ChangeResult> {
+  async function refuse({ message }: Change, error: DatabaseError): Promise<ChangeResult> {
     const isRepeated = message && (await fail(message, `${error.code}: ${error.message}`))
     return isRepeated ? { outcome: 'duplicate', created: false } : { error: withoutData(error) }
   }
@@ -111,24 +88,39 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     failedEvents: await guarded(findFailedHeads(pool)),
   })
 
+  /** Gives up failed messages for good. Resolves to the ids of those that were failed. */
+  const discard = (ids: readonly string[]) => guarded(discardMessages(pool, ids))
+
+  /** Marks failed messages about whose objects something newer is known by now. Returns how many. */
+  const supersede = () => guarded(supersedeMessages(pool))
+
+  /** The Clerk instance whose users these are; undefined while nobody knows. */
+  const instanceId = () => guarded(findInstanceId(pool))
+
   /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
   const prune = (retentionDays: number) => guarded(pruneMessages(pool, retentionDays))
 
-  /** The same for sessions that have been over for so long. Deliveries that Svix tries again must find them: a week at least. */
+  /** The same for sessions that have been over for so long, by an event or by their times. Deliveries that Svix tries again must find them: a week at least. */
   const pruneSessions = (retentionDays: number) =>
     guarded(pruneFinalSessions(pool, Math.max(retentionDays, MIN_SESSION_DAYS)))
 
   return {
     apply,
+    applyEach,
     fail,
     findAuthState,
     findAuthStates: findStates,
+    /** The organizations of which a user is a member now, by name and then id. */
+    findOrganizationsOf: (userId: string) => guarded(findOrganizationsOf(pool, userId)),
     ledgerSummary,
     failedEvents,
     tableStatistics,
     dashboard,
-    /** Users by id or exact address, for an operator. */
+    /** Users by id or exact address, or members by the id of their organization, for an operator. */
     searchUsers: (idOrEmail: string) => guarded(searchUsers(pool, idOrEmail)),
+    discard,
+    supersede,
+    instanceId,
     prune,
     pruneSessions,
     counts,
@@ -136,7 +128,7 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
 }
 
 // The detail and the context may quote the data, which no log should.
-function withoutData(error: pg.DatabaseError): pg.DatabaseError {
+function withoutData(error: DatabaseError): DatabaseError {
   error.detail = error.where = error.internalQuery = undefined
   return error
 }
@@ -144,6 +136,13 @@ function withoutData(error: pg.DatabaseError): pg.DatabaseError {
 function asUnavailable(error: unknown): unknown {
   if (!isDatabaseTrouble(error)) return error
   return retryAfter(new DatabaseUnavailable({ cause: error }), RETRY_AFTER_MS)
+}
+
+/** A result that comes later. Nobody need have asked for it by the time it rejects. */
+function late<T>(result: Promise<T>): Promise<T> {
+  const answer = guarded(result)
+  answer.catch(() => undefined)
+  return answer
 }
 
 async function guarded<T>(work: Promise<T>): Promise<T> {

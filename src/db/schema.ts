@@ -3,102 +3,107 @@
  * columns that it writes, never deletes a row of `users`, and never changes an id.
  */
 import { sql } from 'drizzle-orm'
-import { boolean, index, integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core'
+import { index, integer, jsonb, PgSchema, text } from 'drizzle-orm/pg-core'
 import type { JsonObject } from '../domain/clean.ts'
-import { FINAL_SESSION_STATUSES } from '../domain/session.ts'
-
-// Milliseconds are what Clerk and JavaScript know.
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 })
-
-/** One row a user, tombstones included. `email` is not unique: Clerk guards that, here it would turn reordering into failure. */
-export const users = pgTable(
-  'users',
-  {
-    id: text('id').primaryKey(),
-    email: text('email'),
-    emailVerified: boolean('email_verified'),
-    firstName: text('first_name'),
-    lastName: text('last_name'),
-    username: text('username'),
-    imageUrl: text('image_url'),
-    publicMetadata: jsonb('public_metadata').$type<JsonObject>().notNull().default({}),
-    lastSignInAt: time('last_sign_in_at'),
-    banned: boolean('banned').notNull().default(false),
-    clerkCreatedAt: time('clerk_created_at'),
-    /** The version: Clerk's `updated_at`; null while only claims are known. */
-    clerkUpdatedAt: time('clerk_updated_at'),
-    /** The version between equals: the timestamp of the event's envelope; null for the Backend API. */
-    clerkEventAt: time('clerk_event_at'),
-    /** The age of the newest claims applied, and the columns that claims have named so far. */
-    claimsIssuedAt: time('claims_issued_at'),
-    claimsColumns: text('claims_columns').array(),
-    syncSource: text('sync_source').notNull(),
-    createdAt: time('created_at').notNull().defaultNow(),
-    /** Moves only when something above changed that a user of the row can see. */
-    updatedAt: time('updated_at').notNull().defaultNow(),
-    deletedAt: time('deleted_at'),
-  },
-  // A hash: a btree would refuse addresses beyond 2,704 bytes.
-  (table) => [index('users_email_idx').using('hash', table.email)],
-)
-
-const isFinal = sql.raw(`status in (${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
-
-/** One row a session that an event told of. No foreign key: events come in any order. */
-export const sessions = pgTable(
-  'sessions',
-  {
-    id: text('id').primaryKey(),
-    userId: text('user_id').notNull(),
-    status: text('status').notNull(),
-    /** It is `ended` only because its user was deleted: what Clerk says of its end still counts for more. */
-    endedByDeletion: boolean('ended_by_deletion').notNull().default(false),
-    clientId: text('client_id'),
-    clerkCreatedAt: time('clerk_created_at'),
-    clerkUpdatedAt: time('clerk_updated_at').notNull(),
-    clerkEventAt: time('clerk_event_at'),
-    lastActiveAt: time('last_active_at'),
-    expireAt: time('expire_at'),
-    abandonAt: time('abandon_at'),
-    createdAt: time('created_at').notNull().defaultNow(),
-    updatedAt: time('updated_at').notNull().defaultNow(),
-  },
-  (table) => [
-    index('sessions_user_id_idx').on(table.userId),
-    // For their pruning: only sessions that are over pay for it.
-    index('sessions_final_idx').on(table.updatedAt).where(isFinal),
-  ],
-)
+import { organizationInvitationsIn } from '../resources/invitation/table.ts'
+import { organizationMembershipsIn } from '../resources/membership/table.ts'
+import { organizationsIn } from '../resources/organization/table.ts'
+import { organizationRolesIn } from '../resources/role/table.ts'
+import { sessionsIn } from '../resources/session/table.ts'
+import { usersIn } from '../resources/user/table.ts'
+import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
+import { type MakeTable, makeTable, time } from './table.ts'
 
 /** The ledger: the story of every webhook message, without personal data once it is applied. */
-export const webhookEvents = pgTable(
-  'webhook_events',
-  {
-    /** The Svix message id: the same for every delivery of the message. */
-    id: text('id').primaryKey(),
-    type: text('type').notNull(),
-    objectId: text('object_id'),
-    /** `applied`, `stale`, `ignored` or `failed`. */
-    outcome: text('outcome').notNull(),
-    error: text('error'),
-    attempts: integer('attempts').notNull().default(1),
-    /** When it happened at Clerk; `processed_at` minus this is how long the event took to reach the tables. */
-    eventAt: time('event_at'),
-    receivedAt: time('received_at').notNull().defaultNow(),
-    lastReceivedAt: time('last_received_at').notNull().defaultNow(),
-    processedAt: time('processed_at'),
-    /** The body as it came: only while it failed, or with WEBHOOK_STORE_PAYLOADS. */
-    payload: text('payload'),
-  },
-  (table) => [
-    index('webhook_events_received_at_idx').on(table.receivedAt),
-    index('webhook_events_failed_idx').on(table.receivedAt).where(sql`outcome = 'failed'`),
-  ],
-)
+export const webhookEventsIn = (table: MakeTable) =>
+  table(
+    'webhook_events',
+    {
+      /** The Svix message id: the same for every delivery of the message. */
+      id: text('id').primaryKey(),
+      type: text('type').notNull(),
+      objectId: text('object_id'),
+      /** The Clerk instance that the envelope names. */
+      instanceId: text('instance_id'),
+      /** `applied`, `stale`, `ignored` or `failed`; a failed one may become `superseded` or `discarded`. */
+      outcome: text('outcome').notNull(),
+      /** Why it failed, or why an event of a known type was ignored. */
+      error: text('error'),
+      attempts: integer('attempts').notNull().default(1),
+      /** When it happened at Clerk; `processed_at` minus this is how long the event took to reach the tables. */
+      eventAt: time('event_at'),
+      receivedAt: time('received_at').notNull().defaultNow(),
+      lastReceivedAt: time('last_received_at').notNull().defaultNow(),
+      processedAt: time('processed_at'),
+      /** The body as it came: only while it failed, or with WEBHOOK_STORE_PAYLOADS. */
+      payload: text('payload'),
+      /** Of failed events and of kept bodies, the user whom they are about: whose deletion erases the body. */
+      userId: text('user_id'),
+    },
+    (table) => [
+      index('webhook_events_received_at_idx').on(table.receivedAt),
+      index('webhook_events_failed_idx').on(table.receivedAt).where(sql`outcome = 'failed'`),
+      index('webhook_events_payload_idx').on(table.userId).where(sql`payload is not null`),
+      index('webhook_events_foreign_idx').on(table.receivedAt).where(sql`outcome = 'ignored' and error is not null`),
+    ],
+  )
 
 /** What work that outlasts a process must remember, one row a job: the place of a backfill, the findings of a reconcile. */
-export const syncState = pgTable('sync_state', {
-  job: text('job').primaryKey(),
-  state: jsonb('state').$type<JsonObject>().notNull(),
-  updatedAt: time('updated_at').notNull().defaultNow(),
-})
+export const syncStateIn = (table: MakeTable) =>
+  table('sync_state', {
+    job: text('job').primaryKey(),
+    state: jsonb('state').$type<JsonObject>().notNull(),
+    updatedAt: time('updated_at').notNull().defaultNow(),
+  })
+
+/** The ids that a reconcile has seen at Clerk so far: on disk, so that no process has to hold a million of them. */
+export const reconcileSeen = makeTable('reconcile_seen', { id: text('id').primaryKey() })
+
+export const webhookEvents = webhookEventsIn(makeTable)
+export const syncState = syncStateIn(makeTable)
+
+/**
+ * The tables of a schema, for an application's own queries by Drizzle.
+ * @throws TypeError when the schema's name is not plain
+ */
+export function tablesIn(schema: string = DEFAULT_SCHEMA) {
+  const table = new PgSchema(plain(schema)).table as unknown as MakeTable
+  return {
+    users: usersIn(table),
+    sessions: sessionsIn(table),
+    organizations: organizationsIn(table),
+    organizationMemberships: organizationMembershipsIn(table),
+    organizationRoles: organizationRolesIn(table),
+    organizationInvitations: organizationInvitationsIn(table),
+    webhookEvents: webhookEventsIn(table),
+    syncState: syncStateIn(table),
+  }
+}
+
+/**
+ * The views of a schema, which leave out what has ended.
+ * @throws TypeError when the schema's name is not plain
+ */
+export function viewsIn(schema: string = DEFAULT_SCHEMA) {
+  const { users, organizations } = tablesIn(schema)
+  const inSchema = new PgSchema(plain(schema))
+  return {
+    livingUsers: inSchema.view('living_users').as((query) => query.select().from(users)),
+    livingOrganizations: inSchema.view('living_organizations').as((query) => query.select().from(organizations)),
+    livingMemberships: inSchema
+      .view('living_memberships', {
+        id: text('id').notNull(),
+        organizationId: text('organization_id').notNull(),
+        userId: text('user_id').notNull(),
+        role: text('role').notNull(),
+        /** As they are now: those of the role's row where it is newer. */
+        permissions: text('permissions').array().notNull(),
+        publicMetadata: jsonb('public_metadata').$type<JsonObject>().notNull(),
+        clerkCreatedAt: time('clerk_created_at'),
+        clerkUpdatedAt: time('clerk_updated_at').notNull(),
+        createdAt: time('created_at').notNull(),
+        updatedAt: time('updated_at').notNull(),
+      })
+      .existing(),
+  }
+}

@@ -1,48 +1,92 @@
-import { type SQL, sql } from 'drizzle-orm'
-import { type PgColumn, PgDialect } from 'drizzle-orm/pg-core'
-import { statementTracing } from './channels.ts'
+/** Statements of fixed shape, with the schema of their tables written into them. */
+import { createHash } from 'node:crypto'
+import { getTableName, type SQL, sql } from 'drizzle-orm'
+import { PgDialect, type PgTable } from 'drizzle-orm/pg-core'
+import { plain } from './schema-name.ts'
 
-/** What a statement runs on: a pool, or the client of somebody's transaction. */
+/** What a statement runs on: the pool, or the client of somebody's transaction, and the schema of the tables. */
 export interface Executor {
-  query(config: { name: string; text: string; values: unknown[] }): Promise<{ rows: unknown[] }>
+  readonly schema: string
+  query(prepared: Prepared): Promise<{ rows: unknown[] }>
 }
 
-/** A setting that is on in our transactions alone. */
-export const BEGIN_SETTING = 'clerk_session_sync.in_transaction'
+/** A statement ready to be sent, as `pg` takes it. */
+export interface Prepared {
+  name: string
+  /** Its name in traces. */
+  label?: string
+  text: string
+  values: unknown[]
+}
 
-/**
- * True in our transactions alone. Statements are sent together with the `begin`: should it fail alone, none that looks here
- * does anything.
- */
-export const IN_TRANSACTION = sql.raw(`current_setting('${BEGIN_SETTING}', true) = 'on'`)
+/** One use of a statement within a transaction. `rows` are filled when the transaction is through. */
+export interface Call<Row = unknown> {
+  readonly statement: Pick<Statement<never>, 'statementName' | 'prepare'>
+  readonly values: unknown[]
+  rows: Row[]
+}
+
+export interface Statement<Row> {
+  /** Runs it alone. */
+  (executor: Executor, ...values: unknown[]): Promise<Row[]>
+  readonly statementName: string
+  /** To be run together with others: see `Pool.transact`. */
+  call(...values: unknown[]): Call<Row>
+  /** Its final SQL for the tables of this schema: it can be pasted into psql. */
+  prepare(schema: string): { name: string; text: string }
+}
+
+/** How a statement names a table: with its schema, so that nothing depends on `search_path`. */
+export interface Qualify {
+  (table: PgTable): SQL
+  /** The schema as a text literal, for the keys of advisory locks. */
+  readonly schema: SQL
+}
 
 const dialect = new PgDialect()
 
+/** Every statement of the service, for the test that keeps their text. */
+export const statements: Statement<never>[] = []
+
 /**
- * A prepared statement of fixed shape: compiled once here, parsed and planned once a connection by PostgreSQL. Its
+ * Makes a prepared statement: compiled once a schema here, parsed and planned once a connection by PostgreSQL. Its
  * parameters are written `$(1)`, `$(2)`…, and given in this order.
  */
-export function statement<Row>(name: string, query: SQL) {
-  const { sql: text, params } = dialect.sqlToQuery(query)
-  if (params.length > 0) throw new TypeError(`${name}: write parameters as $1, $2…`)
-  return async (executor: Executor, ...values: unknown[]): Promise<Row[]> => {
-    const { rows } = await statementTracing.tracePromise(executor.query, { name, text }, executor, {
-      name,
-      text,
-      values,
-    })
-    return rows as Row[]
+export function statement<Row>(statementName: string, build: (t: Qualify) => SQL): Statement<Row> {
+  const prepared = new Map<string, { name: string; text: string }>()
+  function prepare(schema: string) {
+    const known = prepared.get(schema)
+    if (known) return known
+    const made = compile(statementName, build, schema)
+    prepared.set(schema, made)
+    return made
   }
+  const made: Statement<Row> = Object.assign(
+    async (executor: Executor, ...values: unknown[]) =>
+      (await executor.query({ ...prepare(executor.schema), label: statementName, values })).rows as Row[],
+    { statementName, prepare, call: (...values: unknown[]): Call<Row> => ({ statement: made, values, rows: [] }) },
+  )
+  statements.push(made as Statement<never>)
+  return made
+}
+
+function compile(statementName: string, build: (t: Qualify) => SQL, schema: string) {
+  const inSchema = sql`${sql.identifier(plain(schema))}`
+  const qualify: Qualify = Object.assign((table: PgTable) => sql`${inSchema}.${sql.identifier(getTableName(table))}`, {
+    schema: sql.raw(`'${schema}'`),
+  })
+  const { sql: text, params } = dialect.sqlToQuery(build(qualify))
+  if (params.length > 0) throw new TypeError(`${statementName}: write parameters as $1, $2…`)
+  // A pooler may hand us a connection on which somebody else has prepared the same name: then it is the same statement.
+  const hash = createHash('sha256').update(text).digest('hex').slice(0, 12)
+  return { name: `${statementName}_${hash}`, text }
 }
 
 /** Parameter `n` of a statement. */
 export const $ = (n: number): SQL => sql.raw(`$${n}`)
 
-/** A column's bare name, for the places where SQL allows no table before it. */
-export const bare = (column: PgColumn): SQL => sql`${sql.identifier(column.name)}`
+/** A time as milliseconds since 1970: as text it would depend on the connection's `DateStyle`. */
+export const milliseconds = (time: SQL): SQL => sql`(extract(epoch from ${time}) * 1000)::float8`
 
-/** The column of the row that an upsert proposes. */
-export const excluded = (column: PgColumn): SQL => sql`excluded.${sql.identifier(column.name)}`
-
-/** Fragments with commas between them. */
-export const list = (fragments: SQL[]): SQL => sql.join(fragments, sql`, `)
+/** A time that the row's input `i` gives in milliseconds. */
+export const timeOf = (name: string): SQL => sql.raw(`to_timestamp(i.${name} / 1000)`)

@@ -6,14 +6,18 @@ import { $, type Executor, statement } from './statement.ts'
 
 const select = statement<{ state: JsonObject }>(
   'sync_state_select',
-  sql`select state from ${syncState} where job = ${$(1)}`,
+  (t) => sql`select state from ${t(syncState)} where job = ${$(1)}`,
 )
 const upsert = statement(
   'sync_state_upsert',
-  sql`insert into ${syncState} (job, state) values (${$(1)}, ${$(2)}::jsonb)
+  (t) => sql`insert into ${t(syncState)} (job, state) values (${$(1)}, ${$(2)}::jsonb)
   on conflict (job) do update set state = excluded.state, updated_at = now()`,
 )
-const remove = statement('sync_state_delete', sql`delete from ${syncState} where job = ${$(1)}`)
+const insert = statement(
+  'sync_state_insert',
+  (t) => sql`insert into ${t(syncState)} (job, state) values (${$(1)}, ${$(2)}::jsonb) on conflict (job) do nothing`,
+)
+const remove = statement('sync_state_delete', (t) => sql`delete from ${t(syncState)} where job = ${$(1)}`)
 
 /** What the job remembered last. */
 export async function findState<State>(executor: Executor, job: string): Promise<State | undefined> {
@@ -23,6 +27,11 @@ export async function findState<State>(executor: Executor, job: string): Promise
 
 export async function saveState(executor: Executor, job: string, state: object): Promise<void> {
   await upsert(executor, job, JSON.stringify(state))
+}
+
+/** Saves it unless something is saved already. */
+export async function keepState(executor: Executor, job: string, state: object): Promise<void> {
+  await insert(executor, job, JSON.stringify(state))
 }
 
 export async function deleteState(executor: Executor, job: string): Promise<void> {

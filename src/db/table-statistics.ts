@@ -1,12 +1,20 @@
 /** How much the tables hold, at a cost that does not grow with them. */
-import { sql } from 'drizzle-orm'
-import { sessions, users, webhookEvents } from './schema.ts'
-import { type Executor, statement } from './statement.ts'
+import { getTableName, sql } from 'drizzle-orm'
+import type { PgTable } from 'drizzle-orm/pg-core'
+import { organizationMemberships } from '../resources/membership/table.ts'
+import { organizations } from '../resources/organization/table.ts'
+import { sessions } from '../resources/session/table.ts'
+import { users } from '../resources/user/table.ts'
+import { isWaiting } from './ledger.ts'
+import { webhookEvents } from './schema.ts'
+import { type Executor, type Qualify, statement } from './statement.ts'
 
 export interface TableStatistics {
   /** Rows, tombstones included. Exact below 1,000, an estimate of the planner's beyond. */
   users: number
   sessions: number
+  organizations: number
+  memberships: number
   /** Events that wait for a replay; 1,000 at most. */
   failedEvents: number
   /** When the newest webhook came, in seconds since 1970; null before the first. */
@@ -14,16 +22,17 @@ export interface TableStatistics {
 }
 
 const COUNTED = sql.raw('1000')
-const rows = (table: typeof users | typeof sessions, name: string) => sql`(
+const rows = (t: Qualify, table: PgTable) => sql`(
   select case when c.reltuples >= ${COUNTED} then c.reltuples::float8
-    else (select count(*) from (select 1 from ${table} limit ${COUNTED}) r)::float8 end
-  from pg_class c where c.oid = ${sql.raw(`'${name}'`)}::regclass)`
+    else (select count(*) from (select 1 from ${t(table)} limit ${COUNTED}) r)::float8 end
+  from pg_class c where c.oid = (${t.schema} || '.${sql.raw(getTableName(table))}')::regclass)`
 
 const select = statement<TableStatistics>(
   'table_statistics',
-  sql`select ${rows(users, 'users')} as users, ${rows(sessions, 'sessions')} as sessions,
-    (select count(*)::int from (select 1 from ${webhookEvents} where outcome = 'failed' limit ${COUNTED}) f) as "failedEvents",
-    (select extract(epoch from max(received_at))::float8 from ${webhookEvents}) as "lastReceivedAt"`,
+  (t) => sql`select ${rows(t, users)} as users, ${rows(t, sessions)} as sessions,
+    ${rows(t, organizations)} as organizations, ${rows(t, organizationMemberships)} as memberships,
+    (select count(*)::int from (select 1 from ${t(webhookEvents)} e where ${isWaiting(t)} limit ${COUNTED}) f) as "failedEvents",
+    (select extract(epoch from max(received_at))::float8 from ${t(webhookEvents)}) as "lastReceivedAt"`,
 )
 
 /** The statistics as PostgreSQL has them now. */

@@ -1,7 +1,8 @@
 /** All that the tables know of one user, for an operator's eyes. */
 import { sql } from 'drizzle-orm'
+import { sessions } from '../resources/session/table.ts'
+import { users } from '../resources/user/table.ts'
 import { recentEvents } from './ledger-types.ts'
-import { sessions, users } from './schema.ts'
 import { $, type Executor, statement } from './statement.ts'
 
 export interface UserHistory {
@@ -16,16 +17,17 @@ const LAST = sql.raw('20')
 
 const selectRow = statement<{ row: Record<string, unknown> }>(
   'user_row',
-  sql`select to_jsonb(u) as row from ${users} u where id = ${$(1)}`,
+  (t) => sql`select to_jsonb(u) as row from ${t(users)} u where id = ${$(1)}`,
 )
 const selectSessions = statement<{ row: Record<string, unknown> }>(
   'user_sessions',
-  sql`select to_jsonb(s) as row from ${sessions} s where user_id = ${$(1)} order by clerk_updated_at desc limit ${LAST}`,
+  (t) =>
+    sql`select to_jsonb(s) as row from ${t(sessions)} s where user_id = ${$(1)} order by clerk_updated_at desc limit ${LAST}`,
 )
 // An index by object id would cost every webhook; this costs a moment, and finds what came last.
 const selectEvents = statement<{ row: Record<string, unknown> }>(
   'user_events',
-  sql`select to_jsonb(e) - 'payload' as row from ${recentEvents} e
+  (t) => sql`select to_jsonb(e) - 'payload' as row from ${recentEvents(t)} e
   where object_id = any(${$(1)}::text[]) order by received_at desc limit ${LAST}`,
 )
 

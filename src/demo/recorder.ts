@@ -1,8 +1,8 @@
 /** Watches requests, webhooks and the repository from outside: the service itself knows nothing of the demo. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { AuthState } from '../db/users.ts'
-import { isFinal } from '../domain/session.ts'
 import type { BatchedRepository } from '../plugins/database.ts'
+import type { AuthState } from '../resources/auth-state.ts'
+import { isFinal } from '../resources/session/change.ts'
 import type { DemoEvent, Feed } from './feed.ts'
 
 const WATCHED = /^\/(api\/auth\/(?!health|verify)|demo\/api\/old-backend|clerk$)/

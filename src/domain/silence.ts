@@ -1,5 +1,4 @@
 /** What webhooks did not say. An endpoint that Svix disabled after five days of failures looks like a quiet day. */
-import { EVENT_SCHEMAS } from './clerk-event.ts'
 
 /** The messages of one type in the ledger: of the newest ones, and of all that failed. */
 export interface LedgerEntry {
@@ -55,6 +54,3 @@ export function explainSilence(ledger: readonly LedgerEntry[], undelivered: Unde
   }
   return findings
 }
-
-/** The types that ought to come. */
-export const EXPECTED_TYPES = Object.keys(EVENT_SCHEMAS)

@@ -1,22 +1,27 @@
 import fp from 'fastify-plugin'
 import { createBatcher } from '../db/batcher.ts'
-import { createPool, isServerError, type PoolOptions } from '../db/pool.ts'
+import { isServerError } from '../db/errors.ts'
+import { createPool, type PoolOptions } from '../db/pool.ts'
 import { type ChangeResult, createRepository, type Repository } from '../db/repository.ts'
-import type { AuthKey, AuthState } from '../db/users.ts'
 import type { Change } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
+import type { AuthKey, AuthState } from '../resources/auth-state.ts'
+import type { SyncedMetadata } from '../resources/user/metadata.ts'
 import { batchChannel, tell } from './channels.ts'
 import errorHeaders from './error-headers.ts'
 
 export interface DatabaseOptions extends Omit<PoolOptions, 'onError'> {
   /** Keep the bodies of applied webhooks too. They hold personal data. */
   storePayloads?: boolean
+  /** The metadata of users that are kept beside the public ones; none by default. */
+  syncMetadata?: readonly SyncedMetadata[]
   /** Batches under way at once, and what may wait for them. */
   batching?: Partial<typeof BATCHING>
 }
 
 /** The repository with requests that wait at the same moment sharing statements and transactions. */
-export interface BatchedRepository extends Omit<Repository, 'apply' | 'findAuthState' | 'findAuthStates'> {
+export interface BatchedRepository
+  extends Omit<Repository, 'apply' | 'applyEach' | 'findAuthState' | 'findAuthStates'> {
   /** Applies one change and answers after the commit. */
   apply(change: Change): Promise<ChangeResult>
   /** The row of a user and the state of a session, never older than the call. */
@@ -50,13 +55,13 @@ const OVERLOADED_RETRY_AFTER_MS = 1_000
 
 /** Decorates the app with `clerkRepository` on a pool of its own. The database must be migrated (see `migrate`). */
 export default fp<DatabaseOptions>(
-  async (app, { storePayloads, batching, ...poolOptions }) => {
+  async (app, { storePayloads, syncMetadata, batching, ...poolOptions }) => {
     if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
     const pool = createPool({
       ...poolOptions,
       onError: (error) => app.log.warn({ err: error }, 'a database connection broke'),
     })
-    const repository = createRepository({ pool, storePayloads })
+    const repository = createRepository({ pool, storePayloads, syncMetadata })
     const limits = { ...BATCHING, ...batching }
     const common = {
       maxBatchSize: limits.maxBatchSize,
@@ -73,17 +78,13 @@ export default fp<DatabaseOptions>(
         tell(batchChannel, { server, kind, size: items.length })
         return run(items)
       }
-    app.decorate('clerkDatabasePool', () => ({
-      total: pool.totalCount,
-      idle: pool.idleCount,
-      waiting: pool.waitingCount,
-    }))
+    app.decorate('clerkDatabasePool', () => pool.counts)
     app.decorate('clerkRepository', {
       ...repository,
       apply: createBatcher({
         ...common,
         name: 'write batch',
-        run: telling('write', repository.apply),
+        run: telling('write', repository.applyEach),
         maxConcurrent: limits.writesAtOnce,
         weightOf: ({ message }: Change) => message?.payload.length ?? 0,
         maxBatchWeight: limits.maxBatchBytes,

@@ -1,25 +1,22 @@
 import fp from 'fastify-plugin'
-import { type BulkApiOptions, createBulkApi } from '../clerk/bulk-api.ts'
-import { reconcile } from '../clerk/reconcile.ts'
-import { withJobLock } from '../db/job-lock.ts'
-import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
-import { createPool } from '../db/pool.ts'
-import { createReconcileStore } from '../db/reconcile-store.ts'
-import { createRepository } from '../db/repository.ts'
+import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
 import type { Executor } from '../db/statement.ts'
-import { findState, saveState } from '../db/sync-state.ts'
 import { type ReconcileReport, remainingDrift } from '../domain/drift.ts'
-import { expectedSince, explainSilence } from '../domain/silence.ts'
+import type { ListReport } from '../domain/organization-drift.ts'
+import { createJobDatabase } from '../jobs/database.ts'
+import { checkIdentity } from '../jobs/identity.ts'
+import { reconcile } from '../jobs/reconcile.ts'
 import type { DatabaseOptions } from './database.ts'
 
 export interface ReconcilingOptions {
   database: DatabaseOptions
-  backendApi: Pick<BulkApiOptions, 'secretKey' | 'apiUrl'>
+  backendApi: Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'dispatcher'>
+  /** Whose keys those of the secret key's instance must meet. */
+  issuer?: string
+  jwtKey?: string
   intervalMs: number
 }
 
-const JOB = 'reconcile'
-const STATEMENT_TIMEOUT_MS = 60_000
 // Timers drift: a run that is due in a moment is due.
 const ALMOST = 0.9
 
@@ -28,57 +25,69 @@ const ALMOST = 0.9
  * Of several replicas one does it, on connections of its own: it takes none from requests.
  */
 export default fp<ReconcilingOptions>(
-  async (app, { database, backendApi, intervalMs }) => {
+  async (
+    app,
+    {
+      database: { connectionString, schema, transactionPooling, syncMetadata },
+      backendApi,
+      issuer,
+      jwtKey,
+      intervalMs,
+    },
+  ) => {
     const stop = new AbortController()
-    const pool = createPool({
-      connectionString: database.connectionString,
-      schema: database.schema,
-      transactionPooling: database.transactionPooling,
+    const { signal } = stop
+    const database = createJobDatabase({
+      connectionString,
+      schema,
+      transactionPooling,
+      syncMetadata,
       max: 2,
       applicationName: 'clerk-session-sync reconcile',
-      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-      queryTimeoutMs: STATEMENT_TIMEOUT_MS + 5_000,
       onError: (error) => app.log.warn({ err: error }, 'a database connection of the reconcile broke'),
     })
-    const repository = createRepository({ pool })
+    const api = createBackendApi({ ...backendApi, signal })
+    const compareIdentity = (executor: Executor) => checkIdentity({ api, executor, issuer, jwtKey })
     let timer: NodeJS.Timeout | undefined
     let underWay: Promise<unknown> | undefined
 
     async function run(): Promise<void> {
-      await withJobLock(pool, JOB, whenAlone, { transactionPooling: database.transactionPooling })
-    }
-
-    async function whenAlone(executor: Executor): Promise<void> {
-      const last = await findState<ReconcileReport>(executor, JOB)
-      if (last && Date.now() - Date.parse(last.startedAt) < intervalMs * ALMOST) {
-        app.log.debug({ startedAt: last.startedAt }, 'another replica has just reconciled')
-        return
-      }
-      const ledger = await findLedgerTypes(executor)
-      const report = await reconcile({
-        api: createBulkApi({ ...backendApi, signal: stop.signal }),
-        store: await createReconcileStore(executor, repository),
-        signal: stop.signal,
+      const ran = await reconcile({
+        database,
+        api,
+        signal,
+        checkIdentity: compareIdentity,
         isFixing: true,
-        expectedSince: expectedSince(await findOldestMessage(executor), Date.now()),
+        notWithinMs: intervalMs * ALMOST,
       })
-      if (!report.isComplete) return
-      await saveState(pool, JOB, report)
-      tell(report, explainSilence(ledger, report.undelivered))
+      if (ran.state === 'recent') {
+        app.log.debug({ startedAt: ran.startedAt }, 'another replica has just reconciled')
+      } else if (ran.state === 'done' && ran.report.isComplete) {
+        tell(ran.report, ran.silence)
+      }
     }
 
     function tell(report: ReconcileReport, silence: string[]): void {
-      const { checked, drift, deletionsWithheld, undelivered } = report
+      const { checked, drift, failures, deletionsWithheld, undelivered } = report
       const counts = Object.fromEntries(Object.entries(drift).map(([kind, { count }]) => [kind, count]))
       const details = {
         checked,
         drift: counts,
         remaining: remainingDrift(report),
+        failures,
         deletionsWithheld,
         undelivered,
+        organizations: Object.fromEntries(
+          Object.entries(report.organizations).map(([kind, { checked, missing, stale, gone }]) => [
+            kind,
+            { checked, missing: missing.count, stale: stale.count, gone: gone.count },
+          ]),
+        ),
         silence,
       }
-      const isQuiet = Object.values(drift).every(({ count }) => count === 0) && silence.length === 0
+      const lists = Object.values(report.organizations) as ListReport[]
+      const drifts = [...Object.values(drift), ...lists.flatMap(({ missing, stale, gone }) => [missing, stale, gone])]
+      const isQuiet = drifts.every(({ count }) => count === 0) && silence.length === 0
       if (isQuiet) app.log.info(details, 'reconciled with Clerk: no drift')
       else app.log.warn(details, 'reconciled with Clerk: webhooks did not bring everything')
     }
@@ -86,7 +95,7 @@ export default fp<ReconcilingOptions>(
     const start = () => {
       underWay ??= run()
         .catch((error) => {
-          if (!stop.signal.aborted) app.log.warn({ err: error }, 'the reconcile with Clerk failed')
+          if (!signal.aborted) app.log.warn({ err: error }, 'the reconcile with Clerk failed')
         })
         .finally(() => {
           underWay = undefined
@@ -100,7 +109,7 @@ export default fp<ReconcilingOptions>(
       clearInterval(timer)
       stop.abort()
       await underWay
-      await pool.end()
+      await database.end()
     })
   },
   { name: 'clerk-reconciling', fastify: '5.x' },

@@ -2,23 +2,37 @@
  * The explicit sync and the just-in-time sync: whoever holds a valid token has a row. Profiles come from Clerk's Backend API
  * where it can be asked, else from the claims that Clerk signed, never from the caller.
  */
-import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
-import type { AuthState } from '../db/users.ts'
-import { type Change, claimsChange, claimsIssuedAt } from '../domain/change.ts'
-import { isFinal } from '../domain/session.ts'
+import { createUserLookup, type UserLookupOptions } from '../clerk/user-lookup.ts'
+import type { ActiveOrganization } from '../domain/authorization.ts'
+import type { Change } from '../domain/change.ts'
+import { asksForMembership } from '../domain/conditions.ts'
+import { type OrganizationRows, resolveMembership } from '../domain/membership.ts'
 import type { SessionToken } from '../domain/session-token.ts'
-import type { SyncSource, User } from '../domain/user.ts'
-import { SessionPending, SessionRevoked, UserBanned, UserDeleted, UserNotSynced } from '../errors.ts'
-import { guardFactory } from './auth.ts'
+import {
+  MembershipEnded,
+  SessionPending,
+  SessionRevoked,
+  UserBanned,
+  UserDeleted,
+  UserDeprovisioned,
+  UserNotSynced,
+} from '../errors.ts'
+import type { AuthState } from '../resources/auth-state.ts'
+import type { Organization } from '../resources/organization/payload.ts'
+import { isFinal } from '../resources/session/change.ts'
+import type { SyncSource } from '../resources/user/change.ts'
+import { claimsChange, claimsIssuedAt } from '../resources/user/change.ts'
+import type { User } from '../resources/user/payload.ts'
 import { apiCallChannel, syncChannel, tell } from './channels.ts'
+import { type GuardFactory, guardFactory } from './guards.ts'
 
 export interface UserSyncOptions {
-  /** Whether any authenticated call syncs a missing row; true unless told. */
+  /** Whether any authenticated call syncs a missing row; default true. */
   autoSync?: boolean
   /** Clerk's Backend API; without it profiles come from claims alone. */
-  backendApi?: BackendApiOptions
+  backendApi?: UserLookupOptions
 }
 
 export interface SyncResult {
@@ -33,9 +47,16 @@ declare module 'fastify' {
     clerkSyncUser: (request: FastifyRequest) => Promise<SyncResult>
     /**
      * Makes the guard of routes that need the user's row, synced first when it is missing; the handler finds it in
-     * `request.clerkUser`: `app.get('/x', { onRequest: app.requireClerkUser() }, …)`.
+     * `request.clerkUser`: `app.get('/x', { onRequest: app.requireClerkUser() }, …)`. Takes the same conditions as
+     * `requireClerkAuth`, which come after everything else that may be wrong. Those about the organization
+     * (`{ organization: true }`, `{ role }`, `{ permission }`) are answered from the rows of the membership where they are newer
+     * than the token, and put it into `request.clerkOrganization`.
      */
-    requireClerkUser: () => onRequestAsyncHookHandler
+    requireClerkUser: GuardFactory
+    /** The organizations of the user of an admitted request, and which of them is the token's (null after its membership ended). */
+    clerkListOrganizations: (
+      request: FastifyRequest,
+    ) => Promise<{ active: string | null; organizations: Organization[] }>
   }
   interface FastifyRequest {
     /** The row of the token's user; null on routes without `requireClerkUser`. */
@@ -49,11 +70,11 @@ export default fp<UserSyncOptions>(
     const repository = app.clerkRepository
     const { server } = app
     const onAnswer = (status: number) => tell(apiCallChannel, { server, status })
-    const api = backendApi && createBackendApi({ ...backendApi, onAnswer })
+    const findAtClerk = backendApi && createUserLookup({ ...backendApi, onAnswer })
 
     /** Writes what Clerk says of the user now, and says where that came from. */
     async function refresh(request: FastifyRequest, auth: SessionToken, state: AuthState) {
-      const answer = await api?.findUser(auth.userId)
+      const answer = await findAtClerk?.(auth.userId)
       if (answer?.state === 'found') return { ...(await write({ user: answer.user })), source: 'clerk_api' as const }
       const isUnknown = state.user === undefined
       if (answer?.state === 'absent' && isUnknown) throw new UserDeleted()
@@ -79,7 +100,19 @@ export default fp<UserSyncOptions>(
       return result
     }
 
-    const readState = (auth: SessionToken) => repository.findAuthState(auth)
+    // What refuses a user may have changed at Clerk: the Backend API is asked before the row is believed.
+    const mayBeOutdated = ({ isDeleted, isInferred, isBanned, isDeprovisioned }: AuthState) =>
+      findAtClerk !== undefined && (isDeleted ? isInferred : isBanned || isDeprovisioned)
+
+    /** @param asksForMembership whether the rows of the active organization are wanted, too */
+    function readState(auth: SessionToken, asksForMembership = false) {
+      const { userId, sessionId, authorization } = auth
+      const { organization } = authorization
+      if (!asksForMembership || organization === null) return repository.findAuthState({ userId, sessionId })
+      const { id, role } = organization
+      const issuedAtMs = claimsIssuedAt(auth.issuedAtSeconds)
+      return repository.findAuthState({ userId, sessionId, organization: { id, role, issuedAtMs } })
+    }
 
     app.decorateRequest('clerkUser', null)
 
@@ -87,9 +120,7 @@ export default fp<UserSyncOptions>(
       const startedAt = performance.now()
       const auth = await app.clerkAuthenticate(request)
       const before = await readState(auth)
-      // A row that says banned may be out of date: the Backend API is asked before it is believed.
-      const mayBeUnbanned = before.isBanned && api !== undefined
-      if (before.isDeleted || (before.user && !mayBeUnbanned)) allowedUser(auth, before)
+      if ((before.isDeleted || before.user) && !mayBeOutdated(before)) allowedUser(auth, before)
       const { created, source } = await refresh(request, auth, before)
       const user = allowedUser(auth, before.user && source === 'database' ? before : await readState(auth))
       tell(syncChannel, { server, source, created })
@@ -97,10 +128,9 @@ export default fp<UserSyncOptions>(
       return { user, created, source }
     })
 
-    async function findUser(request: FastifyRequest): Promise<User> {
-      const auth = await app.clerkAuthenticate(request)
-      let state = await readState(auth)
-      if (autoSync && state.user === undefined && !state.isDeleted) {
+    async function admit(request: FastifyRequest, auth: SessionToken, asksForMembership: boolean): Promise<void> {
+      let state = await readState(auth, asksForMembership)
+      if (autoSync && state.user === undefined && (!state.isDeleted || mayBeOutdated(state))) {
         const startedAt = performance.now()
         const { created, source } = await refresh(request, auth, state)
         tell(syncChannel, { server, source, created })
@@ -108,15 +138,27 @@ export default fp<UserSyncOptions>(
           { userId: auth.userId, source, created, durationMs: msSince(startedAt) },
           'synced just in time',
         )
-        state = await readState(auth)
+        state = await readState(auth, asksForMembership)
       }
-      return allowedUser(auth, state)
+      request.clerkUser = allowedUser(auth, state)
+      request.clerkOrganization = livingMembership(auth, state)
     }
+
+    app.decorate('clerkListOrganizations', async ({ clerkAuth }: FastifyRequest) => {
+      const auth = clerkAuth as SessionToken
+      const [organizations, { organization: rows }] = await Promise.all([
+        repository.findOrganizationsOf(auth.userId),
+        readState(auth, true),
+      ])
+      return { active: (rows && membershipOf(auth, rows)?.id) ?? null, organizations }
+    })
 
     app.decorate(
       'requireClerkUser',
-      guardFactory('requireClerkUser', async (request) => {
-        request.clerkUser = await findUser(request)
+      guardFactory('requireClerkUser', async (request, conditions) => {
+        const auth = await app.clerkAuthenticate(request)
+        const isForwardAuth = request.routeOptions.config.isForwardAuth === true
+        await admit(request, auth, isForwardAuth || asksForMembership(conditions))
       }),
     )
   },
@@ -127,11 +169,24 @@ export default fp<UserSyncOptions>(
 function allowedUser(auth: SessionToken, state: AuthState): User {
   if (state.isDeleted) throw new UserDeleted()
   if (state.isBanned) throw new UserBanned()
+  if (state.isDeprovisioned) throw new UserDeprovisioned()
   if (auth.isPending) throw new SessionPending()
   if (isOver(state)) throw new SessionRevoked()
   if (!state.user) throw new UserNotSynced()
   return state.user
 }
+
+/** The membership where it was asked for; null without an active organization. */
+function livingMembership(auth: SessionToken, { organization: rows }: AuthState) {
+  if (!rows) return null
+  const membership = membershipOf(auth, rows)
+  if (!membership) throw new MembershipEnded()
+  return membership
+}
+
+// Rows are read only where the token names an organization.
+const membershipOf = ({ authorization, issuedAtSeconds }: SessionToken, rows: OrganizationRows) =>
+  resolveMembership(authorization.organization as ActiveOrganization, claimsIssuedAt(issuedAtSeconds), rows)
 
 const msSince = (startedAt: number) => Math.round((performance.now() - startedAt) * 100) / 100
 

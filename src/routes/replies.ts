@@ -1,7 +1,7 @@
 /** The schemas of replies that several routes share. */
 import { Type } from '@sinclair/typebox'
-import { USER_EXAMPLE, User } from '../domain/user.ts'
 import { errorReplySchemas } from '../errors.ts'
+import { USER_EXAMPLE, User } from '../resources/user/payload.ts'
 
 export const UserReply = Type.Object(
   { user: User },

@@ -1,6 +1,6 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
-import { USER_EXAMPLE, User } from '../domain/user.ts'
 import { errorReplySchemas } from '../errors.ts'
+import { USER_EXAMPLE, User } from '../resources/user/payload.ts'
 import ignoreBody from './ignore-body.ts'
 import { AUTH_ERRORS, BEARER } from './replies.ts'
 
@@ -26,10 +26,10 @@ const syncUser: FastifyPluginAsyncTypebox = async (app) => {
     '/api/auth/sync-user',
     {
       bodyLimit: 16_384,
+      config: { isPrivate: true, credentials: BEARER },
       schema: {
         tags: ['auth'],
         summary: 'Bring the row of the signed-in user up to date',
-        security: BEARER,
         response: {
           200: syncReply('The row was there, and is as new as its source', false),
           201: syncReply('The row has been made', true),

@@ -9,6 +9,7 @@ test('one user, side by side, and synced', async (t) => {
     {},
     {
       DATABASE_URL: database.url,
+      CLERK_ISSUER: clerk.issuer,
       CLERK_API_URL: clerk.apiUrl,
       CLERK_SECRET_KEY: clerk.secretKey,
     },
@@ -22,7 +23,7 @@ test('one user, side by side, and synced', async (t) => {
   t.match(same.output, /^email +ada@example.com +ada@example.com$/m)
   t.match(same.output, /^sess_\S+ +active/m)
   t.match(same.output, / session.created +applied/)
-  t.match(same.output, / user.created +applied/)
+  t.match(same.output, / user.created +(applied|stale)/)
 
   const difference = async (id = ada.id) => {
     const { code, json } = await run('user', id, '--json')
@@ -34,18 +35,18 @@ test('one user, side by side, and synced', async (t) => {
   }
   clerk.webhooks.enabled = false
   clerk.updateUser(ada.id, { lastName: 'Lovelace' })
-  t.match(await difference(), [1, 'stale', /older here/])
+  t.strictSame(await difference(), [1, 'stale', 'older here than at Clerk'])
   t.strictSame(await sync(), [0, 'updated'])
   t.strictSame(await sync(), [0, 'up to date'])
-  t.match(await difference(), [0, 'same', /the same/])
+  t.strictSame(await difference(), [0, 'same', 'the same here and at Clerk'])
   const bob = clerk.createUser()
-  t.match(await difference(bob.id), [1, 'missing', /missing here/])
+  t.strictSame(await difference(bob.id), [1, 'missing', 'at Clerk, missing here'])
   t.strictSame(await sync(bob.id), [0, 'created'])
   clerk.deleteUser(bob.id)
-  t.match(await difference(bob.id), [1, null, 'here, gone at Clerk'])
+  t.strictSame(await difference(bob.id), [1, null, 'here, gone at Clerk'])
   t.strictSame(await sync(bob.id), [0, 'gone at Clerk, deleted here'])
-  t.match(await difference(bob.id), [0, null, 'deleted here, gone at Clerk'])
-  t.match(await difference('user_nobody'), [1, null, 'unknown here and at Clerk'])
+  t.strictSame(await difference(bob.id), [0, null, 'deleted here, gone at Clerk'])
+  t.strictSame(await difference('user_nobody'), [1, null, 'unknown here and at Clerk'])
   t.strictSame(await sync('user_nobody'), [1, 'unknown to Clerk and here'])
   t.strictSame(await database.query(`select 1 from users where id = 'user_nobody'`), [])
 

@@ -1,12 +1,14 @@
 import fc from 'fast-check'
 import tap, { test } from 'tap'
 import type { Repository } from '../../src/db/repository.ts'
-import { type Change, changeFromEvent, claimsChange, snapshotFromApi } from '../../src/domain/change.ts'
+import type { Change } from '../../src/domain/change.ts'
+import { changeFromEvent } from '../../src/resources/received-event.ts'
+import { claimsChange, snapshotFromApi } from '../../src/resources/user/change.ts'
 import { startRepository } from '../helpers/repository.ts'
 import { type Arrival, arrivalsOf, assertConverged, type Random, randomFrom } from './delivery.ts'
 import { lives, play } from './history.ts'
 
-const HISTORIES = Number(process.env.HISTORIES ?? 1_500)
+const HISTORIES = Number(process.env.HISTORIES ?? 300)
 const LANES = 4
 
 // `SEED=… tap test/db/convergence.test.ts` repeats a run whose seed fast-check printed.

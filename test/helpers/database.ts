@@ -8,6 +8,8 @@ export interface TestDatabase {
   url: string
   /** For looking at the rows and for breaking them by hand. */
   query<Row extends pg.QueryResultRow = pg.QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>
+  /** A connection of its own, as of an application; given back by `release`. */
+  connect(): Promise<pg.PoolClient>
 }
 
 const PEOPLE = `select first_name, last_name, username from users limit ${MOST_PEOPLE}`
@@ -20,7 +22,8 @@ export async function createDatabase(t: Test, { isEmpty = false } = {}): Promise
   await asAdmin(server.url, `create database ${name} template ${isEmpty ? 'template0' : TEMPLATE}`)
   const url = new URL(server.url)
   url.pathname = name
-  const pool = new pg.Pool({ connectionString: url.href, max: 4 })
+  // Tests name the tables without their schema; the service never does.
+  const pool = new pg.Pool({ connectionString: url.href, max: 4, options: '-c search_path=clerk,public' })
   pool.on('error', () => undefined)
   t.teardown(async () => {
     forbidPeople((await pool.query(PEOPLE).catch(() => ({ rows: [] }))).rows)
@@ -32,6 +35,7 @@ export async function createDatabase(t: Test, { isEmpty = false } = {}): Promise
     async query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[]) {
       return (await pool.query<Row>(sql, values)).rows
     },
+    connect: () => pool.connect(),
   }
 }
 

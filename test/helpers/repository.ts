@@ -1,22 +1,28 @@
 /** Changes and repositories for tests of the tables. */
-import type pg from 'pg'
 import type { Test } from 'tap'
-import { createPool, type PoolOptions } from '../../src/db/pool.ts'
-import { type ChangeResult, createRepository, type Repository } from '../../src/db/repository.ts'
+import { createPool, type Pool, type PoolOptions } from '../../src/db/pool.ts'
+import {
+  type ChangeResult,
+  createRepository,
+  type Repository,
+  type RepositoryOptions,
+} from '../../src/db/repository.ts'
 import type { Change, Message } from '../../src/domain/change.ts'
-import type { SessionState } from '../../src/domain/session.ts'
+import type { SessionState } from '../../src/resources/session/change.ts'
 import {
   EMPTY_PROFILE,
+  EMPTY_STATE,
   type Profile,
   type UserClaims,
   type UserDeletion,
   type UserSnapshot,
-} from '../../src/domain/user.ts'
+  type UserState,
+} from '../../src/resources/user/change.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 
 export interface TestRepository {
   repository: Repository
-  pool: pg.Pool
+  pool: Pool
   database: TestDatabase
   /** Applies the changes in one batch. Resolves to the outcome of each, or the error for which it was refused. */
   apply(...changes: Change[]): Promise<(string | Error)[]>
@@ -26,18 +32,17 @@ export interface TestRepository {
 
 export interface TestRepositoryOptions extends Partial<PoolOptions> {
   storePayloads?: boolean
+  syncMetadata?: RepositoryOptions['syncMetadata']
   /** Another replica: on the same database. */
   database?: TestDatabase
 }
 
 /** A repository with a pool of its own. */
 export async function startRepository(t: Test, options: TestRepositoryOptions = {}): Promise<TestRepository> {
-  const { storePayloads, database = await createDatabase(t), ...poolOptions } = options
+  const { storePayloads, syncMetadata, database = await createDatabase(t), ...poolOptions } = options
   const pool = createPool({ connectionString: database.url, onError: () => undefined, ...poolOptions })
-  t.teardown(async () => {
-    if (!pool.ending) await pool.end()
-  })
-  const repository = createRepository({ pool, storePayloads })
+  t.teardown(() => pool.end())
+  const repository = createRepository({ pool, storePayloads, syncMetadata })
   const apply = async (...changes: Change[]) => (await repository.apply(changes)).map(outcomeOf)
   return {
     repository,
@@ -52,6 +57,11 @@ export async function startRepository(t: Test, options: TestRepositoryOptions = 
   }
 }
 
+/** Runs SQL of the test's own on a connection of the service's pool, within its limits. Resolves to the rows. */
+export async function runOn<Row>(pool: Pool, text: string, values: unknown[] = []): Promise<Row[]> {
+  return (await pool.query({ name: '', text, values })).rows as Row[]
+}
+
 const outcomeOf = (result: ChangeResult) => ('error' in result ? result.error : result.outcome)
 
 export const T0 = Date.UTC(2026, 0, 2, 3, 4, 5)
@@ -64,6 +74,8 @@ export interface SnapshotOptions extends Partial<Profile> {
   eventAt?: number | null
   source?: UserSnapshot['source']
   banned?: boolean
+  state?: Partial<UserState>
+  askedAt?: number
 }
 
 /** A full snapshot; of the Backend API when `eventAt` is null. */
@@ -72,6 +84,8 @@ export function snapshot(id: string, updatedAt: number, options: SnapshotOptions
     eventAt = updatedAt,
     source = eventAt === null ? 'clerk_api' : 'webhook',
     banned = false,
+    state = {},
+    askedAt,
     ...profile
   } = options
   return {
@@ -80,8 +94,11 @@ export function snapshot(id: string, updatedAt: number, options: SnapshotOptions
     source,
     version: { updatedAt, eventAt },
     profile: { ...EMPTY_PROFILE, ...profile },
+    ...EMPTY_STATE,
+    ...state,
     banned,
     clerkCreatedAt: T0,
+    ...(askedAt !== undefined && { askedAt }),
   }
 }
 
@@ -93,6 +110,14 @@ export const claims = (id: string, issuedAt: number, profile: Partial<Profile>):
 })
 
 export const deletion = (id: string, deletedAt: number): UserDeletion => ({ kind: 'deletion', id, deletedAt })
+
+/** A deletion that was inferred from the Backend API. */
+export const inferred = (id: string, deletedAt: number): UserDeletion => ({
+  kind: 'deletion',
+  id,
+  deletedAt,
+  source: 'clerk_api',
+})
 
 export const session = (
   id: string,

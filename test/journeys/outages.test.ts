@@ -20,7 +20,8 @@ async function start(t: Test) {
   const postgres = await startOwnPostgres(t)
   await migrate(postgres.url)
   const query = async () => []
-  const { clerk, start } = await createProduction(t, { url: postgres.url, query })
+  const connect = () => Promise.reject(new Error('not used'))
+  const { clerk, start } = await createProduction(t, { url: postgres.url, query, connect })
   const service = await start()
   const tokens = Array.from({ length: 50 }, () => clerk.sessionToken(clerk.signIn(clerk.createUser().id).id))
   const send = async (path: string, init: RequestInit = {}) => {
@@ -129,7 +130,7 @@ test('all connections terminated: what was acknowledged is there, and the next r
     await Promise.all(sent)
   }
   await waitUntil('a webhook being taken', async () => (await send('/clerk', webhook('msg_last'))).status === 200)
-  const { rows } = await admin.query('select id from webhook_events')
+  const { rows } = await admin.query('select id from clerk.webhook_events')
   const found = new Set(rows.map(({ id }) => id))
   t.strictSame(
     [...acknowledged, 'msg_last'].filter((id) => !found.has(id)),

@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type Test, test } from 'tap'
 import { type ConfigError, loadConfig } from '../../src/config.ts'
-import { claimsChange } from '../../src/domain/change.ts'
-import { EVENT_SCHEMAS } from '../../src/domain/clerk-event.ts'
 import * as errors from '../../src/errors.ts'
+import { EVENT_TYPES } from '../../src/resources/index.ts'
+import { claimsChange } from '../../src/resources/user/change.ts'
 import { settingsOf } from '../helpers/production.ts'
 import { keepStream } from '../helpers/run-log.ts'
 import { startService } from '../helpers/service.ts'
@@ -149,8 +149,10 @@ test('every route, event type, export and file that it names is there', async (t
     const address = url === '/docs' ? '/docs/' : url
     t.ok(app.hasRoute({ method: method as 'GET', url: address }), `${method} ${url}`)
   }
-  const events = [...text.matchAll(/`((?:user|session)\.[a-z]+)`/g)].map(([, type]) => type as string)
-  t.strictSame(events.toSorted(), Object.keys(EVENT_SCHEMAS).toSorted())
+  const events = [...text.matchAll(/`((?:user|session|role|organization(?:Membership|Invitation)?)\.[a-z]+)`/g)].map(
+    ([, type]) => type as string,
+  )
+  t.strictSame(events.toSorted(), EVENT_TYPES.toSorted())
   for (const [, link = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)\)/g)) t.ok(existsSync(join(ROOT, link)), link)
   const { scripts, exports } = JSON.parse(read('package.json'))
   for (const [, script = ''] of text.matchAll(/npm run ([\w:]+)/g)) t.ok(script in scripts, `npm run ${script}`)

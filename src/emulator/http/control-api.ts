@@ -4,6 +4,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import { foreignEndpoint, notFound, urlNotFound } from '../clerk-error.ts'
 import { DeletedUser, Delivery, Session, User, UserAttributes, UserPatch } from '../schemas.ts'
 import type { EmulatorContext } from './context.ts'
+import { organizationControls } from './organization-controls.ts'
 
 const SHOWN = 100
 
@@ -114,6 +115,8 @@ export const controlApi: FastifyPluginAsync<EmulatorContext> = async (plainApp, 
       change(params.id),
     )
   }
+
+  await organizationControls(app, context)
 
   app.post('/webhooks', { schema: { body: SwitchesPatch, response: { 200: Switches } } }, async ({ body }) => {
     flip(context, body)

@@ -3,14 +3,15 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { MAX_CHARTED } from '../../db/dashboard.ts'
-import { replayEvent } from '../../db/replay.ts'
-import { EVENT_SCHEMAS } from '../../domain/clerk-event.ts'
 import { DashboardTokenInvalid, errorReplyOf, errorReplySchemas, FailedEventNotFound } from '../../errors.ts'
+import { replayEvent } from '../../jobs/replay.ts'
+import { EVENT_TYPES } from '../../resources/index.ts'
 import limitBodies from '../limits/bodies.ts'
 import { createGuard } from './access.ts'
 import { type AuthCounts, createAuthResults } from './auth-results.ts'
 import { readPageFiles } from './page-files.ts'
 import {
+  DismissReply,
   OverviewQuery,
   OverviewReply,
   RANGES,
@@ -32,6 +33,7 @@ export interface DashboardOptions {
 const SAMPLE_MS = 15_000
 const FRESH_MS = 4_000
 const CONFIG = { cors: false, rateLimit: false } as const
+const PRIVATE = { ...CONFIG, isPrivate: true as const, credentials: [{ dashboardToken: [] }] }
 const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
 const PAGE_HEADERS = {
   ...HEADERS,
@@ -43,7 +45,6 @@ const PAGE_HEADERS = {
 }
 const API = {
   tags: ['dashboard'],
-  security: [{ dashboardToken: [] }],
 }
 const refusals = { 401: errorReplyOf(DashboardTokenInvalid), ...errorReplySchemas(503) }
 
@@ -70,7 +71,7 @@ const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, {
   app.get(
     '/overview',
     {
-      config: CONFIG,
+      config: PRIVATE,
       schema: {
         ...API,
         summary: 'The figures of the dashboard',
@@ -90,7 +91,7 @@ const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, {
   app.post(
     '/failed-events/:id/replay',
     {
-      config: CONFIG,
+      config: PRIVATE,
       schema: {
         ...API,
         summary: 'Applies a failed webhook once more',
@@ -112,9 +113,30 @@ const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, {
   )
 
   app.post(
-    '/users/search',
+    '/failed-events/:id/dismiss',
     {
       config: CONFIG,
+      schema: {
+        ...API,
+        summary: 'Gives up a failed webhook, and its body',
+        params: ReplayParams,
+        body: ReplayBody,
+        response: { 200: DismissReply, ...refusals, 404: errorReplyOf(FailedEventNotFound) },
+      },
+    },
+    async ({ params: { id }, log }) => {
+      const discarded = await app.clerkRepository.discard([id])
+      overview.forget()
+      if (discarded.length === 0) throw new FailedEventNotFound()
+      log.info({ svixId: id }, 'dismissed from the dashboard')
+      return { id }
+    },
+  )
+
+  app.post(
+    '/users/search',
+    {
+      config: PRIVATE,
       schema: {
         ...API,
         summary: 'One user by id, or by exact address',
@@ -131,16 +153,16 @@ const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, {
 async function readOverview(app: FastifyInstance, range: keyof typeof RANGES) {
   const { stepSeconds, count } = RANGES[range]
   const { buckets, lastByType, failedEvents } = await app.clerkRepository.dashboard(stepSeconds, count)
-  const tables = await app.clerkRepository.tableStatistics()
+  const { lastReceivedAt: _, ...tables } = await app.clerkRepository.tableStatistics()
   const charted = buckets.reduce((sum, one) => sum + one.applied + one.stale + one.ignored + one.failed, 0)
   const known = new Set(lastByType.map(({ type }) => type))
-  const silent = Object.keys(EVENT_SCHEMAS).filter((type) => !known.has(type))
+  const silent = EVENT_TYPES.filter((type) => !known.has(type))
   return {
     range,
     stepSeconds,
     isComplete: charted < MAX_CHARTED,
     buckets,
-    tables: { users: tables.users, sessions: tables.sessions, failedEvents: tables.failedEvents },
+    tables,
     lastByType: [
       ...lastByType,
       ...silent.map((type) => ({ type, messages: 0, lastReceivedAt: null, lastOutcome: null })),

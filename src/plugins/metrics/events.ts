@@ -1,7 +1,7 @@
 /** The metrics of what the plugins tell on their channels. */
 import type { FastifyInstance } from 'fastify'
 import { Counter, Histogram, type Registry } from 'prom-client'
-import { EVENT_SCHEMAS, isHandled } from '../../domain/clerk-event.ts'
+import { EVENT_TYPES } from '../../resources/index.ts'
 import {
   apiCallChannel,
   batchChannel,
@@ -34,6 +34,11 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
     name: 'clerk_session_sync_webhook_deliveries_total',
     help: 'Well-signed webhooks, by event type and what became of them.',
     labelNames: ['type', 'outcome'],
+    registers,
+  })
+  const foreign = new Counter({
+    name: 'clerk_session_sync_webhook_foreign_total',
+    help: 'Well-signed webhooks of another Clerk instance, which are ignored.',
     registers,
   })
   const delays = new Histogram({
@@ -70,14 +75,15 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
   const bound = { read: batches.labels('read'), write: batches.labels('write') }
   // From 0 on, so that the first of each is an increase that a query sees.
   for (const reason of REJECTIONS.values()) rejections.inc({ reason }, 0)
-  for (const type of [...Object.keys(EVENT_SCHEMAS), 'other']) {
+  for (const type of [...EVENT_TYPES, 'other']) {
     for (const outcome of OUTCOMES) deliveries.inc({ type, outcome }, 0)
   }
   for (const [source, result] of SYNCS) syncs.inc({ source, result }, 0)
 
-  listen(app, webhookChannel, ({ type, outcome, delayMs }) => {
+  listen(app, webhookChannel, ({ type, outcome, isForeign, delayMs }) => {
+    if (isForeign) foreign.inc()
     // Anybody at Clerk may name new types: only those that mean something here have a series.
-    deliveries.inc({ type: isHandled(type) ? type : 'other', outcome })
+    deliveries.inc({ type: EVENT_TYPES.includes(type) ? type : 'other', outcome })
     // A clock that is behind Clerk's sees events from its future.
     if (outcome === 'applied') delays.observe(Math.max(0, delayMs) / 1000)
   })

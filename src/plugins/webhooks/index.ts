@@ -7,12 +7,13 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ChangeResult } from '../../db/repository.ts'
 import type { Change, Message, Outcome } from '../../domain/change.ts'
-import { ClerkEnvelope } from '../../domain/clerk-event.ts'
-import { type ReceivedEvent, readReceivedEvent } from '../../domain/received-event.ts'
+import { ClerkEnvelope } from '../../domain/payload.ts'
 import { errorReplySchemas, WebhookPayloadInvalid } from '../../errors.ts'
+import { ignoreForeign, type ReceivedEvent, readReceivedEvent } from '../../resources/received-event.ts'
 import { signatureTracing, tell, type WebhookTold, webhookChannel } from '../channels.ts'
 import errorReplies from '../error-replies.ts'
 import { readBody } from '../limits/bodies.ts'
+import { createInstanceLookup } from './instance.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
 export interface WebhooksOptions {
@@ -29,7 +30,8 @@ export const WebhookReply = Type.Object(
     outcome: Type.Unsafe<Outcome>({
       type: 'string',
       enum: ['applied', 'duplicate', 'stale', 'ignored'],
-      description: 'applied; seen before; older than what is here; or of a type that changes nothing here',
+      description:
+        'applied; seen before; older than what is here; or of a type that changes nothing here, or of another Clerk instance',
     }),
   },
   { description: 'Committed', examples: [{ received: true, outcome: 'applied' }] },
@@ -48,67 +50,88 @@ const BODY_LIMIT_BYTES = 1_048_576
 export default fp<WebhooksOptions>(
   async (parent, { signingSecrets, path = '/clerk' }) => {
     const verify = createVerifier(signingSecrets)
+    const findInstanceId = createInstanceLookup(parent)
+    // So that the first webhooks do not wait for it; without a database they ask again.
+    parent.addHook('onReady', async () => void (await findInstanceId().catch(() => undefined)))
     // A context of its own: its parser keeps the raw bytes, and other routes keep theirs.
     await parent.register(async (app) => {
       if (!app.hasPlugin('clerk-error-replies')) await app.register(errorReplies)
       app.removeAllContentTypeParsers()
       app.addContentTypeParser('application/json', readBody)
-      app.post(
-        path,
-        {
-          config: { rateLimit: false },
-          bodyLimit: BODY_LIMIT_BYTES,
-          schema: {
-            tags: ['webhooks'],
-            summary: "Target of Clerk's webhooks",
-            description: 'Svix retries after anything but a 2xx. Answered after the commit.',
-            security: [{ svixSignature: [] }],
-            headers: WebhookHeaders,
-            body: ClerkEnvelope,
-            response: { 200: WebhookReply, ...errorReplySchemas(400, 413, 415, 422, 503) },
+      for (const url of spellings(app, path)) {
+        app.post(
+          url,
+          {
+            config: { rateLimit: false, credentials: [{ svixSignature: [] }] },
+            bodyLimit: BODY_LIMIT_BYTES,
+            schema: {
+              hide: url.endsWith('/'),
+              tags: ['webhooks'],
+              summary: "Target of Clerk's webhooks",
+              description: 'Svix retries after anything but a 2xx. Answered after the commit.',
+              headers: WebhookHeaders,
+              body: ClerkEnvelope,
+              response: { 200: WebhookReply, ...errorReplySchemas(400, 413, 415, 422, 503) },
+            },
+            // The body is raw until its signature is verified; its schema comes after, and never coerces.
+            validatorCompiler: () => () => true,
           },
-          // The body is raw until its signature is verified; its schema comes after, and never coerces.
-          validatorCompiler: () => () => true,
-        },
-        async (request) => {
-          // A request without a body has no parser either.
-          const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
-          // An unread refusal keeps its request, which must not keep what a stranger sent.
-          request.body = undefined
-          const delivery = signatureTracing.traceSync(verify, {}, undefined, request.headers, body)
-          request.body = body
-          return receive(app, request, delivery, body)
-        },
-      )
+          async (request) => {
+            // A request without a body has no parser either.
+            const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
+            // An unread refusal keeps its request, which must not keep what a stranger sent.
+            request.body = undefined
+            const delivery = signatureTracing.traceSync(verify, {}, undefined, request.headers, body)
+            request.body = body
+            return receive(app, request, { ...delivery, body, findInstanceId })
+          },
+        )
+      }
     })
   },
   { name: 'clerk-webhooks', fastify: '5.x', dependencies: ['clerk-database'] },
 )
 
+interface ToReceive extends Delivery {
+  body: Buffer
+  findInstanceId: () => Promise<string | undefined>
+}
+
+/** The path with and without a slash at its end: Svix follows no redirects, and a pasted slash must not lose events. */
+function spellings({ initialConfig }: FastifyInstance, path: string): string[] {
+  const { ignoreTrailingSlash } = { ...initialConfig, ...initialConfig.routerOptions }
+  const bare = path.replace(/\/+$/, '')
+  return ignoreTrailingSlash ? [bare] : [bare, `${bare}/`]
+}
+
 /** Applies the event, and logs one line of it whatever becomes of it. */
-async function receive(app: FastifyInstance, request: FastifyRequest, delivery: Delivery, body: Buffer) {
+async function receive(app: FastifyInstance, request: FastifyRequest, delivery: ToReceive) {
   const startedAt = performance.now()
-  const received = readReceivedEvent(delivery, body.toString('utf8'), Date.now())
+  let received = readReceivedEvent(delivery, delivery.body.toString('utf8'), Date.now())
   const change: Change = 'change' in received ? received.change : { message: received.unusable }
   // Dated by its envelope, or else by its delivery.
   const { type, objectId, eventAt } = change.message as Message & { eventAt: number }
   // While nothing of it is kept: Svix sends it again.
   let outcome: WebhookTold['outcome'] | 'refused' = 'refused'
+  let reason = 'reason' in received ? received.reason : undefined
   try {
+    received = ignoreForeign(received, await delivery.findInstanceId())
+    if ('change' in received) reason = received.change.message?.ignoredFor
     const result = await keep(app, received)
     outcome = 'error' in result ? 'failed' : result.outcome
-    tell(webhookChannel, { server: app.server, type, outcome, delayMs: Date.now() - eventAt })
+    const isForeign = outcome === 'ignored' && reason !== undefined
+    tell(webhookChannel, { server: app.server, type, outcome, isForeign, delayMs: Date.now() - eventAt })
     if ('error' in result) throw result.error
     return { received: true as const, outcome: result.outcome }
   } finally {
-    request.log[outcome === 'failed' ? 'warn' : 'info'](
+    request.log[outcome === 'failed' || reason ? 'warn' : 'info'](
       {
         svixId: delivery.id,
         type,
         objectId,
         userId: change.session?.userId ?? change.user?.id,
         outcome,
-        reason: 'reason' in received ? received.reason : undefined,
+        reason,
         durationMs: Math.round((performance.now() - startedAt) * 100) / 100,
       },
       'webhook',

@@ -1,5 +1,5 @@
 /** What Clerk sends, as OpenAPI describes it. */
-import { EVENT_SCHEMAS, type HandledEventType } from '../../domain/clerk-event.ts'
+import { EVENT_TYPES, EVENTS } from '../../resources/index.ts'
 
 const AT = Date.parse('2026-01-02T03:04:05.678Z')
 
@@ -30,7 +30,49 @@ const session = (status: string) => ({
   user,
 })
 
-const EXAMPLES: Record<HandledEventType, object> = {
+const organization = {
+  id: 'org_2w5X8yBvTq',
+  name: 'Analytical Engines',
+  slug: 'analytical-engines',
+  image_url: 'https://img.clerk.com/engines',
+  public_metadata: { tier: 'gold' },
+  created_by: user.id,
+  created_at: AT,
+  updated_at: AT,
+}
+
+const membership = {
+  id: 'orgmem_2w5X8yBvTq',
+  role: 'org:admin',
+  permissions: ['org:posts:edit', 'org:sys_memberships:manage'],
+  public_metadata: {},
+  organization,
+  public_user_data: { user_id: user.id, first_name: 'Ada', last_name: 'Lovelace', identifier: 'ada@example.com' },
+  created_at: AT,
+  updated_at: AT,
+}
+
+const role = {
+  id: 'role_2w5X8yBvTq',
+  key: 'org:admin',
+  name: 'Admin',
+  permissions: [{ key: 'org:posts:edit' }],
+  created_at: AT,
+  updated_at: AT,
+}
+
+const invitation = (status: string) => ({
+  id: 'orginv_2w5X8yBvTq',
+  organization_id: organization.id,
+  email_address: 'mary@example.com',
+  role: 'org:member',
+  status,
+  ...(status === 'accepted' && { user_id: user.id }),
+  created_at: AT,
+  updated_at: AT,
+})
+
+const EXAMPLES: Record<string, object> = {
   'user.created': user,
   'user.updated': user,
   'user.deleted': { id: user.id, deleted: true },
@@ -39,6 +81,18 @@ const EXAMPLES: Record<HandledEventType, object> = {
   'session.ended': session('ended'),
   'session.removed': session('removed'),
   'session.revoked': session('revoked'),
+  'organization.created': organization,
+  'organization.updated': organization,
+  'organization.deleted': { id: organization.id, deleted: true },
+  'organizationMembership.created': membership,
+  'organizationMembership.updated': membership,
+  'organizationMembership.deleted': membership,
+  'role.created': role,
+  'role.updated': role,
+  'role.deleted': { id: role.id, deleted: true },
+  'organizationInvitation.created': invitation('pending'),
+  'organizationInvitation.accepted': invitation('accepted'),
+  'organizationInvitation.revoked': invitation('revoked'),
 }
 
 const header = (name: string, description: string) => ({
@@ -49,7 +103,7 @@ const header = (name: string, description: string) => ({
   schema: { type: 'string' as const },
 })
 
-const describe = (type: HandledEventType) => ({
+const describe = (type: string) => ({
   post: {
     tags: ['webhooks'],
     summary: `Clerk tells of \`${type}\``,
@@ -63,7 +117,7 @@ const describe = (type: HandledEventType) => ({
       required: true,
       content: {
         'application/json': {
-          schema: EVENT_SCHEMAS[type],
+          schema: EVENTS[type]?.schema,
           example: { type, object: 'event', timestamp: AT, data: EXAMPLES[type] },
         },
       },
@@ -77,6 +131,6 @@ const describe = (type: HandledEventType) => ({
 
 /** The `webhooks` of the document: each event type that changes something here. */
 export function describeWebhooks() {
-  const types = Object.keys(EVENT_SCHEMAS) as HandledEventType[]
+  const types = EVENT_TYPES
   return Object.fromEntries(types.map((type) => [type, describe(type)]))
 }

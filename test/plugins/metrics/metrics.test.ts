@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { EVENT_SCHEMAS } from '../../../src/domain/clerk-event.ts'
+import { EVENT_TYPES } from '../../../src/resources/index.ts'
 import { freePorts, runNode } from '../../helpers/process.ts'
 import { type Service, startService } from '../../helpers/service.ts'
 import { createTcpProxy } from '../../helpers/tcp-proxy.ts'
@@ -32,6 +32,7 @@ test('requests are counted by the pattern of their route, tokens by what became 
   await call('/api/auth/sync-user', { method: 'POST', token })
   await call('/api/auth/profile', { token })
   await call('/api/auth/verify/of/user_ada', { token })
+  await call('/api/auth/verify?role=org:admin', { token })
   await call('/nowhere/at/all', { method: 'PURGE' })
   await counted(service, duration('method="GET",route="/api/auth/profile",status="401"'), 3)
   await counted(service, duration('method="GET",route="/api/auth/profile",status="200"'), 1)
@@ -43,6 +44,7 @@ test('requests are counted by the pattern of their route, tokens by what became 
     ['MISSING_TOKEN', 1],
     ['INVALID_TOKEN', 1],
     ['USER_NOT_SYNCED', 1],
+    ['FORBIDDEN', 1],
     ['TOKEN_EXPIRED', 0],
   ] as const) {
     await counted(service, `auth_results_total{code="${code}"}`, count)
@@ -76,7 +78,7 @@ test('what is known beforehand is counted from 0 on, so that the first of each i
   const service = await startService(t)
   const { body } = await service.call('/metrics')
   const series = (name: string) => String(body).match(new RegExp(`^clerk_session_sync_${name}{.*} 0$`, 'gm')) ?? []
-  const types = [...Object.keys(EVENT_SCHEMAS), 'other']
+  const types = [...EVENT_TYPES, 'other']
   t.equal(series('webhook_deliveries_total').length, types.length * 5)
   for (const type of types) {
     for (const outcome of ['applied', 'duplicate', 'stale', 'ignored', 'failed']) {

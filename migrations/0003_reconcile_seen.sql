@@ -1,0 +1,3 @@
+CREATE TABLE "reconcile_seen" (
+	"id" text PRIMARY KEY NOT NULL
+);

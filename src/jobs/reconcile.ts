@@ -1,0 +1,248 @@
+/** Clerk against the table, in constant memory: finds every difference, and repairs it by the door that webhooks take. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type BackendApi, MAX_IDS } from '../clerk/backend-api.ts'
+import { readAhead, walkUsers } from '../clerk/walk-users.ts'
+import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
+import type { ChangeResult } from '../db/repository.ts'
+import type { Executor } from '../db/statement.ts'
+import { findState, saveState } from '../db/sync-state.ts'
+import type { ComparedRow, Difference, Drift, DriftKind, ReconcileReport } from '../domain/drift.ts'
+import { noOrganizationsReport } from '../domain/organization-drift.ts'
+import { expectedSince, explainSilence, type LedgerEntry } from '../domain/silence.ts'
+import type { Version } from '../domain/version.ts'
+import type { UserDeletion, UserSnapshot } from '../resources/user/change.ts'
+import { compareUsers, createSeenIds, findLiving, measureUsers } from '../resources/user/drift.ts'
+import type { JobDatabase } from './database.ts'
+import { checkOrganizations } from './organizations.ts'
+
+export interface ReconcileOptions {
+  database: JobDatabase
+  api: Pick<BackendApi, 'listUsers' | 'countUsers' | 'isAbsent' | 'list' | 'find'>
+  signal: AbortSignal
+  /** Called before anything is written, or found: rejects where the secret key is of another instance than the database. */
+  checkIdentity?: (executor: Executor) => Promise<void>
+  /** Repairs what it finds. */
+  isFixing: boolean
+  /** More deletions than that are withheld altogether; default 50 or a tenth of the users, whichever is more. */
+  maxDeletions?: number
+  /** How long a version that Clerk does not have (yet) may be a matter of Clerk's replicas. */
+  settleMs?: number
+  /** How long another process may take to end its reconcile; default 0. */
+  waitMs?: number
+  /** Does nothing when the last one that repaired began less than so long ago; default 0. */
+  notWithinMs?: number
+  onProgress?: (progress: { checked: number; total: number; drifting: number }) => void
+}
+
+export type ReconcileRun =
+  | { state: 'done'; report: ReconcileReport; ledger: LedgerEntry[]; silence: string[] }
+  /** Another process is at it. */
+  | { state: 'busy' }
+  /** Another process has just done it. */
+  | { state: 'recent'; startedAt: string }
+
+const JOB = 'reconcile'
+const READ_AHEAD = 2
+const SAMPLE = 20
+const MIN_DELETIONS = 50
+const MAX_DELETED_SHARE = 0.1
+// So many that are gone, and not one known to Clerk: it is another instance.
+const FEW = 10
+
+const KIND_OF: Partial<Record<Difference, DriftKind>> = {
+  missing: 'missing',
+  stale: 'stale',
+  different: 'stale',
+  newer: 'newer',
+}
+
+/**
+ * Looks for drift and, when fixing, repairs it; says what no webhook delivered. May run beside webhooks and be repeated.
+ * Rejects when Clerk or the database cannot be had.
+ */
+export async function reconcile(options: ReconcileOptions): Promise<ReconcileRun> {
+  const { database, isFixing, notWithinMs = 0, waitMs } = options
+  const ran = await database.whenAlone(
+    JOB,
+    async (lost): Promise<ReconcileRun> => {
+      const { pool } = database
+      const signal = AbortSignal.any([options.signal, lost])
+      const last = await findState<ReconcileReport>(pool, JOB)
+      if (last && Date.now() - Date.parse(last.startedAt) < notWithinMs) {
+        return { state: 'recent', startedAt: last.startedAt }
+      }
+      await options.checkIdentity?.(pool)
+      const ledger = await findLedgerTypes(pool)
+      const report = await search(expectedSince(await findOldestMessage(pool), Date.now()), { ...options, signal })
+      // The next one may be skipped after one that was whole and repaired what it found, and after no other.
+      if (isFixing && report.isComplete) await saveState(pool, JOB, report)
+      return { state: 'done', report, ledger, silence: explainSilence(ledger, report.undelivered) }
+    },
+    waitMs,
+  )
+  return ran?.result ?? { state: 'busy' }
+}
+
+/** @param since from when on (ms) webhooks ought to have told of every change */
+async function search(since: number, options: ReconcileOptions): Promise<ReconcileReport> {
+  const { api, signal, isFixing, settleMs = 5_000, onProgress } = options
+  const { pool, repository } = options.database
+  const compare = (users: readonly UserSnapshot[]) => compareUsers(pool, users)
+  const findUsers = (ids: readonly string[]) => api.listUsers({ ids, limit: MAX_IDS })
+  const seen = await createSeenIds(pool)
+  const { now, living } = await measureUsers(pool)
+  const report: ReconcileReport = {
+    startedAt: new Date().toISOString(),
+    isComplete: false,
+    checked: 0,
+    drift: { missing: noDrift(), stale: noDrift(), newer: noDrift(), gone: noDrift() },
+    deletedHere: 0,
+    unusable: [],
+    failures: [],
+    deletionsWithheld: 0,
+    undelivered: { created: 0, updated: 0, deleted: 0 },
+    undeliveredSince: new Date(since).toISOString(),
+    organizations: noOrganizationsReport(),
+  }
+  const { drift } = report
+  let known = 0
+
+  function note(kind: DriftKind, ids: readonly string[]): void {
+    drift[kind].count += ids.length
+    drift[kind].sample.push(...ids.slice(0, SAMPLE - drift[kind].sample.length))
+  }
+
+  /** Of these that were written, those that are not repaired are noted with the reason. */
+  function noteFailures(
+    changes: readonly { id: string }[],
+    results: readonly ChangeResult[],
+    isRepaired: (id: string) => boolean,
+  ) {
+    for (const [i, { id }] of changes.entries()) {
+      if (isRepaired(id) || report.failures.length === SAMPLE) continue
+      const result = results[i]
+      const reason = result && 'error' in result ? result.error.message : 'the row has newer news of the user'
+      report.failures.push({ id, reason })
+    }
+  }
+
+  /** What a webhook should have brought: it would have left the time of its event. */
+  function noteSilence(user: UserSnapshot, { difference, version }: ComparedRow): void {
+    if (user.version.updatedAt < since) return
+    const isTold = difference === 'newer' || difference === 'deleted' || difference === 'different'
+    if (isTold || (difference === 'same' && version?.eventAt !== null)) return
+    report.undelivered[Number(user.clerkCreatedAt) >= since ? 'created' : 'updated'] += 1
+  }
+
+  /** Notes what drifts and, when fixing, writes it and looks whether it helped. */
+  async function settle(users: UserSnapshot[], rows: readonly ComparedRow[]): Promise<void> {
+    const kinds = new Map(rows.map(({ id, difference }) => [id, KIND_OF[difference]]))
+    const drifting = users.filter(({ id }) => kinds.get(id) !== undefined)
+    for (const { id } of drifting) note(kinds.get(id) as DriftKind, [id])
+    if (!isFixing || drifting.length === 0) return
+    const results = await repository.apply(drifting.map((user) => ({ user })))
+    const repaired = new Set<string>()
+    for (const { id, difference } of await compare(drifting)) {
+      const kind = kinds.get(id) as DriftKind
+      // One that was behind may be ahead by now: a webhook came between. One that is ahead still, was not rewound.
+      const isRepaired = KIND_OF[difference] === undefined || (difference === 'newer' && kind !== 'newer')
+      if (!isRepaired) continue
+      drift[kind].repaired += 1
+      repaired.add(id)
+    }
+    noteFailures(drifting, results, (id) => repaired.has(id))
+  }
+
+  /** The row is read first, then Clerk is asked: what it says now is newer than what the row was then. */
+  async function lookAgain(ids: readonly string[], mayWait = true): Promise<void> {
+    const versions = await findLiving(pool, ids)
+    const { users } = await findUsers(ids)
+    const corrected = users.map((user) => ({ ...user, corrects: versions.get(user.id) }))
+    const rows = await compare(corrected)
+    const isFresh = rows.some(({ difference, version }) => {
+      return difference === 'newer' && Math.abs(Date.now() - (version as Version).updatedAt) < settleMs
+    })
+    if (!isFresh || !mayWait) return settle(corrected, rows)
+    await sleep(settleMs, undefined, { signal })
+    return lookAgain(ids, false)
+  }
+
+  async function checkPage(users: UserSnapshot[], ids: readonly string[]): Promise<void> {
+    await seen.add(ids)
+    const rows = new Map((await compare(users)).map((row) => [row.id, row]))
+    const doubtful: string[] = []
+    const certain: UserSnapshot[] = []
+    for (const user of users) {
+      const row = rows.get(user.id) as ComparedRow
+      noteSilence(user, row)
+      if (row.difference !== 'missing') known += 1
+      if (row.difference === 'deleted') report.deletedHere += 1
+      if (row.difference === 'newer' || row.difference === 'different') doubtful.push(user.id)
+      else certain.push(user)
+    }
+    await settle(certain, [...rows.values()])
+    for (const batch of batchesOf(doubtful)) await lookAgain(batch)
+  }
+
+  /** Of those that Clerk did not list, those that it does not know when asked for them. */
+  async function* gone(): AsyncGenerator<string[]> {
+    for await (const unseen of seen.unseen(now)) {
+      for (const ids of batchesOf(unseen)) {
+        const { users, ids: found } = await findUsers(ids)
+        // Of those who are there after all the rows are looked at, too.
+        await checkPage(users, found)
+        const absent = ids.filter((id) => !found.includes(id))
+        const livingNow = await findLiving(pool, absent)
+        yield absent.filter((id) => livingNow.has(id))
+      }
+    }
+  }
+
+  async function deleteGone(): Promise<void> {
+    for await (const ids of gone()) {
+      // From before the question: what is dated after it may know better.
+      const deletedAt = Date.now()
+      const isAbsent = await Promise.all(ids.map((id) => api.isAbsent(id)))
+      const absent = ids
+        .filter((_, index) => isAbsent[index])
+        .map((id): UserDeletion => ({ kind: 'deletion', id, deletedAt, source: 'clerk_api' }))
+      const results = await repository.apply(absent.map((user) => ({ user })))
+      const livingNow = await findLiving(
+        pool,
+        absent.map(({ id }) => id),
+      )
+      drift.gone.repaired += absent.length - livingNow.size
+      noteFailures(absent, results, (id) => !livingNow.has(id))
+    }
+  }
+
+  try {
+    const total = onProgress ? await api.countUsers() : 0
+    for await (const { users, unusable, ids } of readAhead(walkUsers(api), READ_AHEAD)) {
+      await checkPage(users, ids)
+      report.checked += ids.length
+      report.unusable.push(...unusable.map(({ id }) => id).slice(0, SAMPLE - report.unusable.length))
+      onProgress?.({ checked: report.checked, total, drifting: countOf(drift) })
+    }
+    for await (const ids of gone()) note('gone', ids)
+    report.undelivered.deleted = drift.gone.count
+    const limit = options.maxDeletions ?? Math.max(MIN_DELETIONS, living * MAX_DELETED_SHARE)
+    const isOtherInstance = options.maxDeletions === undefined && known === 0 && drift.gone.count > FEW
+    if (drift.gone.count > limit || isOtherInstance) report.deletionsWithheld = drift.gone.count
+    else if (isFixing) await deleteGone()
+    await seen.clear()
+    const { database, maxDeletions } = options
+    report.organizations = await checkOrganizations({ database, api, signal, isFixing, findsGone: true, maxDeletions })
+    report.isComplete = true
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+  return report
+}
+
+const noDrift = (): Drift => ({ count: 0, repaired: 0, sample: [] })
+const countOf = (drift: ReconcileReport['drift']) => Object.values(drift).reduce((sum, { count }) => sum + count, 0)
+
+function* batchesOf(ids: readonly string[]): Generator<string[]> {
+  for (let start = 0; start < ids.length; start += MAX_IDS) yield ids.slice(start, start + MAX_IDS)
+}

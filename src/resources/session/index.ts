@@ -1,0 +1,55 @@
+import { sql } from 'drizzle-orm'
+import type { InLedger, Resource, Writing } from '../../db/resource.ts'
+import { timeOf } from '../../db/statement.ts'
+import type { Change } from '../../domain/change.ts'
+import { newestById } from '../../domain/version.ts'
+import { isInferred } from '../user/change.ts'
+import { isLaterState, type SessionState, sessionEvents } from './change.ts'
+import { sessions } from './table.ts'
+import { endSessionsOf, upsertSessions } from './upsert.ts'
+
+const inLedger: InLedger<SessionState> = {
+  columns: { session_id: 'text', session_at: 'float8', session_event_at: 'float8', session_status: 'text' },
+  input: ({ id, version, status }) => ({
+    session_id: id,
+    session_at: version.updatedAt,
+    session_event_at: version.eventAt,
+    session_status: status,
+  }),
+  isCurrent: (t) => sql`(select s.clerk_updated_at = ${timeOf('session_at')}
+    and s.clerk_event_at is not distinct from ${timeOf('session_event_at')}
+    and (s.status = i.session_status or s.ended_by_deletion)
+    from ${t(sessions)} s where s.id = i.session_id)`,
+  isSuperseded: (t) => sql`exists (select 1 from ${t(sessions)} s where s.id = e.object_id
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at)`,
+}
+
+export const session: Resource<SessionState> = {
+  name: 'session',
+  table: sessions,
+  events: sessionEvents,
+  // With its user in the same change, the user's row is the place where it meets a deletion.
+  locksOf: ({ user, session }) => (session && session.userId !== user?.id ? [`user ${session.userId}`] : []),
+  write,
+  inLedger,
+}
+
+/**
+ * Users come first: a session must see the tombstone of its user, and a deletion ends the sessions that are there. An inferred one
+ * leaves them as they are: nobody gets in while the user is deleted, and when the user comes back they are as Clerk told.
+ */
+function write(changes: readonly Change[]): Writing {
+  const deleted = changes.flatMap(({ user }) => (user?.kind === 'deletion' && !isInferred(user) ? user.id : []))
+  const winners = newestById(
+    changes.flatMap(({ session }) => session ?? []),
+    isLaterState,
+  )
+  const upsert = winners.length > 0 ? upsertSessions(winners) : undefined
+  return {
+    calls: [...(deleted.length > 0 ? [endSessionsOf(deleted)] : []), ...(upsert ? [upsert] : [])],
+    written() {
+      const ids = new Set(upsert?.rows.map(({ id }) => id))
+      return new Map(winners.filter(({ id }) => ids.has(id)).map((state) => [state, { created: false }]))
+    },
+  }
+}

@@ -1,0 +1,36 @@
+import { sql } from 'drizzle-orm'
+import { boolean, index, text } from 'drizzle-orm/pg-core'
+import { type MakeTable, makeTable, time } from '../../db/table.ts'
+import { FINAL_SESSION_STATUSES } from './change.ts'
+
+const isFinal = sql.raw(`status in (${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
+
+/** One row a session that an event told of. No foreign key: events come in any order. */
+export const sessionsIn = (table: MakeTable) =>
+  table(
+    'sessions',
+    {
+      id: text('id').primaryKey(),
+      userId: text('user_id').notNull(),
+      status: text('status').notNull(),
+      /** It is `ended` only because its user was deleted: what Clerk says of its end still counts for more. */
+      endedByDeletion: boolean('ended_by_deletion').notNull().default(false),
+      clientId: text('client_id'),
+      clerkCreatedAt: time('clerk_created_at'),
+      clerkUpdatedAt: time('clerk_updated_at').notNull(),
+      clerkEventAt: time('clerk_event_at'),
+      lastActiveAt: time('last_active_at'),
+      expireAt: time('expire_at'),
+      abandonAt: time('abandon_at'),
+      createdAt: time('created_at').notNull().defaultNow(),
+      updatedAt: time('updated_at').notNull().defaultNow(),
+    },
+    (table) => [
+      index('sessions_user_id_idx').on(table.userId),
+      // For their pruning: only sessions that are over pay for it.
+      index('sessions_final_idx').on(table.updatedAt).where(isFinal),
+      index('sessions_lapsed_idx').on(sql`greatest("expire_at", "abandon_at")`).where(sql`not (${isFinal})`),
+    ],
+  )
+
+export const sessions = sessionsIn(makeTable)

@@ -1,0 +1,215 @@
+/** What may be said of a user: events, API objects and claims as changes, and which of two is newer. */
+import { cleanJson, cleanText, type JsonObject } from '../../domain/clean.ts'
+import { type EventReader, eventReader, textOf, timeOf } from '../../domain/payload.ts'
+import { isNewer, type Version } from '../../domain/version.ts'
+import { ClerkUser, DeletedUser } from './payload.ts'
+
+declare module '../../domain/change.ts' {
+  interface States {
+    user?: UserChange
+  }
+}
+
+/** The columns that hold personal data, and their order in SQL: what a snapshot sets, claims may name, a deletion wipes. */
+export interface Profile {
+  email: string | null
+  emailVerified: boolean | null
+  firstName: string | null
+  lastName: string | null
+  username: string | null
+  imageUrl: string | null
+  publicMetadata: JsonObject
+  /** Milliseconds since 1970. */
+  lastSignInAt: number | null
+  externalId: string | null
+  phoneNumber: string | null
+}
+
+/** What only a snapshot says of a user. */
+export interface UserState {
+  banned: boolean
+  locked: boolean
+  deprovisioned: boolean
+  unsafeMetadata: JsonObject | null
+  privateMetadata: JsonObject | null
+}
+
+export const EMPTY_PROFILE: Profile = {
+  email: null,
+  emailVerified: null,
+  firstName: null,
+  lastName: null,
+  username: null,
+  imageUrl: null,
+  publicMetadata: {},
+  lastSignInAt: null,
+  externalId: null,
+  phoneNumber: null,
+}
+
+export const EMPTY_STATE: UserState = {
+  banned: false,
+  locked: false,
+  deprovisioned: false,
+  unsafeMetadata: null,
+  privateMetadata: null,
+}
+
+/** Where a row's state came from. */
+export type SyncSource = 'webhook' | 'clerk_api' | 'session_claims'
+
+/** The whole of a user at one time, as events and the Backend API give it. */
+export interface UserSnapshot extends UserState {
+  kind: 'snapshot'
+  id: string
+  source: SyncSource
+  version: Version
+  profile: Profile
+  /** When the Backend API was asked, in milliseconds since 1970; not known counts as just now. */
+  askedAt?: number
+  /** When Clerk created the user, in milliseconds since 1970. */
+  clerkCreatedAt: number | null
+  /**
+   * The row's version that Clerk, asked after it was read, turned out not to have: as long as the row has exactly this one,
+   * the snapshot takes its place.
+   */
+  corrects?: Version | null
+}
+
+/** A partial view with an age of its own: what a session token says of its user. */
+export interface UserClaims {
+  kind: 'claims'
+  id: string
+  /** Milliseconds since 1970, of whole seconds. */
+  issuedAt: number
+  /** `session_claims` by default. */
+  source?: SyncSource
+  /** Only what the token names; a name with the value null is named. */
+  profile: Partial<Profile>
+}
+
+/**
+ * The end of a user. Told by a webhook, it wins over everything and for ever. Inferred from the Backend API (`source` is
+ * `clerk_api`), it wins over what is not dated after it: the API naming the user again, or a later event, brings the user back.
+ */
+export interface UserDeletion {
+  kind: 'deletion'
+  id: string
+  /** The timestamp of the event's envelope, or when the Backend API was asked; in milliseconds since 1970. */
+  deletedAt: number
+  /** A webhook by default. */
+  source?: SyncSource
+}
+
+/** What dates a snapshot against an inferred deletion, in milliseconds since 1970. */
+export const saidAt = ({ source, askedAt, version }: UserSnapshot): number =>
+  source === 'clerk_api' ? (askedAt ?? Number.POSITIVE_INFINITY) : (version.eventAt ?? Number.NEGATIVE_INFINITY)
+
+export const isInferred = (change: UserChange): boolean => change.kind === 'deletion' && change.source === 'clerk_api'
+
+export type UserChange = UserSnapshot | UserClaims | UserDeletion
+
+/** How each event type about users is read. */
+export const userEvents: Record<string, EventReader> = {
+  'user.created': eventReader('user.created', ClerkUser, (data, eventAt) => ({
+    user: snapshot(data, 'webhook', eventAt),
+  })),
+  'user.updated': eventReader('user.updated', ClerkUser, (data, eventAt) => ({
+    user: snapshot(data, 'webhook', eventAt),
+  })),
+  'user.deleted': eventReader('user.deleted', DeletedUser, ({ id }, eventAt) => ({
+    user: { kind: 'deletion', id: cleanText(id), deletedAt: eventAt },
+  })),
+}
+
+/**
+ * A full snapshot from a user of the Backend API, which has no envelope to date it between equals.
+ * @param askedAt when the API was asked, in milliseconds since 1970
+ */
+export function snapshotFromApi(user: ClerkUser, askedAt?: number): UserSnapshot {
+  return { ...snapshot(user, 'clerk_api', null), ...(askedAt !== undefined && { askedAt }) }
+}
+
+export function snapshot(user: ClerkUser, source: SyncSource, eventAt: number | null): UserSnapshot {
+  const primary = user.email_addresses?.find(({ id }) => id != null && id === user.primary_email_address_id)
+  const email = textOf(primary?.email_address)
+  const phone = user.phone_numbers?.find(({ id }) => id != null && id === user.primary_phone_number_id)
+  return {
+    kind: 'snapshot',
+    id: cleanText(user.id),
+    source,
+    version: { updatedAt: timeOf(user.updated_at) ?? eventAt ?? 0, eventAt },
+    profile: {
+      email,
+      emailVerified: email === null ? null : primary?.verification?.status === 'verified',
+      firstName: textOf(user.first_name),
+      lastName: textOf(user.last_name),
+      username: textOf(user.username),
+      imageUrl: textOf(user.image_url),
+      publicMetadata: cleanJson(user.public_metadata ?? {}) as JsonObject,
+      lastSignInAt: timeOf(user.last_sign_in_at),
+      externalId: textOf(user.external_id),
+      phoneNumber: textOf(phone?.phone_number),
+    },
+    banned: user.banned ?? false,
+    locked: user.locked ?? false,
+    deprovisioned: user.deprovisioned ?? false,
+    unsafeMetadata: metadataOf(user.unsafe_metadata),
+    privateMetadata: metadataOf(user.private_metadata),
+    clerkCreatedAt: timeOf(user.created_at),
+  }
+}
+
+const metadataOf = (metadata: JsonObject | null | undefined) =>
+  metadata == null ? null : (cleanJson(metadata) as JsonObject)
+
+/** The claims of a session token that say something of its user. Names in the order in which they are looked for. */
+const CLAIM_NAMES = {
+  email: ['email', 'primary_email_address', 'primaryEmailAddress', 'email_address', 'emailAddress'],
+  emailVerified: ['email_verified', 'emailVerified'],
+  firstName: ['first_name', 'firstName', 'given_name', 'givenName'],
+  lastName: ['last_name', 'lastName', 'family_name', 'familyName'],
+  username: ['username'],
+  imageUrl: ['image_url', 'imageUrl', 'picture'],
+  publicMetadata: ['public_metadata', 'publicMetadata', 'metadata'],
+  externalId: ['external_id', 'externalId'],
+  phoneNumber: ['phone_number', 'phoneNumber', 'primary_phone_number', 'primaryPhoneNumber'],
+} as const satisfies Partial<Record<keyof Profile, readonly string[]>>
+
+const isText = (value: unknown) => value === null || typeof value === 'string'
+const isOfColumn: Record<keyof typeof CLAIM_NAMES, (value: unknown) => boolean> = {
+  email: isText,
+  emailVerified: (value) => value === null || typeof value === 'boolean',
+  firstName: isText,
+  lastName: isText,
+  username: isText,
+  imageUrl: isText,
+  publicMetadata: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  externalId: isText,
+  phoneNumber: isText,
+}
+
+/** When a token's claims were true, in ms since 1970: whole seconds, as the tables keep it. */
+export const claimsIssuedAt = (issuedAtSeconds: number): number => Math.trunc(issuedAtSeconds) * 1000
+
+/**
+ * The partial view that a verified token's claims give of its user; a claim of the wrong type counts as not named.
+ * @param issuedAtSeconds the header's `oiat` where Clerk sets it, else `iat`
+ */
+export function claimsChange(userId: string, claims: JsonObject, issuedAtSeconds: number): UserClaims {
+  const profile: Record<string, unknown> = {}
+  for (const column of Object.keys(CLAIM_NAMES) as (keyof typeof CLAIM_NAMES)[]) {
+    const name = CLAIM_NAMES[column].find((name) => Object.hasOwn(claims, name) && isOfColumn[column](claims[name]))
+    if (name !== undefined) profile[column] = cleanJson(claims[name])
+  }
+  return { kind: 'claims', id: userId, issuedAt: claimsIssuedAt(issuedAtSeconds), profile }
+}
+
+/**
+ * Whether `a` takes precedence over `b`, of the same user: a deletion over anything, else the newer snapshot. Inferred deletions
+ * are no part of this order: PostgreSQL compares them with what the row has seen.
+ */
+export function supersedes(a: UserSnapshot | UserDeletion, b: UserSnapshot | UserDeletion): boolean {
+  if (a.kind === 'deletion' || b.kind === 'deletion') return a.kind === 'deletion' && b.kind !== 'deletion'
+  return isNewer(a.version, b.version)
+}

@@ -1,0 +1,127 @@
+import { sql } from 'drizzle-orm'
+import type { InLedger, Resource, Writing, Written } from '../../db/resource.ts'
+import { timeOf } from '../../db/statement.ts'
+import type { Change } from '../../domain/change.ts'
+import { newestById } from '../../domain/version.ts'
+import {
+  isInferred,
+  saidAt,
+  supersedes,
+  type UserChange,
+  type UserDeletion,
+  type UserSnapshot,
+  userEvents,
+} from './change.ts'
+import { eraseBodiesAbout, isAboutErased, isErased } from './erase.ts'
+import { rewindVersions } from './rewind.ts'
+import { users } from './table.ts'
+import { upsertUsers } from './upsert.ts'
+
+const inLedger: InLedger<UserChange> = {
+  columns: { user_id: 'text', user_at: 'float8', user_event_at: 'float8', user_deleted: 'boolean' },
+  input(user) {
+    // What a membership says of its user is not what its message is about.
+    if (user.kind === 'claims') return {}
+    const [at, eventAt] =
+      user.kind === 'snapshot' ? [user.version.updatedAt, user.version.eventAt] : [user.deletedAt, user.deletedAt]
+    return { user_id: user.id, user_at: at, user_event_at: eventAt, user_deleted: user.kind === 'deletion' }
+  },
+  isCurrent: (t) => sql`(select u.clerk_updated_at = ${timeOf('user_at')}
+    and u.clerk_event_at is not distinct from ${timeOf('user_event_at')}
+    and (u.deleted_at is not null) = i.user_deleted
+    from ${t(users)} u where u.id = i.user_id)`,
+  // Whatever failed of a deleted user has no say any more, that of sessions included.
+  isSuperseded: (t) => sql`exists (select 1 from ${t(users)} u where u.id in (e.object_id, e.user_id)
+    and (${isErased(sql`e.event_at`)} or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at))`,
+}
+
+export const user: Resource<UserChange> = {
+  name: 'user',
+  table: users,
+  events: userEvents,
+  // A session may come before the user's row, and must see a deletion that is under way.
+  locksOf: ({ user }) => (user?.kind === 'deletion' ? [`user ${user.id}`] : []),
+  write,
+  erasure: {
+    calls(changes) {
+      const deleted = changes.flatMap(({ user }) => (user?.kind === 'deletion' ? user.id : []))
+      return deleted.length > 0 ? [eraseBodiesAbout(deleted)] : []
+    },
+    isErased: isAboutErased,
+  },
+  inLedger,
+}
+
+function write(changes: readonly Change[]): Writing {
+  const full: (UserSnapshot | UserDeletion)[] = []
+  const guarded: UserChange[] = []
+  for (const { user } of changes) {
+    if (user === undefined) continue
+    if (user.kind === 'claims' || isInferred(user)) guarded.push(user)
+    else full.push(user)
+  }
+  const winners = newestById(full, supersedes)
+  const corrections = full.filter((change) => change.kind === 'snapshot' && change.corrects) as UserSnapshot[]
+  const rounds = roundsOf(
+    winners,
+    guarded.filter((change) => !isUndone(change, full)),
+  ).map((round) => ({ round, upsert: upsertUsers(round) }))
+
+  function written(): Map<object, Written> {
+    const found = new Map<object, Written>()
+    for (const { round, upsert } of rounds) {
+      const createdOf = new Map(upsert.rows.map(({ id, created }) => [id, created]))
+      for (const change of round) {
+        const created = createdOf.get(change.id)
+        if (created !== undefined) found.set(change, { created })
+      }
+    }
+    // What says the same as the one that was written is as good as written.
+    for (const winner of winners) {
+      if (!found.has(winner)) continue
+      for (const change of full) {
+        if (change.id === winner.id && !found.has(change) && !supersedes(winner, change)) {
+          found.set(change, { created: false })
+        }
+      }
+    }
+    return found
+  }
+  return {
+    calls: [...(corrections.length > 0 ? [rewindVersions(corrections)] : []), ...rounds.map(({ upsert }) => upsert)],
+    written,
+  }
+}
+
+/** Whether this is an inferred deletion that another change of the batch takes back. */
+function isUndone(change: UserChange, others: readonly UserChange[]): boolean {
+  if (change.kind !== 'deletion') return false
+  return others.some((other) => other.id === change.id && other.kind === 'snapshot' && saidAt(other) > change.deletedAt)
+}
+
+const dateOf = (change: UserChange) =>
+  change.kind === 'claims' ? change.issuedAt : change.kind === 'deletion' ? change.deletedAt : change.version.updatedAt
+
+/**
+ * One change an id and statement: claims and inferred deletions, which the row decides about, follow in later rounds where they
+ * share an id with others, the oldest first.
+ */
+function roundsOf(winners: UserChange[], guarded: UserChange[]): UserChange[][] {
+  const rounds: UserChange[][] = []
+  let round: UserChange[] = [...winners]
+  let waiting = guarded.sort((a, b) => dateOf(a) - dateOf(b))
+  while (round.length > 0 || waiting.length > 0) {
+    // Later rounds name no id of which an earlier one did not take the lock.
+    const ids = new Set(round.map(({ id }) => id))
+    const later: UserChange[] = []
+    for (const change of waiting) {
+      if (ids.has(change.id)) later.push(change)
+      else round.push(change)
+      ids.add(change.id)
+    }
+    rounds.push(round)
+    waiting = later
+    round = []
+  }
+  return rounds
+}

@@ -1,0 +1,116 @@
+import { test } from 'tap'
+import { createBackendApi } from '../../src/clerk/backend-api.ts'
+import { createClerkEmulator } from '../../src/emulator/index.ts'
+import { DatabaseUnavailable } from '../../src/errors.ts'
+import { type BackfillStore, writePages } from '../../src/jobs/backfill.ts'
+
+test('a failover is waited for; trouble that stays ends the backfill', async (t) => {
+  const clerk = await createClerkEmulator()
+  t.teardown(() => clerk.close())
+  clerk.seedUsers(3)
+  let failures = 2
+  const places: number[] = []
+  const store: BackfillStore = {
+    async apply(changes) {
+      failures -= 1
+      if (failures >= 0) throw new DatabaseUnavailable()
+      return changes.map(() => ({ outcome: 'applied', created: true }))
+    },
+    async savePlace({ users }) {
+      places.push(users)
+    },
+  }
+  const reasons: string[] = []
+  const options = {
+    api: createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl }),
+    store,
+    signal: new AbortController().signal,
+  }
+  const result = await writePages({ ...options, onRetry: (reason) => reasons.push(reason) })
+  const none = { updated: 0, unchanged: 0, refused: 0 }
+  const { place, ...counts } = result
+  t.strictSame(counts, { isComplete: true, pages: 1, users: 3, created: 3, ...none })
+  t.strictSame(reasons, ['in trouble', 'in trouble'])
+  t.strictSame(places, [3])
+
+  failures = 2
+  await t.rejects(writePages({ ...options, patienceMs: 0 }), { code: 'DATABASE_UNAVAILABLE' })
+  failures = 1
+  t.equal((await writePages(options)).created, 3, 'nobody has to listen')
+  const broken: BackfillStore = { ...store, apply: () => Promise.reject(new TypeError('a fault of ours')) }
+  await t.rejects(writePages({ ...options, store: broken }), /a fault of ours/)
+})
+
+test('what was read before Clerk went away is written, and its place kept', async (t) => {
+  const clerk = await createClerkEmulator()
+  t.teardown(() => clerk.close())
+  clerk.seedUsers(1_500)
+  const whole = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
+  let pages = 0
+  const places: number[] = []
+  const run = writePages({
+    api: {
+      listUsers: (query) => {
+        pages += 1
+        return pages > 2 ? Promise.reject(new Error('Clerk is away')) : whole.listUsers(query)
+      },
+    },
+    store: {
+      apply: async (changes) => changes.map(() => ({ outcome: 'stale', created: false })),
+      savePlace: async ({ users }) => void places.push(users),
+    },
+    signal: new AbortController().signal,
+  })
+  await t.rejects(run, /Clerk is away/)
+  t.strictSame(places, [500, 1_000])
+})
+
+test('after the wish to stop no page is begun, and what is under way is finished', async (t) => {
+  const clerk = await createClerkEmulator()
+  t.teardown(() => clerk.close())
+  clerk.seedUsers(1_500)
+  const whole = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
+  const stop = new AbortController()
+  const places: number[] = []
+  const result = await writePages({
+    api: whole,
+    store: {
+      async apply(changes) {
+        stop.abort()
+        return changes.map(() => ({ outcome: 'applied', created: false }))
+      },
+      savePlace: async ({ users }) => void places.push(users),
+    },
+    signal: stop.signal,
+  })
+  t.strictSame([result.isComplete, result.updated, result.users, result.place.users], [false, 500, 500, 500])
+  t.strictSame(places, [500])
+})
+
+test('the place never moves behind a page that was not written', async (t) => {
+  const clerk = await createClerkEmulator()
+  t.teardown(() => clerk.close())
+  clerk.seedUsers(1_500)
+  const places: number[] = []
+  let secondIsWritten = () => {}
+  const second = new Promise<void>((done) => (secondIsWritten = done))
+  const run = writePages({
+    api: createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl }),
+    store: {
+      async apply(changes) {
+        // PostgreSQL comes back after the patience with the first page is at its end, and in time for the second.
+        if (changes[0]?.user?.id.endsWith('0000')) {
+          await second
+          throw new DatabaseUnavailable()
+        }
+        secondIsWritten()
+        return changes.map(() => ({ outcome: 'applied', created: true }))
+      },
+      savePlace: async ({ users }) => void places.push(users),
+    },
+    patienceMs: 0,
+    signal: new AbortController().signal,
+  })
+  await t.rejects(run, { code: 'DATABASE_UNAVAILABLE' })
+  t.strictSame(places, [])
+})
