@@ -11,6 +11,8 @@ interface Example {
   value: { statusCode: number; code: string; message: string }
 }
 
+const WITH_DASHBOARD = { settings: { DASHBOARD_TOKEN: 'dashboard-token-of-a-test' } }
+
 /** Every operation of the document, with its path and method. */
 const operationsOf = ({ paths }: Json) =>
   Object.entries<Json>(paths).flatMap(([path, methods]) =>
@@ -56,7 +58,7 @@ test('the description names every route of the contract with its replies', async
 })
 
 test('the document is valid OpenAPI 3.1, and leaves nothing without a word', async (t) => {
-  const { call } = await startService(t)
+  const { call } = await startService(t, WITH_DASHBOARD)
   const { body } = await call('/docs/json')
   const validator = new Validator()
   const { valid, errors: faults } = await validator.validate(structuredClone(body))
@@ -80,7 +82,7 @@ test('the document is valid OpenAPI 3.1, and leaves nothing without a word', asy
 })
 
 test('every route that needs a credential says which', async (t) => {
-  const { call } = await startService(t)
+  const { call } = await startService(t, WITH_DASHBOARD)
   const { paths } = (await call('/docs/json')).body
   const token = [{ bearerToken: [] }, { sessionCookie: [] }]
   t.strictSame(paths['/api/auth/profile'].get.security, token)
@@ -92,7 +94,7 @@ test('every route that needs a credential says which', async (t) => {
 })
 
 test('the parser that most tools stand on takes the document', async (t) => {
-  const { call } = await startService(t)
+  const { call } = await startService(t, WITH_DASHBOARD)
   const { body } = await call('/docs/json')
   t.match(await SwaggerParser.validate(body), { info: { license: { identifier: 'MIT' } } })
 })
@@ -100,6 +102,7 @@ test('the parser that most tools stand on takes the document', async (t) => {
 test('every route that is registered is in the document, but for the pages of the document', async (t) => {
   const registered = new Set<string>()
   const { call } = await startService(t, {
+    ...WITH_DASHBOARD,
     onApp: (app) =>
       app.addHook('onRoute', ({ method, url, schema }) => {
         if (url.startsWith('/docs')) return
@@ -120,7 +123,7 @@ test('every route that is registered is in the document, but for the pages of th
 })
 
 test('every error has an example, as it is answered', async (t) => {
-  const { call, clerk } = await startService(t)
+  const { call, clerk } = await startService(t, WITH_DASHBOARD)
   const examples = errorExamplesOf((await call('/docs/json')).body)
   const codes = examples.map(({ statusCode, code }) => `${statusCode} ${code}`)
   const own = Object.values(errors).flatMap((value) => {

@@ -115,7 +115,7 @@ const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, {
   app.post(
     '/failed-events/:id/dismiss',
     {
-      config: CONFIG,
+      config: PRIVATE,
       schema: {
         ...API,
         summary: 'Gives up a failed webhook, and its body',
