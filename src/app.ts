@@ -61,8 +61,9 @@ export default fp<AppOptions>(
     // Decorators are for the whole application around us.
     await app.register(closing)
     await app.register(database, options.database)
-    if (options.identity) await app.register(identity, { ...options.identity, database: options.database })
     await app.register(auth, { trustedOrigins: corsOrigins.filter((origin) => origin !== '*'), ...options.auth })
+    // After it, whose keys it compares with, and before anything is served.
+    if (options.identity) await app.register(identity, { ...options.identity, database: options.database })
     await app.register(userSync, options.userSync ?? {})
 
     // Hooks, error handler, CORS and rate limit are for our own routes: a context that the rest of the application is not in.
