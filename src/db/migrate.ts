@@ -113,7 +113,16 @@ async function assertFree(client: pg.Client, schema: string): Promise<void> {
   }
 }
 
-const TABLES = ['users', 'sessions', 'webhook_events', 'sync_state', 'reconcile_seen']
+const TABLES = [
+  'users',
+  'sessions',
+  'webhook_events',
+  'sync_state',
+  'reconcile_seen',
+  'changes',
+  'change_consumers',
+  'change_deliveries',
+]
 
 async function applyMigrations(client: pg.Client, schema: string, pending: MigrationFile[]): Promise<void> {
   const { rows } = await client.query('select to_regnamespace($1) is not null as exists', [`"${schema}"`])

@@ -1,6 +1,7 @@
 /** Connections with limits: nothing that PostgreSQL does, or fails to do, may keep a request waiting for ever. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg, { type DatabaseError } from 'pg'
+import { CAUSE_SETTING } from './changes/trigger-sql.ts'
 import { isConflict, isDatabaseTrouble, markTrouble } from './errors.ts'
 import { type Sent, sendTogether } from './pipeline.ts'
 import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
@@ -36,6 +37,8 @@ export interface TransactOptions {
   lockTimeoutMs?: number
   /** Another transaction was in the way (40001, 40P01), and this one is tried again. */
   onRetry?: () => void
+  /** Why the rows change, for the change feed (see changes/trigger-sql.ts). */
+  cause?: string
 }
 
 const MAX_ATTEMPTS = 4
@@ -48,7 +51,7 @@ const READ_LIMITS = "select set_config('statement_timeout', $1, true)"
 // Who waited for a lock must see what its holder wrote. It is too late to change the isolation level here, so PostgreSQL refuses
 // this where the database's default is another one.
 const WRITE_LIMITS = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
-  set_config('transaction_isolation', 'read committed', true)`
+  set_config('transaction_isolation', 'read committed', true), set_config('${CAUSE_SETTING}', $3, true)`
 const OTHER_ISOLATION = '25001'
 
 // "prepared statement does not exist" and "already exists": the pooler gave us another connection than the last time.
@@ -112,8 +115,11 @@ export class Pool implements Executor {
    * Runs the calls in one transaction and one round trip, and fills their rows after the commit. Conflicts with other
    * transactions are tried again, each time after a longer random pause.
    */
-  async transact(calls: Call[], { lockTimeoutMs = this.#limits.lockMs, onRetry }: TransactOptions = {}): Promise<void> {
-    const limits = sent('write_limits', WRITE_LIMITS, [String(this.#limits.statementMs), String(lockTimeoutMs)])
+  async transact(
+    calls: Call[],
+    { lockTimeoutMs = this.#limits.lockMs, onRetry, cause = '' }: TransactOptions = {},
+  ): Promise<void> {
+    const limits = sent('write_limits', WRITE_LIMITS, [String(this.#limits.statementMs), String(lockTimeoutMs), cause])
     const statements = calls.map(({ statement, values }) => ({
       ...statement.prepare(this.schema),
       values,

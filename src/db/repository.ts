@@ -19,6 +19,8 @@ export interface RepositoryOptions {
   pool: Pool
   /** Keep the bodies of applied events too. They hold personal data. */
   storePayloads?: boolean
+  /** Why rows change, for the change feed: by default what each change says of itself. */
+  cause?: string
 }
 
 export type Repository = ReturnType<typeof createRepository>
@@ -28,7 +30,7 @@ const BATCH_LOCK_TIMEOUT_MS = 250
 const MIN_SESSION_DAYS = 7
 
 /** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
-export function createRepository({ pool, storePayloads = false }: RepositoryOptions) {
+export function createRepository({ pool, storePayloads = false, cause }: RepositoryOptions) {
   const counts = { conflictRetries: 0 }
 
   /**
@@ -43,6 +45,7 @@ export function createRepository({ pool, storePayloads = false }: RepositoryOpti
     try {
       return await applyTogether(pool, changes, {
         storePayloads,
+        ...(cause !== undefined && { cause }),
         // Others shall not wait long for a row that is not theirs; a change alone waits as long as it may.
         lockTimeoutMs: isAlone ? undefined : BATCH_LOCK_TIMEOUT_MS,
         onRetry: () => {

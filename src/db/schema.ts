@@ -7,6 +7,7 @@ import { index, integer, jsonb, PgSchema, text } from 'drizzle-orm/pg-core'
 import type { JsonObject } from '../domain/clean.ts'
 import { sessionsIn } from '../resources/session/table.ts'
 import { usersIn } from '../resources/user/table.ts'
+import { changesIn } from './changes/table.ts'
 import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
 import { type MakeTable, makeTable, time } from './table.ts'
 
@@ -62,5 +63,6 @@ export function tablesIn(schema: string = DEFAULT_SCHEMA) {
     sessions: sessionsIn(table),
     webhookEvents: webhookEventsIn(table),
     syncState: syncStateIn(table),
+    changes: changesIn(table),
   }
 }

@@ -3,7 +3,7 @@ import type { InLedger, Resource, Writing } from '../../db/resource.ts'
 import { timeOf } from '../../db/statement.ts'
 import type { Change } from '../../domain/change.ts'
 import { newestById } from '../../domain/version.ts'
-import { isLaterState, type SessionState, sessionEvents } from './change.ts'
+import { FINAL_SESSION_STATUSES, isLaterState, type SessionState, sessionEvents } from './change.ts'
 import { sessions } from './table.ts'
 import { endSessionsOf, upsertSessions } from './upsert.ts'
 
@@ -28,6 +28,13 @@ export const session: Resource<SessionState> = {
   locksOf: ({ user, session }) => (session && session.userId !== user?.id ? [`user ${session.userId}`] : []),
   write,
   inLedger,
+  inFeed: {
+    entity: 'session',
+    table: sessions,
+    visible: [sessions.userId, sessions.status, sessions.clientId],
+    isThere: (row) => `${row}.status not in (${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`,
+    owners: [sessions.userId],
+  },
 }
 
 /** Users come first: a session must see the tombstone of its user, and a deletion ends the sessions that are there. */

@@ -13,7 +13,7 @@ import {
 } from './change.ts'
 import { rewindVersions } from './rewind.ts'
 import { users } from './table.ts'
-import { upsertUsers } from './upsert.ts'
+import { isTime, profileColumns, upsertUsers } from './upsert.ts'
 
 const inLedger: InLedger<UserChange> = {
   columns: { user_id: 'text', user_at: 'float8', user_event_at: 'float8', user_deleted: 'boolean' },
@@ -39,6 +39,12 @@ export const user: Resource<UserChange> = {
   locksOf: ({ user }) => (user?.kind === 'deletion' ? [`user ${user.id}`] : []),
   write,
   inLedger,
+  inFeed: {
+    entity: 'user',
+    table: users,
+    visible: [...profileColumns.filter((column) => !isTime(column)), users.banned],
+    isThere: (row) => `${row}.deleted_at is null`,
+  },
 }
 
 function write(changes: readonly Change[]): Writing {
