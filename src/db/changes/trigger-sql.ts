@@ -59,6 +59,11 @@ export function feedTriggers(schema: string, feed: InFeed): FeedTriggers {
   }
 }
 
+// A transaction that took its id early may write to a row late, after one with a higher id has. What it tells of that row must
+// come later all the same: it takes the highest id that any transaction had when it ended. That is no lower than its own, and
+// nobody reads it before all up to it have ended, so that no reader can be past it.
+const ORDER = `select greatest(pg_current_xact_id(), (pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1)::text::xid8)`
+
 // As its owner, since whoever may write to a table need not be allowed to write to the feed; therefore with a search_path of
 // its own and without rights for others. A full join, since a row whose id was changed is another object.
 function functionOf(schema: string, { entity, table, visible, isThere, owners = [] }: InFeed, name: string): string {
@@ -70,7 +75,7 @@ function functionOf(schema: string, { entity, table, visible, isThere, owners = 
   const causeOf = (row: string) =>
     ['id', ...owners.map((column) => column.name)].map((column) => `causes->>${row}."${column}", `).join('')
   const tell = (columns: string, values: string, from: string) =>
-    `insert into "${schema}".changes (entity, entity_id, op, cause${columns})\n    select '${entity}', ${values}\n    from ${from};`
+    `insert into "${schema}".changes (xid, entity, entity_id, op, cause${columns})\n    select (${ORDER}), '${entity}', ${values}\n    from ${from};`
   const once = (op: string, row: 'o' | 'n', from: string) =>
     tell('', `${row}.id, '${op}', coalesce(${causeOf(row)}cause)`, `${from} ${row} where ${there(row)}`)
 
