@@ -10,9 +10,9 @@ import closing from './plugins/closing.ts'
 import dashboard, { type DashboardOptions } from './plugins/dashboard/index.ts'
 import database, { type DatabaseOptions } from './plugins/database.ts'
 import errorReplies, { type ErrorRepliesOptions } from './plugins/error-replies.ts'
-import ledgerPruning, { type LedgerPruningOptions } from './plugins/ledger-pruning.ts'
 import metrics, { type MetricsOptions } from './plugins/metrics/index.ts'
 import openapi from './plugins/openapi.ts'
+import pruning, { type PruningOptions } from './plugins/pruning.ts'
 import reconciling, { type ReconcilingOptions } from './plugins/reconciling.ts'
 import requestLog from './plugins/request-log.ts'
 import type { TracingOptions } from './plugins/tracing/index.ts'
@@ -30,7 +30,7 @@ export interface AppOptions {
   userSync?: UserSyncOptions
   /** Without signing secrets no webhook route is mounted. */
   webhooks?: WebhooksOptions
-  pruning?: LedgerPruningOptions
+  pruning?: PruningOptions
   /** Without it the service never reconciles by itself. */
   reconciling?: Omit<ReconcilingOptions, 'database'>
   errors?: ErrorRepliesOptions
@@ -66,7 +66,7 @@ export default fp<AppOptions>(
     await app.register(metrics, { ...options.metrics, version: VERSION })
     await registerRateLimit(app, options.rateLimitPerMinute ?? 0)
     if (options.webhooks) await app.register(webhooks, options.webhooks)
-    await app.register(ledgerPruning, options.pruning ?? {})
+    await app.register(pruning, options.pruning ?? {})
     if (options.reconciling) await app.register(reconciling, { ...options.reconciling, database: options.database })
 
     await app.register(syncUser)

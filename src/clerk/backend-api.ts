@@ -1,97 +1,228 @@
-/** Users from Clerk's Backend API: a better answer where it can be had in time, never a reason to fail. */
-import { createClerkClient } from '@clerk/backend'
-import { isClerkAPIResponseError } from '@clerk/backend/errors'
-import { parseJson } from '../domain/clean.ts'
+/**
+ * The client of Clerk's Backend API, for requests (`user-lookup.ts`) and for jobs: within the rate limit, and as patient as
+ * its caller may be. Source: https://github.com/clerk/openapi-specs, bapi/2026-05-12.yml.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { UserSnapshot } from '../resources/user/change.ts'
+import { ClerkRefusal, ClerkUnavailable } from './api-errors.ts'
+import { type Answer, createTransport, type Failure, type TransportOptions } from './api-transport.ts'
 import { readApiUser } from './api-user.ts'
+import { createRequestLimit } from './request-limit.ts'
 
-export interface BackendApiOptions {
-  secretKey: string
-  /** https://api.clerk.com unless told. */
-  apiUrl?: string
-  /** How long an answer may take. */
+export interface BackendApiOptions extends Omit<TransportOptions, 'deadlineMs'> {
+  /** How long a whole answer may take; default 30 s. */
   deadlineMs?: number
-  /** Calls under way at most, those that were given up included: a hanging API must not pile up sockets. */
-  maxConcurrent?: number
-  /** Told of each call once: the HTTP status that was answered, 0 where none came in time. */
+  /** Attempts a request, 10 by default; the pauses between them grow to half a minute. */
+  maxAttempts?: number
+  firstPauseMs?: number
+  /** Requests in 10 s at most; default four fifths of Clerk's limit for this kind of key. */
+  requestsInWindow?: number
+  /** Whether a request waits for its turn, or for a `Retry-After` to pass; if not, it rejects at once. Default true. */
+  mayWait?: boolean
+  /** Called before each further attempt. */
+  onRetry?: (reason: string, waitMs: number) => void
+  /** Called once an attempt with the HTTP status, 0 where no answer came. */
   onAnswer?: (status: number) => void
 }
 
-/** `absent`: Clerk answered 404. `unavailable`: no answer that says anything of the user. */
-export type ApiAnswer =
+export type UserAnswer =
   | { state: 'found'; user: UserSnapshot }
+  /** Clerk answered 404. */
   | { state: 'absent' }
-  | { state: 'unavailable'; reason: string; status?: number }
+  | { state: 'unusable'; reason: string }
 
-export interface BackendApi {
-  /** The user as Clerk knows it now. Never rejects. Callers that ask for one user at the same time share a call. */
-  findUser(id: string): Promise<ApiAnswer>
+/** Users of one answer. Those that cannot be used are named, so that nobody is lost without a word. */
+export interface UserPage {
+  users: UserSnapshot[]
+  unusable: { id: string; reason: string }[]
+  /** The ids as they came, usable or not. */
+  ids: string[]
 }
 
-const DEFAULT_PAUSE_SECONDS = 1
+/** Times are milliseconds since 1970, and exclusive. */
+export interface UserFilter {
+  /** 100 at most. */
+  ids?: readonly string[]
+  createdAfter?: number
+  createdBefore?: number
+}
 
-/** The client of one Clerk instance. A 429 stops all calls until its `Retry-After` is over. */
-export function createBackendApi(options: BackendApiOptions): BackendApi {
-  const { secretKey, apiUrl, deadlineMs = 3_000, maxConcurrent = 50, onAnswer = () => undefined } = options
-  const client = createClerkClient({ secretKey, apiUrl, telemetry: { disabled: true } })
-  const inFlight = new Map<string, Promise<ApiAnswer>>()
-  let concurrent = 0
-  let pausedUntil = 0
+export interface UserListQuery extends UserFilter {
+  orderBy?: `${'' | '-'}${'created_at' | 'updated_at'}`
+  /** 500 at most, and by default. */
+  limit?: number
+  /** The id of the last user of the page before. Needs an order by `created_at`, and no offset. */
+  startingAfter?: string
+  offset?: number
+}
 
-  async function ask(id: string): Promise<ApiAnswer> {
-    try {
-      const answer: { raw?: unknown } | string = await client.users.getUser(id)
-      // The SDK leaves a body as text whose content type a proxy has made `application/json; charset=utf-8`.
-      const raw = typeof answer === 'string' ? parseJson(answer) : answer.raw
-      const read = readApiUser(raw, Date.now())
-      if ('reason' in read) return { state: 'unavailable', reason: read.reason, status: 200 }
-      if (read.user.id !== id) return { state: 'unavailable', reason: 'an unexpected body', status: 200 }
-      return { state: 'found', user: read.user }
-    } catch (error) {
-      if (!isClerkAPIResponseError(error)) return { state: 'unavailable', reason: 'an unexpected error' }
-      if (error.status === 404) return { state: 'absent' }
-      if (error.status === 429 || error.retryAfter !== undefined) {
-        pausedUntil = performance.now() + (error.retryAfter ?? DEFAULT_PAUSE_SECONDS) * 1_000
-      }
-      return {
-        state: 'unavailable',
-        reason: error.status ? `status ${error.status}` : 'no connection',
-        status: error.status,
-      }
+export interface ClerkInstance {
+  id: string
+  environmentType: string
+}
+
+export type BackendApi = ReturnType<typeof createBackendApi>
+
+/** The most users of a page, and the most ids in a question (`GetUserList`). */
+export const PAGE_SIZE = 500
+export const MAX_IDS = 100
+
+const WINDOW_MS = 10_000
+const LONGEST_PAUSE_MS = 30_000
+const DEFAULT_RETRY_AFTER_MS = 1_000
+
+/** Clerk's limit for this kind of key in 10 s, less a fifth that is left to the service's own calls and the application's. */
+const jobsShare = (secretKey: string) => (secretKey.startsWith('sk_live_') ? 800 : 80)
+
+const UNEXPECTED = 'an unexpected body'
+
+/** The client of one Clerk instance. Every method rejects with `ClerkRefusal`, `ClerkUnavailable` or the signal's reason. */
+export function createBackendApi(options: BackendApiOptions) {
+  const { secretKey, signal, onRetry, onAnswer, maxAttempts = 10, firstPauseMs = 250, mayWait = true } = options
+  const { deadlineMs = 30_000, requestsInWindow = jobsShare(secretKey) } = options
+  const transport = createTransport({ ...options, deadlineMs })
+  const limit = createRequestLimit({ requests: requestsInWindow, windowMs: WINDOW_MS })
+  const counts = { requests: 0, rateLimited: 0, retries: 0 }
+
+  async function ask(path: string, isList: boolean): Promise<Answer | Failure> {
+    counts.requests += 1
+    const answer = await transport(path, { isCompressed: isList })
+    onAnswer?.(answer.status ?? 0)
+    if ('failure' in answer) return answer
+    const { status } = answer
+    if (status === 429) counts.rateLimited += 1
+    const retryAfterMs = answer.retryAfterMs ?? (status === 429 ? DEFAULT_RETRY_AFTER_MS : undefined)
+    if (status >= 400 && retryAfterMs !== undefined) limit.pause(retryAfterMs)
+    return { ...answer, retryAfterMs }
+  }
+
+  /** Asks until there is an answer to use or a refusal, or the attempts are used up. */
+  async function get(path: string, isUsable: (body: unknown) => boolean, isList = false): Promise<Answer> {
+    for (let attempt = 1; ; attempt += 1) {
+      if (!mayWait && limit.msToWait() > 0) throw new ClerkUnavailable('paused by Retry-After')
+      const answer = await limit.run(() => ask(path, isList), signal)
+      const reason = failureOf(answer, isUsable)
+      if (reason === undefined) return answer as Answer
+      if (attempt === maxAttempts) throw new ClerkUnavailable(reason, { attempts: attempt, status: answer.status })
+      // What Clerk said to wait is waited exactly, at the limit; every other pause grows, with some chance in it.
+      const toldMs = 'retryAfterMs' in answer ? answer.retryAfterMs : undefined
+      const growingMs = Math.min(firstPauseMs * 2 ** (attempt - 1), LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2)
+      counts.retries += 1
+      onRetry?.(reason, toldMs ?? growingMs)
+      if (toldMs === undefined) await sleep(growingMs, undefined, { signal })
     }
   }
 
+  async function getOk(path: string, isUsable: (body: unknown) => boolean, isList = false): Promise<unknown> {
+    const { status, body } = await get(path, isUsable, isList)
+    if (status !== 200) throw new ClerkRefusal(status, `GET ${path.split('?', 1)[0]}`)
+    return body
+  }
+
+  /** Undefined where this API does not have the path (404), as a stand-in for Clerk's may not. */
+  async function getIfKnown(path: string, isUsable: (body: unknown) => boolean): Promise<unknown> {
+    try {
+      return await getOk(path, isUsable)
+    } catch (error) {
+      if (error instanceof ClerkRefusal && error.status === 404) return undefined
+      throw error
+    }
+  }
+
+  /** A page of a list; Clerk answers some with an array, and others with `{data, total_count}`. */
+  async function list(path: string, query: Query): Promise<{ items: unknown[]; total?: number }> {
+    const itemsOf = (body: unknown) => (Array.isArray(body) ? body : field(body, 'data'))
+    const body = await getOk(`${path}?${toQuery(query)}`, (body) => Array.isArray(itemsOf(body)), true)
+    const total = field(body, 'total_count')
+    return { items: itemsOf(body) as unknown[], ...(typeof total === 'number' && { total }) }
+  }
+
+  async function findUser(id: string): Promise<UserAnswer> {
+    const { status, body } = await get(`/v1/users/${encodeURIComponent(id)}`, () => true)
+    if (status === 404) return { state: 'absent' }
+    if (status !== 200) throw new ClerkRefusal(status, 'GET /v1/users/{id}')
+    const read = readApiUser(body, Date.now())
+    if ('reason' in read) return { state: 'unusable', reason: read.reason }
+    return read.user.id === id ? { state: 'found', user: read.user } : { state: 'unusable', reason: UNEXPECTED }
+  }
+
   return {
-    findUser(id) {
-      const shared = inFlight.get(id)
-      if (shared) return shared
-      if (performance.now() < pausedUntil) {
-        return Promise.resolve({ state: 'unavailable', reason: 'paused by Retry-After' })
-      }
-      if (concurrent >= maxConcurrent)
-        return Promise.resolve({ state: 'unavailable', reason: 'too many calls under way' })
-      concurrent += 1
-      const asked = ask(id).finally(() => {
-        concurrent -= 1
-      })
-      const answer = withDeadline(asked, deadlineMs).finally(() => inFlight.delete(id))
-      answer.then((got) => onAnswer(statusOf(got)))
-      inFlight.set(id, answer)
-      return answer
+    counts,
+    list,
+    findUser,
+
+    /** Whether Clerk says, asked for this one user, that there is none (404). */
+    async isAbsent(id: string): Promise<boolean> {
+      return (await findUser(id)).state === 'absent'
+    },
+
+    /** A page of users. Refused with 400, 404 or 422 when Clerk does not know the user of `startingAfter` (any more). */
+    async listUsers({
+      startingAfter,
+      offset,
+      orderBy,
+      limit = PAGE_SIZE,
+      ...filter
+    }: UserListQuery): Promise<UserPage> {
+      const page = { limit, order_by: orderBy, starting_after: startingAfter, offset }
+      return readPage((await list('/v1/users', { ...page, ...toParameters(filter) })).items)
+    },
+
+    async countUsers(filter: UserFilter = {}): Promise<number> {
+      const isCount = (body: unknown) => typeof field(body, 'total_count') === 'number'
+      const body = await getOk(`/v1/users/count?${toQuery(toParameters(filter))}`, isCount)
+      return field(body, 'total_count') as number
+    },
+
+    /** The ids of the keys with which this instance signs tokens. Undefined when the API has no such path. */
+    async findKeyIds(): Promise<string[] | undefined> {
+      const body = await getIfKnown('/v1/jwks', (body) => Array.isArray(field(body, 'keys')))
+      return (field(body, 'keys') as unknown[] | undefined)?.map((key) => String(field(key, 'kid')))
+    },
+
+    /** The instance that the secret key belongs to. Undefined when the API has no such path. */
+    async findInstance(): Promise<ClerkInstance | undefined> {
+      const body = await getIfKnown('/v1/instance', (body) => typeof field(body, 'id') === 'string')
+      return body === undefined
+        ? undefined
+        : { id: field(body, 'id') as string, environmentType: String(field(body, 'environment_type')) }
     },
   }
 }
 
-const STATUS = { found: 200, absent: 404, unavailable: 0 }
-const statusOf = (answer: ApiAnswer) => ('status' in answer && answer.status) || STATUS[answer.state]
+function failureOf(answer: Answer | Failure, isUsable: (body: unknown) => boolean): string | undefined {
+  if ('failure' in answer) return answer.failure
+  const { status, body } = answer
+  if (status === 429 || status === 408 || status >= 500) return `status ${status}`
+  return status === 200 && !isUsable(body) ? UNEXPECTED : undefined
+}
 
-// The SDK takes no AbortSignal: a call that is given up goes on until its socket ends, and counts until then.
-async function withDeadline(answer: Promise<ApiAnswer>, deadlineMs: number): Promise<ApiAnswer> {
-  const { promise, resolve } = Promise.withResolvers<ApiAnswer>()
-  const timer = setTimeout(resolve, deadlineMs, { state: 'unavailable', reason: `no answer in ${deadlineMs} ms` })
-  try {
-    return await Promise.race([answer, promise])
-  } finally {
-    clearTimeout(timer)
+const field = (body: unknown, name: string): unknown => (body as Record<string, unknown> | null | undefined)?.[name]
+
+type Query = Record<string, string | number | readonly string[] | undefined>
+
+const toParameters = ({ ids, createdAfter, createdBefore }: UserFilter): Query => ({
+  user_id: ids,
+  created_at_after: createdAfter,
+  created_at_before: createdBefore,
+})
+
+function toQuery(query: Query): string {
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of [value ?? []].flat()) search.append(name, String(one))
   }
+  return search.toString()
+}
+
+function readPage(items: readonly unknown[]): UserPage {
+  const page: UserPage = { users: [], unusable: [], ids: [] }
+  for (const item of items) {
+    const id = String(field(item, 'id'))
+    page.ids.push(id)
+    const read = readApiUser(item, Date.now())
+    if ('user' in read) page.users.push(read.user)
+    else page.unusable.push({ id, reason: read.reason })
+  }
+  return page
 }

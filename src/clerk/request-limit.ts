@@ -22,7 +22,8 @@ export function createRequestLimit({ requests, windowMs }: RequestLimitOptions) 
   let underWay = 0
   let pausedUntil = 0
 
-  function msToWait(now: number): number {
+  /** How long a request would have to wait now. */
+  function msToWait(now = performance.now()): number {
     while (freeAt.length > 0 && (freeAt[0] as number) <= now) freeAt.shift()
     if (now < pausedUntil) return pausedUntil - now
     if (underWay + freeAt.length < requests) return 0
@@ -31,6 +32,8 @@ export function createRequestLimit({ requests, windowMs }: RequestLimitOptions) 
   }
 
   return {
+    msToWait,
+
     /** Lets no request begin for so long. */
     pause(ms: number): void {
       pausedUntil = Math.max(pausedUntil, performance.now() + ms)
@@ -38,7 +41,7 @@ export function createRequestLimit({ requests, windowMs }: RequestLimitOptions) 
 
     /** Runs a request as soon as there is a place for it. Rejects with the signal's reason when it aborts before. */
     async run<T>(request: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-      for (let waitMs = msToWait(performance.now()); waitMs > 0; waitMs = msToWait(performance.now())) {
+      for (let waitMs = msToWait(); waitMs > 0; waitMs = msToWait()) {
         await sleep(Math.min(Math.ceil(waitMs), LONGEST_TIMER_MS), undefined, { signal })
       }
       signal?.throwIfAborted()

@@ -1,5 +1,6 @@
 /** All users of a Clerk instance, page by page in the order of their creation, from any place. */
-import { type BulkApi, ClerkUnavailable, PAGE_SIZE, type UserPage } from './bulk-api.ts'
+import { ClerkRefusal, ClerkUnavailable } from './api-errors.ts'
+import { type BackendApi, PAGE_SIZE, type UserPage } from './backend-api.ts'
 
 /**
  * Where a walk is: ids of users behind which it goes on, the farthest last. There are several, because the user of a cursor
@@ -13,13 +14,13 @@ export interface Step extends UserPage {
 }
 
 const MAX_TRAIL = 24
-const NO_CURSORS = "Clerk's Backend API gives the same page again and again: it does not follow starting_after"
+const NO_CURSORS = 'it gives the same page again and again, and does not follow starting_after'
 
-/** Walks from a place (the beginning unless told) to the end. A page is asked for when the one before has been taken. */
-export async function* walkUsers(api: Pick<BulkApi, 'listUsers'>, from: Trail = []): AsyncGenerator<Step> {
+/** Walks from a place (default the beginning) to the end. A page is asked for when the one before has been taken. */
+export async function* walkUsers(api: Pick<BackendApi, 'listUsers'>, from: Trail = []): AsyncGenerator<Step> {
   let trail = from
   for (;;) {
-    const page = await api.listUsers(trail.at(-1))
+    const page = await listAfter(api, trail.at(-1))
     if (page === undefined) {
       trail = trail.slice(0, -1)
       continue
@@ -28,6 +29,17 @@ export async function* walkUsers(api: Pick<BulkApi, 'listUsers'>, from: Trail = 
     trail = extend(trail, page.ids)
     if (page.ids.length > 0) yield { ...page, trail }
     if (page.ids.length < PAGE_SIZE) return
+  }
+}
+
+/** Undefined when Clerk does not know the user of the cursor (any more). */
+async function listAfter(api: Pick<BackendApi, 'listUsers'>, startingAfter?: string): Promise<UserPage | undefined> {
+  try {
+    return await api.listUsers({ orderBy: 'created_at', startingAfter })
+  } catch (error) {
+    const isCursor = error instanceof ClerkRefusal && [400, 404, 422].includes(error.status)
+    if (isCursor && startingAfter !== undefined) return undefined
+    throw error
   }
 }
 

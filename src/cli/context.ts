@@ -1,8 +1,8 @@
 /** What the commands work with: the settings, the database, Clerk, and the wish to stop. */
-import { type BulkApi, type BulkApiOptions, createBulkApi } from '../clerk/bulk-api.ts'
+import { type BackendApi, type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
 import type { Config } from '../config.ts'
-import { createPool, type Pool } from '../db/pool.ts'
-import { createRepository, type Repository } from '../db/repository.ts'
+import { LEASE_TTL_MS } from '../db/lease.ts'
+import { createJobDatabase, type JobDatabase } from '../jobs/database.ts'
 import type { Output } from './output.ts'
 
 export const EXIT_DONE = 0
@@ -19,34 +19,31 @@ export interface Context {
   stdin: () => AsyncIterable<Buffer | string>
 }
 
-export interface Database {
-  pool: Pool
-  repository: Repository
-}
-
-// Nobody waits for an answer here: long reads may take their time.
-const STATEMENT_TIMEOUT_MS = 60_000
+// The lease of a process that was killed ends by then.
+export const LOCK_WAIT_MS = LEASE_TTL_MS + 1_000
 const CONNECTIONS = 4
 
 const ignore = Function.prototype as (error: Error) => void
 
 /** Runs a command's work on connections of its own. */
-export async function withDatabase<T>({ config }: Pick<Context, 'config'>, work: (database: Database) => Promise<T>) {
-  const pool = createPool({
+export async function withDatabase<T>(
+  { config }: Pick<Context, 'config'>,
+  work: (database: JobDatabase) => Promise<T>,
+) {
+  const database = createJobDatabase({
     connectionString: config.DATABASE_URL as string,
     schema: config.DATABASE_SCHEMA,
-    max: CONNECTIONS,
     transactionPooling: config.DATABASE_TRANSACTION_POOLING,
+    storePayloads: config.WEBHOOK_STORE_PAYLOADS,
+    max: CONNECTIONS,
     applicationName: 'clerk-session-sync cli',
     connectTimeoutMs: 5_000,
-    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-    queryTimeoutMs: STATEMENT_TIMEOUT_MS + 5_000,
     onError: ignore, // The query under way rejects as well.
   })
   try {
-    return await work({ pool, repository: createRepository({ pool, storePayloads: config.WEBHOOK_STORE_PAYLOADS }) })
+    return await work(database)
   } finally {
-    await pool.end()
+    await database.end()
   }
 }
 
@@ -55,8 +52,8 @@ export const noteRetry = (output: Output, who: string) => (reason: string, waitM
   output.note(`${who}: ${reason}, trying again in ${Math.round(waitMs)} ms`)
 
 /** Clerk's Backend API by the settings; what is tried again is said. */
-export function createApi({ config, output, signal }: Context, options: Partial<BulkApiOptions> = {}): BulkApi {
-  return createBulkApi({
+export function createApi({ config, output, signal }: Context, options: Partial<BackendApiOptions> = {}): BackendApi {
+  return createBackendApi({
     secretKey: config.CLERK_SECRET_KEY as string,
     apiUrl: config.CLERK_API_URL,
     signal,

@@ -109,7 +109,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     .option('--fix', 'repair what differs')
     .option(
       '--max-deletions <count>',
-      'how many users gone at Clerk --fix may delete (50 or a tenth, unless told)',
+      'how many users gone at Clerk --fix may delete (default 50 or a tenth, whichever is more)',
       number,
     )
     .action((flags: ReconcileFlags) => run(flags, DATABASE_AND_CLERK, runReconcile))
@@ -122,7 +122,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     .action((flags: ReplayFlags) => run(flags, DATABASE, runReplay))
 
   command('prune', 'delete old events, and sessions that are over; the service does so by itself every hour')
-    .option('--days <days>', 'older than so many days (WEBHOOK_EVENTS_RETENTION_DAYS unless told)', days)
+    .option('--days <days>', 'older than so many days (default WEBHOOK_EVENTS_RETENTION_DAYS)', days)
     .action((flags: PruneFlags) => run(flags, DATABASE, runPrune))
 
   command(
@@ -135,7 +135,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
   )
 
   command('doctor', 'check settings, database, Clerk and the running service; exit code 1 when something fails')
-    .option('--url <url>', 'where the service runs (HOST and PORT unless told)')
+    .option('--url <url>', 'where the service runs (default HOST and PORT)')
     .option('--token <jwt>', 'explain claim by claim why this token is accepted or refused; - reads it from stdin')
     .action(async (flags: DoctorFlags) => {
       const problems = findProblems(env, ALL)

@@ -1,4 +1,5 @@
 /** `prune`: what the service does by itself once an hour. */
+import { prune } from '../jobs/prune.ts'
 import { type Context, EXIT_DONE, withDatabase } from './context.ts'
 import { count } from './output.ts'
 
@@ -9,8 +10,7 @@ export interface PruneFlags {
 export async function runPrune(context: Context, { days }: PruneFlags): Promise<number> {
   const retentionDays = days ?? context.config.WEBHOOK_EVENTS_RETENTION_DAYS
   return withDatabase(context, async ({ repository }) => {
-    const events = await repository.prune(retentionDays)
-    const sessions = await repository.pruneSessions(retentionDays)
+    const { events, sessions } = await prune(repository, retentionDays)
     context.output.result({ retentionDays, events, sessions }, [
       `${count(events)} events older than ${retentionDays} days and ${count(sessions)} sessions that are over were deleted.`,
     ])

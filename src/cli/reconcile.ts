@@ -1,13 +1,17 @@
 /** `reconcile`: Clerk against the table, and what no webhook said. */
-import { reconcile } from '../clerk/reconcile.ts'
-import { LEASE_TTL_MS, withLease } from '../db/lease.ts'
-import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
-import { createReconcileStore } from '../db/reconcile-store.ts'
-import { saveState } from '../db/sync-state.ts'
 import { DRIFT_KINDS, type DriftKind, type ReconcileReport, remainingDrift } from '../domain/drift.ts'
-import { expectedSince, explainSilence, type LedgerEntry } from '../domain/silence.ts'
+import type { LedgerEntry } from '../domain/silence.ts'
+import { reconcile } from '../jobs/reconcile.ts'
 import { EVENT_TYPES } from '../resources/index.ts'
-import { type Context, createApi, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, withDatabase } from './context.ts'
+import {
+  type Context,
+  createApi,
+  EXIT_DONE,
+  EXIT_FAILED,
+  EXIT_INTERRUPTED,
+  LOCK_WAIT_MS,
+  withDatabase,
+} from './context.ts'
 import { bar, columns, count } from './output.ts'
 
 export interface ReconcileFlags {
@@ -15,48 +19,34 @@ export interface ReconcileFlags {
   maxDeletions?: number
 }
 
-const JOB = 'reconcile'
-
 export async function runReconcile(context: Context, { fix = false, maxDeletions }: ReconcileFlags): Promise<number> {
   const { output, signal } = context
   const api = createApi(context)
-  return withDatabase(context, async ({ pool, repository }) => {
-    const ran = await withLease(
-      pool,
-      JOB,
-      async () => {
-        const ledger = await findLedgerTypes(pool)
-        const total = await api.countUsers()
-        const report = await reconcile({
-          api,
-          store: await createReconcileStore(pool, repository),
-          signal,
-          isFixing: fix,
-          expectedSince: expectedSince(await findOldestMessage(pool), Date.now()),
-          maxDeletions,
-          onProgress: (checked, drifting) => output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`),
-        })
-        // The service skips its own run after one that was whole and repaired what it found, and after no other.
-        if (fix && report.isComplete) await saveState(pool, JOB, report)
-        return { report, ledger }
-      },
-      { waitMs: LEASE_TTL_MS + 1_000 },
-    )
-    if (!ran) {
-      output.note('Another reconcile is under way on this database.')
-      return EXIT_FAILED
-    }
-    const { report, ledger } = ran.result
-    const remaining = remainingDrift(report)
-    const silence = explainSilence(ledger, report.undelivered)
-    output.result({ ...report, remaining, ledger, silence, requests: api.counts.requests }, [
-      ...describeDrift(report, fix),
-      '',
-      ...describeSilence(report, ledger, silence),
-    ])
-    if (!report.isComplete) return EXIT_INTERRUPTED
-    return remaining > 0 || report.unusable.length > 0 ? EXIT_FAILED : EXIT_DONE
-  })
+  const ran = await withDatabase(context, (database) =>
+    reconcile({
+      database,
+      api,
+      signal,
+      isFixing: fix,
+      maxDeletions,
+      waitMs: LOCK_WAIT_MS,
+      onProgress: ({ checked, total, drifting }) =>
+        output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`),
+    }),
+  )
+  if (ran.state !== 'done') {
+    output.note('Another reconcile is under way on this database.')
+    return EXIT_FAILED
+  }
+  const { report, ledger, silence } = ran
+  const remaining = remainingDrift(report)
+  output.result({ ...report, remaining, ledger, silence, requests: api.counts.requests }, [
+    ...describeDrift(report, fix),
+    '',
+    ...describeSilence(report, ledger, silence),
+  ])
+  if (!report.isComplete) return EXIT_INTERRUPTED
+  return remaining > 0 || report.unusable.length > 0 ? EXIT_FAILED : EXIT_DONE
 }
 
 const MEANING: Record<DriftKind, string> = {

@@ -1,7 +1,7 @@
 /** `replay`: failed webhooks once more, by the code of the intake. */
 import type { FailedEvent, FailedEventsFilter } from '../db/failed-events.ts'
-import { listFailedEvents, type ReplayRepository, replayFailedEvents } from '../db/replay.ts'
-import type { ChangeResult, Repository } from '../db/repository.ts'
+import type { Repository } from '../db/repository.ts'
+import { listFailedEvents, replayFailedEvents } from '../jobs/replay.ts'
 import { type Context, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, withDatabase } from './context.ts'
 import { columns, count } from './output.ts'
 
@@ -14,25 +14,12 @@ export interface ReplayFlags {
 
 export async function runReplay(context: Context, { list, since, type, id }: ReplayFlags): Promise<number> {
   const filter = { since, type, ids: id }
-  return withDatabase(context, async ({ repository }) => {
-    const replayer = {
-      ...repository,
-      apply: (change: Parameters<Repository['apply']>[0][number]) => one(repository, change),
-    }
-    return list ? listThem(context, replayer, filter) : replayThem(context, replayer, filter)
-  })
+  return withDatabase(context, ({ repository }) =>
+    list ? listThem(context, repository, filter) : replayThem(context, repository, filter),
+  )
 }
 
-async function one(repository: Repository, change: Parameters<Repository['apply']>[0][number]): Promise<ChangeResult> {
-  const [result] = await repository.apply([change])
-  return result as ChangeResult
-}
-
-async function listThem(
-  { output }: Context,
-  repository: ReplayRepository,
-  filter: FailedEventsFilter,
-): Promise<number> {
+async function listThem({ output }: Context, repository: Repository, filter: FailedEventsFilter): Promise<number> {
   const events: Omit<FailedEvent, 'payload'>[] = []
   for await (const { payload: _personal, ...event } of listFailedEvents(repository, filter)) events.push(event)
   output.result({ events }, [
@@ -50,7 +37,7 @@ async function listThem(
   return EXIT_DONE
 }
 
-async function replayThem(context: Context, repository: ReplayRepository, filter: FailedEventsFilter): Promise<number> {
+async function replayThem(context: Context, repository: Repository, filter: FailedEventsFilter): Promise<number> {
   const { output, signal } = context
   const results: { id: string; type: string; objectId: string | null; outcome: string; error?: string }[] = []
   let trouble: unknown

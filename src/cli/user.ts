@@ -1,10 +1,12 @@
 /** `user <id>` and `sync <id>`: one user, here and at Clerk. */
 
 import { findUserHistory, type UserHistory } from '../db/user-history.ts'
+import type { Change } from '../domain/change.ts'
 import type { Difference } from '../domain/drift.ts'
+import type { JobDatabase } from '../jobs/database.ts'
 import type { UserSnapshot } from '../resources/user/change.ts'
 import { compareUsers } from '../resources/user/drift.ts'
-import { type Context, createApi, type Database, EXIT_DONE, EXIT_FAILED, withDatabase } from './context.ts'
+import { type Context, createApi, EXIT_DONE, EXIT_FAILED, withDatabase } from './context.ts'
 import { columns } from './output.ts'
 
 /** The row beside Clerk's answer, the sessions and the last events. Exit code 1 when they differ. */
@@ -50,7 +52,7 @@ export async function runSync(context: Context, id: string): Promise<number> {
   })
 }
 
-async function write({ repository }: Database, change: Parameters<Database['repository']['apply']>[0][number]) {
+async function write({ repository }: JobDatabase, change: Change) {
   const [result] = await repository.apply([change])
   if (!result || 'error' in result) throw result?.error
   if (change.user?.kind === 'deletion') return 'gone at Clerk, deleted here'
@@ -61,7 +63,7 @@ async function write({ repository }: Database, change: Parameters<Database['repo
 /** Undefined when Clerk says twice, as before any deletion, that it has no such user: not listed, and 404. */
 async function ask(context: Context, id: string): Promise<UserSnapshot | undefined> {
   const api = createApi(context)
-  const { users, unusable } = await api.findUsers([id])
+  const { users, unusable } = await api.listUsers({ ids: [id] })
   const found = users.find((user) => user.id === id)
   if (found || (unusable.length === 0 && (await api.isAbsent(id)))) return found
   const reasons = [...unusable.map(({ reason }) => reason), 'not listed, but not absent either']

@@ -94,13 +94,13 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
   const calls: Call[] = [
     ...(keys.length > 0 ? [lock.call(keys)] : []),
     ...writings.flatMap(({ calls }) => calls),
-    ...entered,
+    ...entered.calls,
     ...counted,
   ]
 
   function results(): AppliedChange[] {
     const written = new Map<object, Written>(writings.flatMap((writing) => [...writing.written()]))
-    const outcomes = new Map(entered.flatMap(({ rows }) => rows.map(({ id, outcome }) => [id, outcome])))
+    const outcomes = entered.outcomes()
     return changes.map((change, i) => {
       if (!isLive[i]) return { outcome: 'duplicate', created: false }
       const states = resources.flatMap(({ name }) => change[name] ?? [])
@@ -114,7 +114,7 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
     })
   }
   function lostMessages(): ReadonlySet<string> {
-    const found = new Set([...entered, ...counted].flatMap(({ rows }) => rows.map(({ id }) => id)))
+    const found = new Set([...entered.outcomes().keys(), ...counted.flatMap(({ rows }) => rows.map(({ id }) => id))])
     return new Set([...entries.keys(), ...repeats.keys()].filter((id) => !found.has(id)))
   }
   return { calls, results, lostMessages }

@@ -30,13 +30,16 @@ const decided = (t: Qualify): SQL => sql`select i.id, i.type, i.object_id, to_ti
     order by i.id`
 
 // A message that is in the ledger already breaks its primary key, and PostgreSQL undoes the whole transaction. A second
-// delivery at the same moment waits here for the first one's commit, on whatever replica it runs.
+// delivery at the same moment waits here for the first one's commit, on whatever replica it runs. Its rows name only what was
+// not applied.
 const enter = statement<{ id: string; outcome: Outcome }>(
   'webhook_events_enter',
-  (t) => sql`insert into ${t(webhookEvents)} (id, type, object_id, event_at, outcome, attempts, processed_at, payload)
-  select id, type, object_id, event_at, outcome, deliveries, now(), payload
-  from (${decided(t)}) d
-  returning id, outcome`,
+  (t) => sql`with entered as (
+    insert into ${t(webhookEvents)} (id, type, object_id, event_at, outcome, attempts, processed_at, payload)
+    select id, type, object_id, event_at, outcome, deliveries, now(), payload
+    from (${decided(t)}) d
+    returning id, outcome)
+  select id, outcome from entered where outcome <> 'applied'`,
 )
 
 // Messages that failed before. For one that was applied meanwhile the outcome is null, which the column refuses: PostgreSQL
@@ -57,7 +60,10 @@ export interface Entry {
   deliveries: number
 }
 
-/** The statements that enter these messages with their outcomes, which their rows give. */
+/**
+ * The statements that enter these messages with their outcomes. Where there is none to run, none is given.
+ * @param failedBefore ids of messages that the ledger knows as failed
+ */
 export function enterMessages(entries: Entry[], failedBefore: ReadonlySet<string>, storePayloads: boolean) {
   const toInput = ({ change, deliveries }: Entry) =>
     Object.assign(
@@ -67,10 +73,17 @@ export function enterMessages(entries: Entry[], failedBefore: ReadonlySet<string
     )
   const fresh = entries.filter(({ change }) => !failedBefore.has(change.message.id))
   const again = entries.filter(({ change }) => failedBefore.has(change.message.id))
-  return [
-    ...(fresh.length > 0 ? [enter.call(JSON.stringify(fresh.map(toInput)))] : []),
-    ...(again.length > 0 ? [enterAgain.call(JSON.stringify(again.map(toInput)))] : []),
-  ]
+  const entered = fresh.length > 0 ? enter.call(JSON.stringify(fresh.map(toInput))) : undefined
+  const enteredAgain = again.length > 0 ? enterAgain.call(JSON.stringify(again.map(toInput))) : undefined
+  return {
+    calls: [entered, enteredAgain].filter((call) => call !== undefined),
+    /** What became of each message; of one that failed before and is no longer there, nothing. */
+    outcomes: () =>
+      new Map<string, Outcome>([
+        ...fresh.map(({ change }) => [change.message.id, 'applied'] as const),
+        ...[...(entered?.rows ?? []), ...(enteredAgain?.rows ?? [])].map(({ id, outcome }) => [id, outcome] as const),
+      ]),
+  }
 }
 
 function toRow({ id, type, objectId, eventAt, payload }: Message, withPayload: boolean) {

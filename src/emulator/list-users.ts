@@ -108,6 +108,10 @@ function toFilters(query: UserQuery): ((user: User) => boolean)[] {
   if (usernames.size > 0) filters.push((user) => usernames.has(lowerCase(user.username ?? '')))
   const text = first(query.query)?.toLowerCase()
   if (text) filters.push((user) => searchable(user).some((value) => value.toLowerCase().includes(text)))
+  const createdAfter = integer(query, 'created_at_after', { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: -1 })
+  if (createdAfter >= 0) filters.push((user) => user.created_at > createdAfter)
+  const createdBefore = integer(query, 'created_at_before', { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: -1 })
+  if (createdBefore >= 0) filters.push((user) => user.created_at < createdBefore)
   const banned = first(query.banned)
   if (banned) filters.push((user) => String(user.banned) === banned)
   return filters

@@ -1,24 +1,16 @@
 import fp from 'fastify-plugin'
-import { type BulkApiOptions, createBulkApi } from '../clerk/bulk-api.ts'
-import { reconcile } from '../clerk/reconcile.ts'
-import { withLease } from '../db/lease.ts'
-import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
-import { createPool } from '../db/pool.ts'
-import { createReconcileStore } from '../db/reconcile-store.ts'
-import { createRepository } from '../db/repository.ts'
-import { findState, saveState } from '../db/sync-state.ts'
+import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
 import { type ReconcileReport, remainingDrift } from '../domain/drift.ts'
-import { expectedSince, explainSilence } from '../domain/silence.ts'
+import { createJobDatabase } from '../jobs/database.ts'
+import { reconcile } from '../jobs/reconcile.ts'
 import type { DatabaseOptions } from './database.ts'
 
 export interface ReconcilingOptions {
   database: DatabaseOptions
-  backendApi: Pick<BulkApiOptions, 'secretKey' | 'apiUrl'>
+  backendApi: Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'dispatcher'>
   intervalMs: number
 }
 
-const JOB = 'reconcile'
-const STATEMENT_TIMEOUT_MS = 60_000
 // Timers drift: a run that is due in a moment is due.
 const ALMOST = 0.9
 
@@ -27,43 +19,28 @@ const ALMOST = 0.9
  * Of several replicas one does it, on connections of its own: it takes none from requests.
  */
 export default fp<ReconcilingOptions>(
-  async (app, { database, backendApi, intervalMs }) => {
+  async (app, { database: { connectionString, schema, transactionPooling }, backendApi, intervalMs }) => {
     const stop = new AbortController()
-    const pool = createPool({
-      connectionString: database.connectionString,
-      schema: database.schema,
-      transactionPooling: database.transactionPooling,
+    const { signal } = stop
+    const database = createJobDatabase({
+      connectionString,
+      schema,
+      transactionPooling,
       max: 2,
       applicationName: 'clerk-session-sync reconcile',
-      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-      queryTimeoutMs: STATEMENT_TIMEOUT_MS + 5_000,
       onError: (error) => app.log.warn({ err: error }, 'a database connection of the reconcile broke'),
     })
-    const repository = createRepository({ pool })
+    const api = createBackendApi({ ...backendApi, signal })
     let timer: NodeJS.Timeout | undefined
     let underWay: Promise<unknown> | undefined
 
     async function run(): Promise<void> {
-      await withLease(pool, JOB, whenAlone)
-    }
-
-    async function whenAlone(): Promise<void> {
-      const last = await findState<ReconcileReport>(pool, JOB)
-      if (last && Date.now() - Date.parse(last.startedAt) < intervalMs * ALMOST) {
-        app.log.debug({ startedAt: last.startedAt }, 'another replica has just reconciled')
-        return
+      const ran = await reconcile({ database, api, signal, isFixing: true, notWithinMs: intervalMs * ALMOST })
+      if (ran.state === 'recent') {
+        app.log.debug({ startedAt: ran.startedAt }, 'another replica has just reconciled')
+      } else if (ran.state === 'done' && ran.report.isComplete) {
+        tell(ran.report, ran.silence)
       }
-      const ledger = await findLedgerTypes(pool)
-      const report = await reconcile({
-        api: createBulkApi({ ...backendApi, signal: stop.signal }),
-        store: await createReconcileStore(pool, repository),
-        signal: stop.signal,
-        isFixing: true,
-        expectedSince: expectedSince(await findOldestMessage(pool), Date.now()),
-      })
-      if (!report.isComplete) return
-      await saveState(pool, JOB, report)
-      tell(report, explainSilence(ledger, report.undelivered))
     }
 
     function tell(report: ReconcileReport, silence: string[]): void {
@@ -85,7 +62,7 @@ export default fp<ReconcilingOptions>(
     const start = () => {
       underWay ??= run()
         .catch((error) => {
-          if (!stop.signal.aborted) app.log.warn({ err: error }, 'the reconcile with Clerk failed')
+          if (!signal.aborted) app.log.warn({ err: error }, 'the reconcile with Clerk failed')
         })
         .finally(() => {
           underWay = undefined
@@ -99,7 +76,7 @@ export default fp<ReconcilingOptions>(
       clearInterval(timer)
       stop.abort()
       await underWay
-      await pool.end()
+      await database.end()
     })
   },
   { name: 'clerk-reconciling', fastify: '5.x' },

@@ -4,7 +4,7 @@
  */
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
-import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
+import { createUserLookup, type UserLookupOptions } from '../clerk/user-lookup.ts'
 import type { Change } from '../domain/change.ts'
 import type { SessionToken } from '../domain/session-token.ts'
 import { SessionPending, SessionRevoked, UserBanned, UserDeleted, UserNotSynced } from '../errors.ts'
@@ -17,10 +17,10 @@ import { guardFactory } from './auth.ts'
 import { apiCallChannel, syncChannel, tell } from './channels.ts'
 
 export interface UserSyncOptions {
-  /** Whether any authenticated call syncs a missing row; true unless told. */
+  /** Whether any authenticated call syncs a missing row; default true. */
   autoSync?: boolean
   /** Clerk's Backend API; without it profiles come from claims alone. */
-  backendApi?: BackendApiOptions
+  backendApi?: UserLookupOptions
 }
 
 export interface SyncResult {
@@ -51,11 +51,11 @@ export default fp<UserSyncOptions>(
     const repository = app.clerkRepository
     const { server } = app
     const onAnswer = (status: number) => tell(apiCallChannel, { server, status })
-    const api = backendApi && createBackendApi({ ...backendApi, onAnswer })
+    const findAtClerk = backendApi && createUserLookup({ ...backendApi, onAnswer })
 
     /** Writes what Clerk says of the user now, and says where that came from. */
     async function refresh(request: FastifyRequest, auth: SessionToken, state: AuthState) {
-      const answer = await api?.findUser(auth.userId)
+      const answer = await findAtClerk?.(auth.userId)
       if (answer?.state === 'found') return { ...(await write({ user: answer.user })), source: 'clerk_api' as const }
       const isUnknown = state.user === undefined
       if (answer?.state === 'absent' && isUnknown) throw new UserDeleted()
@@ -90,7 +90,7 @@ export default fp<UserSyncOptions>(
       const auth = await app.clerkAuthenticate(request)
       const before = await readState(auth)
       // A row that says banned may be out of date: the Backend API is asked before it is believed.
-      const mayBeUnbanned = before.isBanned && api !== undefined
+      const mayBeUnbanned = before.isBanned && findAtClerk !== undefined
       if (before.isDeleted || (before.user && !mayBeUnbanned)) allowedUser(auth, before)
       const { created, source } = await refresh(request, auth, before)
       const user = allowedUser(auth, before.user && source === 'database' ? before : await readState(auth))

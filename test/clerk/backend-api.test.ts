@@ -1,90 +1,215 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { test } from 'tap'
-import { createBackendApi } from '../../src/clerk/backend-api.ts'
-import { createClerkEmulator } from '../../src/emulator/index.ts'
+import { type Test, test } from 'tap'
+import { Dispatcher } from 'undici'
+import { type BackendApiOptions, createBackendApi } from '../../src/clerk/backend-api.ts'
+import { createRequestLimit } from '../../src/clerk/request-limit.ts'
+import { type Trail, walkUsers } from '../../src/clerk/walk-users.ts'
+import { type ClerkEmulatorOptions, createClerkEmulator, type Fault } from '../../src/emulator/index.ts'
+import { clientOf } from '../emulator/start-clerk.ts'
 
-test('a user is found, absent, or the API is unavailable', async (t) => {
-  const clerk = await createClerkEmulator()
+async function start(t: Test, options: Partial<BackendApiOptions> = {}, emulator: ClerkEmulatorOptions = {}) {
+  const clerk = await createClerkEmulator(emulator)
   t.teardown(() => clerk.close())
-  const ada = clerk.createUser({ email: 'ada@example.com', firstName: 'Ada' })
-  const api = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, deadlineMs: 300 })
-  t.match(await api.findUser(ada.id), {
-    state: 'found',
-    user: {
-      kind: 'snapshot',
-      id: ada.id,
-      source: 'clerk_api',
-      version: { updatedAt: ada.updated_at, eventAt: null },
-      profile: { email: 'ada@example.com' },
+  const reasons: string[] = []
+  const api = createBackendApi({
+    secretKey: clerk.secretKey,
+    apiUrl: clerk.apiUrl,
+    firstPauseMs: 1,
+    onRetry: (reason) => {
+      reasons.push(reason)
+      clerk.faults.api = undefined
     },
+    ...options,
   })
-  t.strictSame(await api.findUser('user_nobody'), { state: 'absent' })
-  const ahead = { ...ada, updated_at: Date.now() + 172_800_000 }
-  const faults: [typeof clerk.faults.api, RegExp][] = [
-    ['error', /status 500/],
-    [{ status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(ahead) }, /day ahead/],
-    ['reset', /no connection/],
-    ['html', /unexpected error/],
-    ['hang', /no answer in 300 ms/],
-    [
-      { status: 200, headers: { 'content-type': 'application/json' }, body: '{"object":"user","id":7}' },
-      /unexpected body/,
-    ],
-    [
-      { status: 200, headers: { 'content-type': 'application/json' }, body: '{"object":"user","id":"user_other"}' },
-      /unexpected body/,
-    ],
+  return { clerk, api, reasons }
+}
+
+test('every fault is tried again, and the answer comes in the end', async (t) => {
+  const { clerk, api, reasons } = await start(t, { deadlineMs: 300 })
+  clerk.createUser()
+  const json = { 'content-type': 'application/json' }
+  const faults: [Fault, string][] = [
+    ['error', 'status 500'],
+    [{ status: 408 }, 'status 408'],
+    ['reset', 'no connection'],
+    ['hang', 'no answer in 300 ms'],
+    ['drip', 'no answer in 300 ms'],
+    ['html', 'an answer that is no JSON'],
+    ['empty', 'an answer that is no JSON'],
+    [{ status: 200, headers: json, body: '{}' }, 'an unexpected body'],
+    [{ status: 200, headers: json, body: 'null' }, 'an unexpected body'],
   ]
   for (const [fault, reason] of faults) {
     clerk.faults.api = fault
-    t.match(await api.findUser(ada.id), { state: 'unavailable', reason })
+    t.equal(await api.countUsers(), 1)
+    t.equal(reasons.pop(), reason)
   }
-  clerk.faults.api = {
-    status: 200,
-    headers: { 'content-type': 'application/json; charset=utf-8' },
-    body: JSON.stringify(ada),
-  }
-  t.match(await api.findUser(ada.id), { state: 'found', user: { id: ada.id } }, 'a proxy may have named the charset')
-  const denied = createBackendApi({ secretKey: 'sk_test_wrong', apiUrl: clerk.apiUrl })
-  clerk.faults.api = undefined
-  t.match(await denied.findUser(ada.id), { state: 'unavailable', reason: 'status 401' })
+  clerk.faults.api = { status: 200, headers: json, body: '{}' }
+  t.equal((await api.listUsers({})).users.length, 1)
+  clerk.faults.jwks = { status: 200, headers: json, body: '{}' }
+  const impatient = createBackendApi({
+    secretKey: clerk.secretKey,
+    apiUrl: clerk.apiUrl,
+    maxAttempts: 2,
+    firstPauseMs: 1,
+  })
+  await t.rejects(impatient.findKeyIds(), {
+    name: 'ClerkUnavailable',
+    message: "Clerk's Backend API: an unexpected body, 2 times",
+  })
+  clerk.faults.api = { status: 403 }
+  await t.rejects(api.isAbsent('user_1'), { name: 'ClerkRefusal', message: /403 .*may not do this/ })
+  await t.rejects(api.listUsers({ startingAfter: 'user_1' }), { name: 'ClerkRefusal', message: /403/ })
 })
 
-test('callers share a call for one user, and Retry-After stops all calls', async (t) => {
-  const clerk = await createClerkEmulator()
-  t.teardown(() => clerk.close())
-  const ada = clerk.createUser({ email: 'ada@example.com' })
-  const bob = clerk.createUser({ email: 'bob@example.com' })
-  const api = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
-  await Promise.all(Array.from({ length: 20 }, () => api.findUser(ada.id)))
-  t.equal(clerk.stats.apiRequests, 1)
-  await api.findUser(ada.id)
-  t.equal(clerk.stats.apiRequests, 2, 'and is not cached')
+test('Retry-After is waited in full, in seconds, as a date, or unsaid', async (t) => {
+  const { clerk, api } = await start(t)
+  for (const [header, leastMs] of [
+    [{ 'retry-after': '1' }, 1_000],
+    [{ 'retry-after': new Date(Date.now() + 3_000).toUTCString() }, 500],
+    [{ 'retry-after': 'soon' }, 1_000],
+    [{}, 1_000],
+  ] as [Record<string, string>, number][]) {
+    clerk.faults.api = { status: 429, headers: header }
+    const startedAt = performance.now()
+    await api.countUsers()
+    t.ok(performance.now() - startedAt >= leastMs, JSON.stringify(header))
+  }
+  t.equal(api.counts.rateLimited, 4)
+})
 
-  clerk.faults.api = { status: 429, headers: { 'retry-after': '1' } }
-  t.match(await api.findUser(ada.id), { state: 'unavailable', reason: 'status 429' })
-  clerk.faults.api = undefined
-  const before = clerk.stats.apiRequests
-  t.match(await api.findUser(bob.id), { state: 'unavailable', reason: 'paused by Retry-After' })
-  t.equal(clerk.stats.apiRequests, before, 'nothing was asked')
-  await sleep(1_050)
-  t.match(await api.findUser(bob.id), { state: 'found' })
+test('a signal ends a request, a pause and a wait for a place', async (t) => {
+  const stop = new AbortController()
+  const { clerk, api } = await start(t, { signal: stop.signal })
+  clerk.faults.api = 'hang'
+  const asked = api.countUsers()
+  setTimeout(() => stop.abort(new Error('stop')), 50)
+  await t.rejects(asked, /stop/)
+  await t.rejects(api.countUsers(), /stop/)
+  const limit = createRequestLimit({ requests: 1, windowMs: 60_000 })
+  await limit.run(async () => 1)
+  await t.rejects(limit.run(async () => 2, AbortSignal.timeout(20)))
+})
 
-  clerk.faults.api = { status: 429 }
-  await api.findUser(ada.id)
-  clerk.faults.api = undefined
-  t.match(
-    await api.findUser(bob.id),
-    { state: 'unavailable', reason: 'paused by Retry-After' },
-    'for a second when Clerk names no time',
+test("a job's requests leave a fifth of Clerk's limit to others", async (t) => {
+  for (const [secretKey, most] of [
+    ['sk_test_a', 80],
+    ['sk_live_a', 800],
+  ] as const) {
+    let sent = 0
+    // Never answers.
+    class Silent extends Dispatcher {
+      override dispatch() {
+        sent += 1
+        return true
+      }
+    }
+    const stop = new AbortController()
+    const api = createBackendApi({ secretKey, dispatcher: new Silent(), signal: stop.signal, deadlineMs: 1_000 })
+    const calls = Array.from({ length: most + 1 }, () => api.countUsers())
+    const last = t.rejects(calls.at(-1) as Promise<number>, { name: 'AbortError' }, 'it waits for a place')
+    setImmediate(() => stop.abort())
+    await last
+    t.equal(sent, most, secretKey)
+  }
+})
+
+test('no window holds more requests than the limit, however they are timed', async (t) => {
+  const windowMs = 200
+  const limit = createRequestLimit({ requests: 5, windowMs })
+  const begun: number[] = []
+  await Promise.all(
+    Array.from({ length: 23 }, () =>
+      limit.run(async () => {
+        begun.push(performance.now())
+        await new Promise((done) => setTimeout(done, Math.random() * 30))
+      }),
+    ),
+  )
+  t.equal(begun.length, 23)
+  for (const [at, time] of begun.entries()) {
+    t.ok(begun.filter((other) => other > time - windowMs && other <= time).length <= 5, `request ${at}`)
+  }
+})
+
+async function walk(walked: ReturnType<typeof walkUsers>) {
+  const ids: string[] = []
+  let trail: Trail = []
+  for await (const step of walked) {
+    ids.push(...step.ids)
+    trail = step.trail
+  }
+  return { ids, trail }
+}
+
+test('a walk goes on behind its place, also when the users there are gone', async (t) => {
+  const { clerk, api } = await start(t, {}, { deletedCursor: 'reject' })
+  clerk.seedUsers(1_203)
+  const all = [...clerk.users()].map(({ id }) => id)
+  const whole = await walk(walkUsers(api))
+  t.strictSame(whole.ids, all)
+  t.ok(whole.trail.length <= 24)
+  clerk.createUser()
+  t.equal((await walk(walkUsers(api, whole.trail))).ids.length, 1, 'on from its end')
+  for (const id of all.slice(-3)) clerk.deleteUser(id)
+  const { ids } = await walk(walkUsers(api, whole.trail))
+  t.ok(ids.length <= 2, 'from the last that is left')
+  t.equal((await walk(walkUsers(api, ['user_nobody']))).ids.length, 1_201, 'from the beginning where none is left')
+  await t.rejects(
+    walk(walkUsers({ listUsers: async () => api.listUsers({ orderBy: 'created_at' }) })),
+    /same page again and again/,
   )
 })
 
-test('calls that hang do not pile up', async (t) => {
-  const clerk = await createClerkEmulator()
-  t.teardown(() => clerk.close())
-  clerk.faults.api = 'hang'
-  const api = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, deadlineMs: 50, maxConcurrent: 2 })
-  await Promise.all(['user_a', 'user_b'].map((id) => api.findUser(id)))
-  t.match(await api.findUser('user_c'), { state: 'unavailable', reason: 'too many calls under way' })
+test('keys, the instance, and whether a user is there', async (t) => {
+  const { clerk, api } = await start(t)
+  const ada = clerk.createUser()
+  const [kid] = (await clientOf(clerk).jwks.getJwks()).keys?.map((key) => key.kid) ?? []
+  t.strictSame(await api.findKeyIds(), [kid])
+  t.strictSame(await api.findInstance(), { id: clerk.instanceId, environmentType: 'development' })
+  t.strictSame([await api.isAbsent(ada.id), await api.isAbsent('user_x')], [false, true])
+  clerk.faults.api = clerk.faults.jwks = { status: 404 }
+  t.strictSame([await api.findKeyIds(), await api.findInstance()], [undefined, undefined], 'an API without them')
+  clerk.faults.api = { status: 401 }
+  await t.rejects(api.findInstance(), {
+    name: 'ClerkRefusal',
+    message: /401 to GET .v1.instance: CLERK_SECRET_KEY is not/,
+  })
+  const nowhere = createBackendApi({ secretKey: 'sk_live_x', signal: AbortSignal.abort(new Error('stop')) })
+  await t.rejects(nowhere.countUsers(), /stop/)
+})
+
+test('lists are cut by time, order, cursor and offset, as @clerk/backend reads them', async (t) => {
+  const { clerk, api } = await start(t)
+  const times = [1_700_000_000_000, 1_700_000_000_001, 1_700_000_000_002, 1_700_000_000_003]
+  const ids = times.map((createdAt) => clerk.createUser({ createdAt }).id)
+  const [a, b, c, d] = ids as [string, string, string, string]
+  clerk.updateUser(b, { firstName: 'Bea' })
+  const list = async (query: Parameters<typeof api.listUsers>[0]) => (await api.listUsers(query)).ids
+  t.strictSame(await list({}), [d, c, b, a], 'newest first')
+  t.strictSame(await list({ orderBy: 'created_at', limit: 2 }), [a, b])
+  t.strictSame(await list({ orderBy: 'created_at', limit: 2, startingAfter: b }), [c, d])
+  t.strictSame(await list({ orderBy: 'created_at', limit: 2, offset: 1 }), [b, c])
+  t.strictSame(await list({ orderBy: '-updated_at', limit: 1 }), [b])
+  t.strictSame(await list({ ids: [a, d, 'user_x'], orderBy: 'created_at' }), [a, d])
+  const between = { createdAfter: times[0] as number, createdBefore: times[3] as number }
+  t.strictSame(await list({ ...between, orderBy: 'created_at' }), [b, c], 'both ends are left out')
+  t.strictSame(await list({ ...between, orderBy: 'created_at', startingAfter: b }), [c])
+  t.strictSame([await api.countUsers(between), await api.countUsers()], [2, 4])
+
+  const { users, sessions } = clientOf(clerk)
+  const theirs = await users.getUserList({ orderBy: '-updated_at', limit: 1 })
+  t.strictSame(
+    theirs.data.map(({ id }) => id),
+    [b],
+  )
+  for (const userId of [a, b, c]) clerk.signIn(userId)
+  const query = { limit: 2, offset: 1 }
+  const ours = await api.list('/v1/sessions', { ...query, paginated: 'true' })
+  const page = await sessions.getSessionList(query)
+  t.equal(ours.total, page.totalCount)
+  t.strictSame(
+    ours.items.map((item) => (item as { id: string }).id),
+    page.data.map(({ id }) => id),
+  )
+  t.strictSame(Object.keys(await api.list('/v1/users', {})), ['items'], 'a bare list says no total')
 })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'tap'
 import { onInterrupt } from '../../src/cli/context.ts'
 import { main } from '../../src/cli/index.ts'
+import { startCommandLine } from '../helpers/command-line.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { freePorts, ROOT, runNode } from '../helpers/process.ts'
 
@@ -22,17 +23,19 @@ test('wrong usage is exit code 2, help and version are 0', async (t) => {
 
 test('migrate makes the tables and may be repeated', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
-  for (const _time of [1, 2]) {
-    const run = runNode(t, [CLI, 'migrate'], { DATABASE_URL: database.url })
-    t.equal(await run.exit, 0)
-    t.match(run.output(), /The database is up to date/)
+  const { run, runProgram } = await startCommandLine(t, {}, { DATABASE_URL: database.url })
+  for (const migrate of [runProgram, run]) {
+    const { code, output } = await migrate('migrate')
+    t.equal(code, 0)
+    t.equal(output, 'The database is up to date.\n')
   }
   t.strictSame(await database.query('select * from users'), [])
-  t.equal(await runNode(t, [CLI, 'migrate'], { DATABASE_URL: database.url, DATABASE_SCHEMA: 'clerk' }).exit, 0)
+  const inSchema = await startCommandLine(t, {}, { DATABASE_URL: database.url, DATABASE_SCHEMA: 'clerk' })
+  t.equal((await inSchema.run('migrate')).code, 0)
   t.strictSame(await database.query('select * from clerk.users'), [], 'in a schema of its own where one is set')
-  const unset = runNode(t, [CLI, 'migrate'], {}, { cwd: t.testdir() })
-  t.equal(await unset.exit, 1)
-  t.match(unset.output(), /DATABASE_URL is missing/)
+  const unset = await (await startCommandLine(t, {}, { DATABASE_URL: '' })).run('migrate')
+  t.equal(unset.code, 1)
+  t.match(unset.output, /DATABASE_URL is missing/)
 })
 
 test('serve runs the service', async (t) => {

@@ -117,6 +117,7 @@ test('settings and databases that are no good', async (t) => {
   const broken = await startCommandLine(t, {}, { PORT: 'x', CLERK_ISSUER: '' })
   const settings = await broken.run('doctor', '--json')
   t.equal(settings.code, 1)
+  t.equal(settings.json.checks.length, 2)
   t.match(settings.json.checks, [
     { name: 'settings', status: 'fail', detail: /^PORT is wrong/ },
     { name: 'settings', status: 'fail', detail: /^CLERK_ISSUER is missing/ },

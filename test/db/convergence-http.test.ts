@@ -8,7 +8,7 @@ import { type Service, startService } from '../helpers/service.ts'
 import { type Arrival, arrivalsOf, assertConverged, type Random, randomFrom } from './delivery.ts'
 import { lives, play, type Saying } from './history.ts'
 
-const HISTORIES = 150
+const HISTORIES = Number(process.env.HISTORIES ?? 300) / 10
 const LANES = 8
 
 const seed = process.env.SEED === undefined ? undefined : Number(process.env.SEED)

@@ -8,7 +8,7 @@ import { startRepository } from '../helpers/repository.ts'
 import { type Arrival, arrivalsOf, assertConverged, type Random, randomFrom } from './delivery.ts'
 import { lives, play } from './history.ts'
 
-const HISTORIES = Number(process.env.HISTORIES ?? 1_500)
+const HISTORIES = Number(process.env.HISTORIES ?? 300)
 const LANES = 4
 
 // `SEED=… tap test/db/convergence.test.ts` repeats a run whose seed fast-check printed.

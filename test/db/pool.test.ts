@@ -1,8 +1,8 @@
 import { createServer, type Socket } from 'node:net'
 import pg from 'pg'
 import { type Test, test } from 'tap'
-import { createPool, type PoolOptions } from '../../src/db/pool.ts'
 import { isConflict, isDatabaseTrouble, isDataError } from '../../src/db/errors.ts'
+import { createPool, type PoolOptions } from '../../src/db/pool.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 

@@ -1,7 +1,7 @@
 import pg from 'pg'
 import tap, { type Test, test } from 'tap'
-import type { Executor } from '../../src/db/statement.ts'
 import { pruneMessages } from '../../src/db/ledger.ts'
+import type { Executor } from '../../src/db/statement.ts'
 import type { TestDatabase } from '../helpers/database.ts'
 import { at, message, snapshot, startRepository, T0, type TestRepositoryOptions } from '../helpers/repository.ts'
 import { waitUntil } from '../helpers/wait-until.ts'

@@ -2,8 +2,8 @@ import { readdirSync } from 'node:fs'
 import { Value } from '@sinclair/typebox/value'
 import { test } from 'tap'
 import { ClerkEnvelope } from '../../src/domain/payload.ts'
-import { ClerkUser } from '../../src/resources/user/payload.ts'
 import { EVENT_TYPES } from '../../src/resources/index.ts'
+import { ClerkUser } from '../../src/resources/user/payload.ts'
 import { readFixture } from '../helpers/fixture.ts'
 
 test('there is a fixture of every handled type, and each fits its schema', async (t) => {

@@ -20,6 +20,8 @@ export interface CommandLine {
   runProgram(...args: string[]): Promise<Finished>
   /** The same in this process, which spares its start. */
   run(...args: string[]): Promise<Finished>
+  /** The same, with Ctrl-C when the signal aborts. */
+  runUntil(signal: AbortSignal, ...args: string[]): Promise<Finished>
 }
 
 export interface Finished {
@@ -56,7 +58,8 @@ export async function startCommandLine(
     const code = await running.exit
     return { code, output: running.output(), json: parse(args, running.stdout()) }
   }
-  async function run(...args: string[]): Promise<Finished> {
+  const run = (...args: string[]) => runUntil(new AbortController().signal, ...args)
+  async function runUntil(signal: AbortSignal, ...args: string[]): Promise<Finished> {
     const written = { stdout: '', both: '' }
     const note = (text: string | Uint8Array, isResult: boolean) => {
       written.both += text
@@ -73,11 +76,11 @@ export async function startCommandLine(
           return note(text, false)
         },
       },
-      watchSignals: () => new AbortController().signal,
+      watchSignals: () => signal,
     })
     return { code, output: written.both, json: parse(args, written.stdout) }
   }
-  return { clerk, database, env, start, startWithInput, runProgram, run }
+  return { clerk, database, env, start, startWithInput, runProgram, run, runUntil }
 }
 
 const parse = (args: string[], stdout: string) =>

@@ -4,7 +4,13 @@ import { createPool, type Pool, type PoolOptions } from '../../src/db/pool.ts'
 import { type ChangeResult, createRepository, type Repository } from '../../src/db/repository.ts'
 import type { Change, Message } from '../../src/domain/change.ts'
 import type { SessionState } from '../../src/resources/session/change.ts'
-import { EMPTY_PROFILE, type Profile, type UserClaims, type UserDeletion, type UserSnapshot } from '../../src/resources/user/change.ts'
+import {
+  EMPTY_PROFILE,
+  type Profile,
+  type UserClaims,
+  type UserDeletion,
+  type UserSnapshot,
+} from '../../src/resources/user/change.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 
 export interface TestRepository {

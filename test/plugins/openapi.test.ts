@@ -1,7 +1,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { test } from 'tap'
-import { EVENT_TYPES } from '../../src/resources/index.ts'
 import * as errors from '../../src/errors.ts'
+import { EVENT_TYPES } from '../../src/resources/index.ts'
 import { startService } from '../helpers/service.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a test looks into whatever came

@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import type { BackendApiOptions } from '../../src/clerk/backend-api.ts'
+import type { UserLookupOptions } from '../../src/clerk/user-lookup.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { type Service, startService } from '../helpers/service.ts'
 import { createTcpProxy } from '../helpers/tcp-proxy.ts'
@@ -106,7 +106,7 @@ test('when the Backend API cannot be asked, the sync goes on without it', async 
       ...options,
       userSync: {
         ...options.userSync,
-        backendApi: { ...(options.userSync?.backendApi as BackendApiOptions), deadlineMs: 200 },
+        backendApi: { ...(options.userSync?.backendApi as UserLookupOptions), deadlineMs: 200 },
       },
     }),
   })

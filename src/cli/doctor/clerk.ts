@@ -1,4 +1,5 @@
-import { ClerkRefusal } from '../../clerk/bulk-api.ts'
+import { ClerkRefusal } from '../../clerk/api-errors.ts'
+import { type BackendApi, MAX_IDS } from '../../clerk/backend-api.ts'
 import { compareUsers } from '../../resources/user/drift.ts'
 import { type Context, createApi, withDatabase } from '../context.ts'
 import { count } from '../output.ts'
@@ -17,7 +18,7 @@ export async function checkClerk(context: Context, hasDatabase: boolean): Promis
   const api = createApi(context, { maxAttempts: 2, deadlineMs: DEADLINE_MS })
   try {
     const ids = await api.findKeyIds()
-    const isSame = keys.ids.length === 0 || ids.some((id) => keys.ids.includes(id))
+    const isSame = keys.ids.length === 0 || !ids || ids.some((id) => keys.ids.includes(id))
     const users = `valid, of an instance with ${count(await api.countUsers())} users`
     checks.push(
       isSame
@@ -71,8 +72,8 @@ export async function fetchKeys(issuer: string): Promise<{ keys: PublishedKey[];
   return { keys: keys ?? [], skewSeconds: Math.trunc((Date.now() - theirs) / 1_000) }
 }
 
-async function checkSample(context: Context, api: ReturnType<typeof createApi>): Promise<Check> {
-  const { users } = await api.findLatestUsers()
+async function checkSample(context: Context, api: BackendApi): Promise<Check> {
+  const { users } = await api.listUsers({ orderBy: '-updated_at', limit: MAX_IDS })
   const rows = await withDatabase(context, ({ pool }) => compareUsers(pool, users))
   const drifting = rows.filter(({ difference }) => difference !== 'same' && difference !== 'deleted').length
   const detail = `${drifting} of the ${users.length} users that changed last at Clerk`

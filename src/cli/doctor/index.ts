@@ -10,7 +10,7 @@ import { checkSettings } from './settings.ts'
 import { explainToken } from './token.ts'
 
 export interface DoctorFlags {
-  /** Of the running service; HOST and PORT unless told. */
+  /** Of the running service; default HOST and PORT. */
   url?: string
   /** A session token, or `-` for stdin. */
   token?: string

@@ -1,41 +1,41 @@
-/** Clerk against the table, in constant memory: every difference found, and mended by the door that webhooks take. */
+/** Clerk against the table, in constant memory: finds every difference, and repairs it by the door that webhooks take. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Change } from '../domain/change.ts'
+import { type BackendApi, MAX_IDS } from '../clerk/backend-api.ts'
+import { readAhead, walkUsers } from '../clerk/walk-users.ts'
+import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
+import { findState, saveState } from '../db/sync-state.ts'
 import type { ComparedRow, Difference, Drift, DriftKind, ReconcileReport } from '../domain/drift.ts'
+import { expectedSince, explainSilence, type LedgerEntry } from '../domain/silence.ts'
 import type { Version } from '../domain/version.ts'
 import type { UserSnapshot } from '../resources/user/change.ts'
-import { type BulkApi, MAX_IDS } from './bulk-api.ts'
-import { readAhead, walkUsers } from './walk-users.ts'
-
-/** What a reconcile needs of the database. */
-export interface ReconcileStore {
-  /** The database's clock (ms), and how many users are not deleted. */
-  measure(): Promise<{ now: number; living: number }>
-  compare(users: readonly UserSnapshot[]): Promise<ComparedRow[]>
-  /** Of these users those who are not deleted here, with the versions of their rows. */
-  findLiving(ids: readonly string[]): Promise<Map<string, Version | null>>
-  /** Remembers users that Clerk listed. */
-  addSeen(ids: readonly string[]): Promise<void>
-  /** Users who are not deleted here, were here at `atMs`, and were not listed; batch by batch. */
-  unseen(atMs: number): AsyncIterable<string[]>
-  apply(changes: Change[]): Promise<unknown>
-}
+import { compareUsers, createSeenIds, findLiving, measureUsers } from '../resources/user/drift.ts'
+import type { JobDatabase } from './database.ts'
 
 export interface ReconcileOptions {
-  api: Pick<BulkApi, 'listUsers' | 'findUsers' | 'isAbsent'>
-  store: ReconcileStore
+  database: JobDatabase
+  api: Pick<BackendApi, 'listUsers' | 'countUsers' | 'isAbsent'>
   signal: AbortSignal
   /** Repairs what it finds. */
   isFixing: boolean
-  /** From when on (ms) webhooks ought to have told of every change. */
-  expectedSince: number
-  /** More deletions than that are withheld altogether; unless told, 50 or a tenth of the users, whichever is more. */
+  /** More deletions than that are withheld altogether; default 50 or a tenth of the users, whichever is more. */
   maxDeletions?: number
   /** How long a version that Clerk does not have (yet) may be a matter of Clerk's replicas. */
   settleMs?: number
-  onProgress?: (checked: number, drifting: number) => void
+  /** How long another process may take to end its reconcile; default 0. */
+  waitMs?: number
+  /** Does nothing when the last one that repaired began less than so long ago; default 0. */
+  notWithinMs?: number
+  onProgress?: (progress: { checked: number; total: number; drifting: number }) => void
 }
 
+export type ReconcileRun =
+  | { state: 'done'; report: ReconcileReport; ledger: LedgerEntry[]; silence: string[] }
+  /** Another process is at it. */
+  | { state: 'busy' }
+  /** Another process has just done it. */
+  | { state: 'recent'; startedAt: string }
+
+const JOB = 'reconcile'
 const READ_AHEAD = 2
 const SAMPLE = 20
 const MIN_DELETIONS = 50
@@ -50,10 +50,40 @@ const KIND_OF: Partial<Record<Difference, DriftKind>> = {
   newer: 'newer',
 }
 
-/** Looks for drift and, when told to, repairs it. May run beside webhooks and be repeated. */
-export async function reconcile(options: ReconcileOptions): Promise<ReconcileReport> {
-  const { api, store, signal, isFixing, expectedSince, settleMs = 5_000, onProgress } = options
-  const { now, living } = await store.measure()
+/**
+ * Looks for drift and, when fixing, repairs it; says what no webhook delivered. May run beside webhooks and be repeated.
+ * Rejects when Clerk or the database cannot be had.
+ */
+export async function reconcile(options: ReconcileOptions): Promise<ReconcileRun> {
+  const { database, isFixing, notWithinMs = 0, waitMs } = options
+  const ran = await database.whenAlone(
+    JOB,
+    async (lost): Promise<ReconcileRun> => {
+      const { pool } = database
+      const signal = AbortSignal.any([options.signal, lost])
+      const last = await findState<ReconcileReport>(pool, JOB)
+      if (last && Date.now() - Date.parse(last.startedAt) < notWithinMs) {
+        return { state: 'recent', startedAt: last.startedAt }
+      }
+      const ledger = await findLedgerTypes(pool)
+      const report = await search(expectedSince(await findOldestMessage(pool), Date.now()), { ...options, signal })
+      // The next one may be skipped after one that was whole and repaired what it found, and after no other.
+      if (isFixing && report.isComplete) await saveState(pool, JOB, report)
+      return { state: 'done', report, ledger, silence: explainSilence(ledger, report.undelivered) }
+    },
+    waitMs,
+  )
+  return ran?.result ?? { state: 'busy' }
+}
+
+/** @param since from when on (ms) webhooks ought to have told of every change */
+async function search(since: number, options: ReconcileOptions): Promise<ReconcileReport> {
+  const { api, signal, isFixing, settleMs = 5_000, onProgress } = options
+  const { pool, repository } = options.database
+  const compare = (users: readonly UserSnapshot[]) => compareUsers(pool, users)
+  const findUsers = (ids: readonly string[]) => api.listUsers({ ids, limit: MAX_IDS })
+  const seen = await createSeenIds(pool)
+  const { now, living } = await measureUsers(pool)
   const report: ReconcileReport = {
     startedAt: new Date().toISOString(),
     isComplete: false,
@@ -63,7 +93,7 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
     unusable: [],
     deletionsWithheld: 0,
     undelivered: { created: 0, updated: 0, deleted: 0 },
-    undeliveredSince: new Date(expectedSince).toISOString(),
+    undeliveredSince: new Date(since).toISOString(),
   }
   const { drift } = report
   let known = 0
@@ -75,10 +105,10 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
 
   /** What a webhook should have brought: it would have left the time of its event. */
   function noteSilence(user: UserSnapshot, { difference, version }: ComparedRow): void {
-    if (user.version.updatedAt < expectedSince) return
+    if (user.version.updatedAt < since) return
     const isTold = difference === 'newer' || difference === 'deleted' || difference === 'different'
     if (isTold || (difference === 'same' && version?.eventAt !== null)) return
-    report.undelivered[Number(user.clerkCreatedAt) >= expectedSince ? 'created' : 'updated'] += 1
+    report.undelivered[Number(user.clerkCreatedAt) >= since ? 'created' : 'updated'] += 1
   }
 
   /** Notes what drifts and, when fixing, writes it and looks whether it helped. */
@@ -87,8 +117,8 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
     const drifting = users.filter(({ id }) => kinds.get(id) !== undefined)
     for (const { id } of drifting) note(kinds.get(id) as DriftKind, [id])
     if (!isFixing || drifting.length === 0) return
-    await store.apply(drifting.map((user) => ({ user })))
-    for (const { id, difference } of await store.compare(drifting)) {
+    await repository.apply(drifting.map((user) => ({ user })))
+    for (const { id, difference } of await compare(drifting)) {
       const kind = kinds.get(id) as DriftKind
       // One that was behind may be ahead by now: a webhook came between. One that is ahead still, was not rewound.
       const isRepaired = KIND_OF[difference] === undefined || (difference === 'newer' && kind !== 'newer')
@@ -98,10 +128,10 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
 
   /** The row is read first, then Clerk is asked: what it says now is newer than what the row was then. */
   async function lookAgain(ids: readonly string[], mayWait = true): Promise<void> {
-    const versions = await store.findLiving(ids)
-    const { users } = await api.findUsers(ids)
+    const versions = await findLiving(pool, ids)
+    const { users } = await findUsers(ids)
     const corrected = users.map((user) => ({ ...user, corrects: versions.get(user.id) }))
-    const rows = await store.compare(corrected)
+    const rows = await compare(corrected)
     const isFresh = rows.some(({ difference, version }) => {
       return difference === 'newer' && Math.abs(Date.now() - (version as Version).updatedAt) < settleMs
     })
@@ -111,8 +141,8 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
   }
 
   async function checkPage(users: UserSnapshot[], ids: readonly string[]): Promise<void> {
-    await store.addSeen(ids)
-    const rows = new Map((await store.compare(users)).map((row) => [row.id, row]))
+    await seen.add(ids)
+    const rows = new Map((await compare(users)).map((row) => [row.id, row]))
     const doubtful: string[] = []
     const certain: UserSnapshot[] = []
     for (const user of users) {
@@ -129,13 +159,13 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
 
   /** Of those that Clerk did not list, those that it does not know when asked for them. */
   async function* gone(): AsyncGenerator<string[]> {
-    for await (const unseen of store.unseen(now)) {
+    for await (const unseen of seen.unseen(now)) {
       for (const ids of batchesOf(unseen)) {
-        const { users, ids: found } = await api.findUsers(ids)
+        const { users, ids: found } = await findUsers(ids)
         // Of those who are there after all the rows are looked at, too.
         await checkPage(users, found)
         const absent = ids.filter((id) => !found.includes(id))
-        const livingNow = await store.findLiving(absent)
+        const livingNow = await findLiving(pool, absent)
         yield absent.filter((id) => livingNow.has(id))
       }
     }
@@ -146,17 +176,18 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
       const isAbsent = await Promise.all(ids.map((id) => api.isAbsent(id)))
       const deletedAt = Date.now()
       const absent = ids.filter((_, index) => isAbsent[index])
-      await store.apply(absent.map((id) => ({ user: { kind: 'deletion', id, deletedAt, source: 'clerk_api' } })))
-      drift.gone.repaired += absent.length - (await store.findLiving(absent)).size
+      await repository.apply(absent.map((id) => ({ user: { kind: 'deletion', id, deletedAt, source: 'clerk_api' } })))
+      drift.gone.repaired += absent.length - (await findLiving(pool, absent)).size
     }
   }
 
   try {
+    const total = onProgress ? await api.countUsers() : 0
     for await (const { users, unusable, ids } of readAhead(walkUsers(api), READ_AHEAD)) {
       await checkPage(users, ids)
       report.checked += ids.length
       report.unusable.push(...unusable.map(({ id }) => id).slice(0, SAMPLE - report.unusable.length))
-      onProgress?.(report.checked, countOf(drift))
+      onProgress?.({ checked: report.checked, total, drifting: countOf(drift) })
     }
     for await (const ids of gone()) note('gone', ids)
     report.undelivered.deleted = drift.gone.count
@@ -164,6 +195,7 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRep
     const isOtherInstance = options.maxDeletions === undefined && known === 0 && drift.gone.count > FEW
     if (drift.gone.count > limit || isOtherInstance) report.deletionsWithheld = drift.gone.count
     else if (isFixing) await deleteGone()
+    await seen.clear()
     report.isComplete = true
   } catch (error) {
     if (!signal.aborted) throw error

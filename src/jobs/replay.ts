@@ -1,15 +1,11 @@
 /** Failed webhooks, once more: from their stored bodies, by the code of the intake, through `repository.apply`. */
-import type { Change, Message, Outcome } from '../domain/change.ts'
+import type { FailedEvent, FailedEventsFilter } from '../db/failed-events.ts'
+import type { ChangeResult, Repository } from '../db/repository.ts'
+import type { Change, Outcome } from '../domain/change.ts'
 import { readReceivedEvent } from '../resources/received-event.ts'
-import type { FailedEvent, FailedEventsCursor, FailedEventsFilter } from './failed-events.ts'
-import type { ChangeResult } from './repository.ts'
 
-/** What a replay needs of the repository; that of the app, which applies one change at a time, is one. */
-export interface ReplayRepository {
-  apply(change: Change): Promise<ChangeResult>
-  fail(message: Message, reason: string): Promise<boolean>
-  failedEvents(filter: FailedEventsFilter, page: { after?: FailedEventsCursor; limit: number }): Promise<FailedEvent[]>
-}
+/** Applies one change; so does the app's repository, where those of requests share a batch. */
+type ApplyOne = (change: Change) => Promise<ChangeResult>
 
 /** What became of a failed message: an outcome of the intake, or why it failed again. */
 export type ReplayResult = { event: FailedEvent } & (
@@ -24,7 +20,7 @@ const PAGE = 100
  * redeliveries by Svix: a message is applied once. Rejects with `DatabaseUnavailable`.
  */
 export async function replayEvent(
-  repository: Pick<ReplayRepository, 'apply' | 'fail'>,
+  repository: Pick<Repository, 'fail'> & { apply: ApplyOne },
   event: FailedEvent,
   nowMs: number,
 ): Promise<ReplayResult> {
@@ -43,17 +39,18 @@ export async function replayEvent(
 
 /** Replays the failed messages of a filter one after the other, the oldest first, each of them once. */
 export async function* replayFailedEvents(
-  repository: ReplayRepository,
+  repository: Pick<Repository, 'apply' | 'fail' | 'failedEvents'>,
   filter: FailedEventsFilter = {},
 ): AsyncGenerator<ReplayResult> {
+  const apply: ApplyOne = async (change) => (await repository.apply([change]))[0] as ChangeResult
   for await (const event of listFailedEvents(repository, filter)) {
-    yield await replayEvent(repository, event, Date.now())
+    yield await replayEvent({ ...repository, apply }, event, Date.now())
   }
 }
 
 /** All failed messages of a filter, the oldest first, a page at a time in memory. */
 export async function* listFailedEvents(
-  repository: Pick<ReplayRepository, 'failedEvents'>,
+  repository: Pick<Repository, 'failedEvents'>,
   filter: FailedEventsFilter = {},
 ): AsyncGenerator<FailedEvent> {
   let after: FailedEvent | undefined

@@ -1,8 +1,8 @@
 import { test } from 'tap'
-import { type BackfillStore, backfill } from '../../src/clerk/backfill.ts'
-import { createBulkApi } from '../../src/clerk/bulk-api.ts'
+import { createBackendApi } from '../../src/clerk/backend-api.ts'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { DatabaseUnavailable } from '../../src/errors.ts'
+import { type BackfillStore, writePages } from '../../src/jobs/backfill.ts'
 
 test('a failover is waited for; trouble that stays ends the backfill', async (t) => {
   const clerk = await createClerkEmulator()
@@ -22,35 +22,37 @@ test('a failover is waited for; trouble that stays ends the backfill', async (t)
   }
   const reasons: string[] = []
   const options = {
-    api: createBulkApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl }),
+    api: createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl }),
     store,
     signal: new AbortController().signal,
   }
-  const result = await backfill({ ...options, onRetry: (reason) => reasons.push(reason) })
-  t.match(result, { isComplete: true, created: 3 })
-  t.equal(reasons.length, 2)
+  const result = await writePages({ ...options, onRetry: (reason) => reasons.push(reason) })
+  const none = { updated: 0, unchanged: 0, refused: 0 }
+  const { place, ...counts } = result
+  t.strictSame(counts, { isComplete: true, pages: 1, users: 3, created: 3, ...none })
+  t.strictSame(reasons, ['in trouble', 'in trouble'])
   t.strictSame(places, [3])
 
   failures = 2
-  await t.rejects(backfill({ ...options, patienceMs: 0 }), { code: 'DATABASE_UNAVAILABLE' })
+  await t.rejects(writePages({ ...options, patienceMs: 0 }), { code: 'DATABASE_UNAVAILABLE' })
   failures = 1
-  t.match(await backfill(options), { created: 3 }, 'nobody has to listen')
+  t.equal((await writePages(options)).created, 3, 'nobody has to listen')
   const broken: BackfillStore = { ...store, apply: () => Promise.reject(new TypeError('a fault of ours')) }
-  await t.rejects(backfill({ ...options, store: broken }), /a fault of ours/)
+  await t.rejects(writePages({ ...options, store: broken }), /a fault of ours/)
 })
 
 test('what was read before Clerk went away is written, and its place kept', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   clerk.seedUsers(1_500)
-  const whole = createBulkApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
+  const whole = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
   let pages = 0
   const places: number[] = []
-  const run = backfill({
+  const run = writePages({
     api: {
-      listUsers: (after) => {
+      listUsers: (query) => {
         pages += 1
-        return pages > 2 ? Promise.reject(new Error('Clerk is away')) : whole.listUsers(after)
+        return pages > 2 ? Promise.reject(new Error('Clerk is away')) : whole.listUsers(query)
       },
     },
     store: {
@@ -67,10 +69,10 @@ test('after the wish to stop no page is begun, and what is under way is finished
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   clerk.seedUsers(1_500)
-  const whole = createBulkApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
+  const whole = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
   const stop = new AbortController()
   const places: number[] = []
-  const result = await backfill({
+  const result = await writePages({
     api: whole,
     store: {
       async apply(changes) {
@@ -81,7 +83,7 @@ test('after the wish to stop no page is begun, and what is under way is finished
     },
     signal: stop.signal,
   })
-  t.match(result, { isComplete: false, updated: 500, place: { users: 500 } })
+  t.strictSame([result.isComplete, result.updated, result.users, result.place.users], [false, 500, 500, 500])
   t.strictSame(places, [500])
 })
 
@@ -92,8 +94,8 @@ test('the place never moves behind a page that was not written', async (t) => {
   const places: number[] = []
   let secondIsWritten = () => {}
   const second = new Promise<void>((done) => (secondIsWritten = done))
-  const run = backfill({
-    api: createBulkApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl }),
+  const run = writePages({
+    api: createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl }),
     store: {
       async apply(changes) {
         // PostgreSQL comes back after the patience with the first page is at its end, and in time for the second.

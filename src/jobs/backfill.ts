@@ -1,0 +1,233 @@
+/** Every user of a Clerk instance into the table, by the door that webhooks take, so that both may run at the same time. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { BackendApi } from '../clerk/backend-api.ts'
+import { readAhead, type Step, type Trail, walkUsers } from '../clerk/walk-users.ts'
+import { deleteState, findState, saveState } from '../db/sync-state.ts'
+import type { Change, Outcome } from '../domain/change.ts'
+import { compareUsers } from '../resources/user/drift.ts'
+import type { JobDatabase } from './database.ts'
+
+/** Where a backfill is; kept in the database, so that the next one goes on from there. */
+export interface BackfillPlace {
+  trail: Trail
+  /** Users done so far, by all runs together. */
+  users: number
+  startedAt: string
+}
+
+export interface BackfillOptions {
+  database: JobDatabase
+  api: Pick<BackendApi, 'listUsers' | 'countUsers'>
+  /** No page is begun after it; what is being written is finished. */
+  signal: AbortSignal
+  /** Begins anew, wherever an earlier run stopped. */
+  isRestart?: boolean
+  /** How long another process may take to end its backfill; default 0. */
+  waitMs?: number
+  /** Called when the run goes on where an earlier one stopped. */
+  onResume?: (place: BackfillPlace) => void
+  onPage?: (progress: BackfillProgress) => void
+  /** Called for a user that cannot be stored. */
+  onRefused?: (id: string, reason: string) => void
+  /** Called when the database is in trouble, and the write is tried again. */
+  onRetry?: (reason: string, waitMs: number) => void
+}
+
+export interface BackfillCounts {
+  pages: number
+  users: number
+  created: number
+  updated: number
+  /** Already here, in this state or a newer one, or deleted here. */
+  unchanged: number
+  /** Users that could not be read or stored. */
+  refused: number
+}
+
+export interface BackfillResult extends BackfillCounts {
+  /** False when it was interrupted. */
+  isComplete: boolean
+  place: BackfillPlace
+  /** Users done by the runs before. */
+  resumedAfter: number
+}
+
+/** How far a run is, with the number of users that Clerk has in all. */
+export interface BackfillProgress extends BackfillCounts {
+  resumedAfter: number
+  total: number
+}
+
+const JOB = 'backfill'
+// Pages that are read while others are written, and pages in the course of being written: a few megabytes.
+const READ_AHEAD = 3
+const WRITES_AT_ONCE = 2
+const DATABASE_RETRY_MS = 500
+
+/**
+ * Writes every user of Clerk, from where the last run stopped; undefined while another process does so. Rejects when Clerk or
+ * the database cannot be had for long: the place is kept then, and it may be run again.
+ */
+export async function backfill(options: BackfillOptions): Promise<BackfillResult | undefined> {
+  const ran = await options.database.whenAlone(
+    JOB,
+    (lost) => resume({ ...options, signal: AbortSignal.any([options.signal, lost]) }),
+    options.waitMs,
+  )
+  return ran?.result
+}
+
+async function resume({ database, api, isRestart, ...options }: BackfillOptions): Promise<BackfillResult> {
+  const { pool, repository } = database
+  if (isRestart) await deleteState(pool, JOB)
+  const from = await findState<BackfillPlace>(pool, JOB)
+  if (from) options.onResume?.(from)
+  const resumedAfter = from?.users ?? 0
+  const total = await api.countUsers()
+  const result = await writePages({
+    ...options,
+    api,
+    from,
+    store: { apply: repository.apply, savePlace: (place) => saveState(pool, JOB, place) },
+    onPage: (counts) => options.onPage?.({ ...counts, resumedAfter, total }),
+  })
+  if (result.isComplete) await deleteState(pool, JOB)
+  return { ...result, resumedAfter }
+}
+
+/** What a run needs of the database. */
+export interface BackfillStore {
+  /** In one transaction; rejects with a `statusCode` of 503 while the database is in trouble. */
+  apply(changes: Change[]): Promise<({ outcome: Outcome; created: boolean } | { error: Error })[]>
+  savePlace(place: BackfillPlace): Promise<void>
+}
+
+export interface WriteOptions extends Pick<BackfillOptions, 'signal' | 'onRefused' | 'onRetry'> {
+  api: Pick<BackendApi, 'listUsers'>
+  store: BackfillStore
+  /** Where an earlier run stopped. */
+  from?: BackfillPlace
+  onPage?: (counts: BackfillCounts) => void
+  /** How long the database may be in trouble before the run gives up. */
+  patienceMs?: number
+}
+
+/**
+ * Walks all users and writes them. The place is kept after each page, in their order, so that a run that is cut off
+ * repeats a few pages at most.
+ */
+export async function writePages(options: WriteOptions): Promise<Omit<BackfillResult, 'resumedAfter'>> {
+  const { api, store, signal, onPage, onRefused } = options
+  const counts: BackfillCounts = { pages: 0, users: 0, created: 0, updated: 0, unchanged: 0, refused: 0 }
+  let place = options.from ?? { trail: [], users: 0, startedAt: new Date().toISOString() }
+  const underWay: { step: Step; written: ReturnType<typeof write> }[] = []
+
+  async function write({ users }: Step) {
+    return persist(options, async () => {
+      const results = await store.apply(users.map((user) => ({ user })))
+      // A row that somebody else holds: the page is written again, which changes nothing for the others.
+      const held = results.find((result) => 'error' in result && isUnavailable(result.error))
+      if (held) throw (held as { error: Error }).error
+      return results
+    })
+  }
+
+  /** Waits for the page that is under way for longest, and moves the place behind it. */
+  async function finishOldest(): Promise<void> {
+    const { step, written } = underWay.shift() as (typeof underWay)[number]
+    const results = await written.catch(async (error) => {
+      // The place behind a later page would skip this one for ever: those are written again by the next run.
+      await Promise.allSettled(underWay.splice(0).map((later) => later.written))
+      throw error
+    })
+    for (const [index, result] of results.entries()) {
+      if (!('error' in result)) counts[kindOf(result)] += 1
+      else refuse((step.users[index] as { id: string }).id, result.error.message)
+    }
+    for (const { id, reason } of step.unusable) refuse(id, reason)
+    counts.pages += 1
+    counts.users += step.ids.length
+    place = { ...place, trail: step.trail, users: place.users + step.ids.length }
+    await persist(options, () => store.savePlace(place))
+    onPage?.({ ...counts })
+  }
+
+  function refuse(id: string, reason: string): void {
+    counts.refused += 1
+    onRefused?.(id, reason)
+  }
+
+  const pages = readAhead(walkUsers(api, place.trail), READ_AHEAD)
+  try {
+    for await (const step of pages) {
+      if (signal.aborted) break
+      if (underWay.length === WRITES_AT_ONCE) await finishOldest()
+      const written = write(step)
+      written.catch(() => undefined) // finishOldest hears of it.
+      underWay.push({ step, written })
+    }
+  } catch (error) {
+    // What has been read is written all the same.
+    while (underWay.length > 0) await finishOldest()
+    if (!signal.aborted) throw error
+  }
+  while (underWay.length > 0) await finishOldest()
+  return { ...counts, isComplete: !signal.aborted, place }
+}
+
+const kindOf = ({ outcome, created }: { outcome: Outcome; created: boolean }) =>
+  created ? 'created' : outcome === 'applied' ? 'updated' : 'unchanged'
+
+const isUnavailable = (error: unknown) => (error as { statusCode?: number }).statusCode === 503
+
+/** A failover takes a while: what the database could not do is tried again. */
+async function persist<T>({ patienceMs = 60_000, onRetry }: WriteOptions, work: () => Promise<T>): Promise<T> {
+  const giveUpAt = performance.now() + patienceMs
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isUnavailable(error) || performance.now() >= giveUpAt) throw error
+      onRetry?.('in trouble', DATABASE_RETRY_MS)
+      await sleep(DATABASE_RETRY_MS)
+    }
+  }
+}
+
+export interface BackfillPreview {
+  isComplete: boolean
+  users: number
+  wouldCreate: number
+  wouldUpdate: number
+  unchanged: number
+  refused: number
+}
+
+/** What a backfill would do now; nothing is written. */
+export async function previewBackfill({
+  database,
+  api,
+  signal,
+  onPage,
+}: Pick<BackfillOptions, 'database' | 'api' | 'signal'> & {
+  onPage: (users: number, total: number) => void
+}): Promise<BackfillPreview> {
+  const preview = { isComplete: false, users: 0, wouldCreate: 0, wouldUpdate: 0, unchanged: 0, refused: 0 }
+  try {
+    const total = await api.countUsers()
+    for await (const { users, ids, unusable } of readAhead(walkUsers(api), READ_AHEAD)) {
+      preview.users += ids.length
+      preview.refused += unusable.length
+      for (const { difference } of await compareUsers(database.pool, users)) {
+        if (difference === 'missing') preview.wouldCreate += 1
+        else if (difference === 'stale' || difference === 'different') preview.wouldUpdate += 1
+        else preview.unchanged += 1
+      }
+      onPage(preview.users, total)
+    }
+    preview.isComplete = true
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+  return preview
+}

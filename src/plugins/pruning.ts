@@ -1,0 +1,37 @@
+import fp from 'fastify-plugin'
+import { prune } from '../jobs/prune.ts'
+
+export interface PruningOptions {
+  /** Days after which the ledger forgets an event; default 30. */
+  retentionDays?: number
+  intervalMs?: number
+}
+
+/** Prunes the ledger, and sessions that are over, at the start and then hourly; of several replicas, one does it. */
+export default fp<PruningOptions>(
+  async (app, { retentionDays = 30, intervalMs = 3_600_000 }) => {
+    let timer: NodeJS.Timeout | undefined
+    let underWay: Promise<void> | undefined
+
+    async function run(): Promise<void> {
+      try {
+        const pruned = await prune(app.clerkRepository, retentionDays)
+        if (pruned.events + pruned.sessions > 0) app.log.info({ ...pruned, retentionDays }, 'pruned old rows')
+      } catch (error) {
+        app.log.warn({ err: error }, 'old rows could not be pruned')
+      }
+    }
+    const start = () => {
+      underWay = run()
+    }
+    app.addHook('onReady', async () => {
+      start()
+      timer = setInterval(start, intervalMs).unref()
+    })
+    app.addHook('onClose', async () => {
+      clearInterval(timer)
+      await underWay
+    })
+  },
+  { name: 'clerk-pruning', fastify: '5.x', dependencies: ['clerk-database'] },
+)
