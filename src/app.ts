@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { RateLimited } from './errors.ts'
 import auth, { type AuthOptions } from './plugins/auth.ts'
+import changes, { type ChangesOptions } from './plugins/changes/index.ts'
 import closing from './plugins/closing.ts'
 import dashboard, { type DashboardOptions } from './plugins/dashboard/index.ts'
 import database, { type DatabaseOptions } from './plugins/database.ts'
@@ -33,6 +34,8 @@ export interface AppOptions {
   pruning?: PruningOptions
   /** Without it the service never reconciles by itself. */
   reconciling?: Omit<ReconcilingOptions, 'database'>
+  /** Without it there is no change feed. */
+  changes?: Omit<ChangesOptions, 'database'>
   errors?: ErrorRepliesOptions
   /** Metrics are at `/metrics`, or on a port of their own. */
   metrics?: Omit<MetricsOptions, 'version'>
@@ -58,7 +61,11 @@ export default fp<AppOptions>(
     await registerCors(app, options.corsOrigins ?? [])
     await app.register(closing)
     await app.register(requestLog)
-    await app.register(openapi, { version: VERSION, receivesWebhooks: options.webhooks !== undefined })
+    await app.register(openapi, {
+      version: VERSION,
+      receivesWebhooks: options.webhooks !== undefined,
+      pushesChanges: options.changes?.webhook !== undefined,
+    })
     await app.register(database, options.database)
     await app.register(auth, options.auth)
     await app.register(userSync, options.userSync ?? {})
@@ -67,6 +74,7 @@ export default fp<AppOptions>(
     await registerRateLimit(app, options.rateLimitPerMinute ?? 0)
     if (options.webhooks) await app.register(webhooks, options.webhooks)
     await app.register(pruning, options.pruning ?? {})
+    if (options.changes) await app.register(changes, { ...options.changes, database: options.database })
     if (options.reconciling) await app.register(reconciling, { ...options.reconciling, database: options.database })
 
     await app.register(syncUser)

@@ -26,6 +26,22 @@ export const DashboardTokenInvalid = createError(
   401,
 )
 
+export const ChangesTokenInvalid = createError(
+  'CHANGES_TOKEN_INVALID',
+  'The change feed needs its token (Authorization: Bearer <CHANGES_TOKEN>)',
+  401,
+)
+export const InvalidCursor = createError(
+  'INVALID_CURSOR',
+  '`after` is no cursor of this feed: send one that it gave, `latest`, or none',
+  400,
+)
+export const CursorExpired = createError(
+  'CURSOR_EXPIRED',
+  'Changes after this cursor are no longer kept: begin without `after`, and compare what you have with the tables',
+  410,
+)
+
 export const UserDeleted = createError('USER_DELETED', 'The user has been deleted', 403)
 export const UserBanned = createError('USER_BANNED', 'The user is banned', 403)
 export const SessionPending = createError(

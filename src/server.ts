@@ -8,6 +8,7 @@ import closeWithGrace from 'close-with-grace'
 import Fastify, { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
 import app, { type AppOptions } from './app.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
+import { keepChanges } from './db/changes/enable.ts'
 import { isDatabaseTrouble } from './db/errors.ts'
 import { migrate } from './db/migrate.ts'
 import { embedMissing } from './embedded/index.ts'
@@ -128,7 +129,18 @@ export function appOptions(config: Config): AppOptions {
       config.CLERK_WEBHOOK_SIGNING_SECRET.length > 0
         ? { signingSecrets: config.CLERK_WEBHOOK_SIGNING_SECRET }
         : undefined,
-    pruning: { retentionDays: config.WEBHOOK_EVENTS_RETENTION_DAYS },
+    pruning: {
+      retentionDays: config.WEBHOOK_EVENTS_RETENTION_DAYS,
+      changesRetentionDays: config.CHANGES_RETENTION_DAYS,
+    },
+    changes: config.CHANGES
+      ? {
+          token: config.CHANGES_TOKEN,
+          webhook: config.CHANGES_WEBHOOK_URL
+            ? { url: config.CHANGES_WEBHOOK_URL, secret: config.CHANGES_WEBHOOK_SECRET as string }
+            : undefined,
+        }
+      : undefined,
     reconciling:
       config.RECONCILE_INTERVAL_MINUTES > 0 && config.CLERK_SECRET_KEY
         ? {
@@ -151,6 +163,7 @@ async function migrateWhenReachable(config: Config, { log }: FastifyInstance): P
   for (;;) {
     try {
       await migrate(config.DATABASE_URL as string, { schema: config.DATABASE_SCHEMA })
+      await keepChanges(config.DATABASE_URL as string, { schema: config.DATABASE_SCHEMA, isEnabled: config.CHANGES })
       return
     } catch (error) {
       if (!isDatabaseTrouble(error) || performance.now() > giveUpAt) throw error

@@ -65,6 +65,7 @@ export async function withClient<T>(connectionString: string, work: (client: pg.
     await client.connect()
     return await work(client)
   } catch (error) {
+    if (error instanceof SchemaError) throw error
     return markTrouble(error)
   } finally {
     await client.end().catch(() => undefined)

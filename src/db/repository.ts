@@ -5,6 +5,7 @@ import { DatabaseUnavailable, retryAfter } from '../errors.ts'
 import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
 import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
 import { type AppliedChange, applyTogether } from './apply.ts'
+import { pruneChanges } from './changes/prune.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
 import { isDatabaseTrouble, isDataError, isLockTimeout } from './errors.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
@@ -117,6 +118,8 @@ export function createRepository({ pool, storePayloads = false, cause }: Reposit
     searchUsers: (idOrEmail: string) => guarded(searchUsers(pool, idOrEmail)),
     prune,
     pruneSessions,
+    /** Deletes changes of the feed that are older than so many days. Returns how many. */
+    pruneChanges: (retentionDays: number) => guarded(pruneChanges(pool, retentionDays)),
     counts,
   }
 }

@@ -4,12 +4,15 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { TSchema } from '@sinclair/typebox'
 import fp from 'fastify-plugin'
 import { errorReplySchemas } from '../errors.ts'
+import { describePush } from './changes/openapi.ts'
 import { describeWebhooks } from './webhooks/openapi.ts'
 
 export interface OpenapiOptions {
   version: string
   /** Describes what Clerk sends, too. */
   receivesWebhooks?: boolean
+  /** Describes what the change feed sends, too. */
+  pushesChanges?: boolean
 }
 
 // The one style that swagger-ui's script adds to its page. Another version may add another: a test in a browser tells.
@@ -22,7 +25,7 @@ trouble on this side is a 503 with \`Retry-After\`. A path that is not here is a
 
 /** Serves the OpenAPI description of every route registered after it, at `/docs` (a page) and `/docs/json`. */
 export default fp<OpenapiOptions>(
-  async (app, { version, receivesWebhooks = false }) => {
+  async (app, { version, receivesWebhooks = false, pushesChanges = false }) => {
     await app.register(swagger, {
       openapi: {
         openapi: '3.1.0',
@@ -32,10 +35,13 @@ export default fp<OpenapiOptions>(
           description: DESCRIPTION,
           license: { name: 'MIT' },
         },
-        ...(receivesWebhooks && { webhooks: describeWebhooks() }),
+        ...((receivesWebhooks || pushesChanges) && {
+          webhooks: { ...(receivesWebhooks && describeWebhooks()), ...(pushesChanges && describePush()) },
+        }),
         tags: [
           { name: 'auth', description: 'Called by SPAs and by proxies, with a Clerk session token' },
           { name: 'webhooks', description: 'Called by Clerk, through Svix' },
+          { name: 'changes', description: 'Called by whoever acts when a user, a session… appears, changes or goes' },
           { name: 'operations', description: 'Called by load balancers and operators' },
           { name: 'dashboard', description: 'Called by the page at /dashboard' },
         ],
@@ -55,6 +61,7 @@ export default fp<OpenapiOptions>(
               name: 'svix-signature',
               description: 'Made by Svix of `svix-id`, `svix-timestamp` and the raw body, with the signing secret',
             },
+            changesToken: { type: 'http', scheme: 'bearer', description: 'CHANGES_TOKEN' },
             dashboardToken: { type: 'http', scheme: 'bearer', description: 'DASHBOARD_TOKEN' },
           },
         },

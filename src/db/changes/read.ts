@@ -16,6 +16,8 @@ export interface FeedPage {
   /** Where to go on: behind the last entry, or where the reader was. */
   next: Position
   hasMore: boolean
+  /** The oldest transaction that had not ended. */
+  horizon: string
   /** Whether there are changes that nobody may read yet, since an older transaction has not ended. */
   isHeld: boolean
   /** Whether something behind the reader's place was pruned, or the place is of a database of which this is a copy. */
@@ -73,14 +75,17 @@ export async function readChanges(executor: Executor, after: Position | undefine
   const [{ horizon, newest, pruned, is_held: isHeld }] = rows as [(typeof rows)[number]]
   const found = rows.filter((row): row is typeof row & EntryRow => row.xid !== null)
   const entries = found.slice(0, limit).map(toEntry)
+  const isExpired =
+    after !== undefined && ((pruned !== null && isBehind(pruned, after)) || BigInt(after.xid) > BigInt(newest))
+  // Whoever found nothing where he began goes on from here: what this snapshot did not see has a higher number.
+  const here = { xid: horizon, seq: '0' }
   return {
     entries,
-    // Whoever began at an empty feed goes on from here: what this snapshot did not see has a higher number.
-    next: entries.at(-1)?.position ?? after ?? { xid: horizon, seq: '0' },
+    next: entries.at(-1)?.position ?? (isExpired ? here : (after ?? here)),
     hasMore: found.length > limit,
+    horizon,
     isHeld,
-    isExpired:
-      after !== undefined && ((pruned !== null && isBehind(pruned, after)) || BigInt(after.xid) > BigInt(newest)),
+    isExpired,
   }
 }
 

@@ -1,5 +1,6 @@
 /** How the feed and its consumers are, at a cost that does not grow with it. */
 import { sql } from 'drizzle-orm'
+import type { DelayingTransaction } from '../../domain/feed-delay.ts'
 import { type Executor, statement } from '../statement.ts'
 import { changeConsumers, changeDeliveries, changes } from './table.ts'
 
@@ -29,16 +30,6 @@ const selectConsumers = statement<ConsumerStatus>(
     (select count(*)::int from ${t(changeDeliveries)} d where d.consumer = c.name and d.dead_at is not null) as dead
   from ${t(changeConsumers)} c order by c.name`,
 )
-
-/** A transaction, of whoever in whatever database of the server, that keeps later changes from being read. */
-export interface DelayingTransaction {
-  /** Null for one that is prepared (two-phase commit). */
-  pid: number | null
-  /** The id of a prepared transaction. */
-  prepared: string | null
-  /** For how long it has been open; null where the role may not see it. */
-  ageSeconds: number | null
-}
 
 // The process that holds the oldest transaction id. Roles without pg_read_all_stats see the ids and pids of others, but no times.
 const selectDelay = statement<DelayingTransaction & { is_held: boolean }>(
@@ -72,18 +63,4 @@ export async function findChangesStatus(executor: Executor, delaySeconds = DELAY
     consumers,
     delay: isNamed ? { pid: oldest.pid, prepared: oldest.prepared, ageSeconds: oldest.ageSeconds } : null,
   }
-}
-
-/** What delays the feed and how to end it. */
-export function describeDelay({ pid, prepared, ageSeconds }: DelayingTransaction): { what: string; remedy: string } {
-  const age = ageSeconds === null ? '' : `, open for ${Math.round(ageSeconds)} s,`
-  return prepared === null
-    ? {
-        what: `a transaction of process ${pid}${age} delays the change feed`,
-        remedy: `end it where it was begun, or by select pg_terminate_backend(${pid})`,
-      }
-    : {
-        what: `the prepared transaction '${prepared}'${age} delays the change feed`,
-        remedy: `commit prepared or rollback prepared '${prepared}'`,
-      }
 }

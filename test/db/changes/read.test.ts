@@ -5,20 +5,24 @@ import { pruneChanges } from '../../../src/db/changes/prune.ts'
 import { type FeedEntry, findLatest, readChanges } from '../../../src/db/changes/read.ts'
 import { fromCursor, type Position, START, toCursor } from '../../../src/domain/feed.ts'
 import { claims, deletion, message, SECOND, session, snapshot, startRepository, T0 } from '../../helpers/repository.ts'
+import { waitUntil } from '../../helpers/wait-until.ts'
 
 async function startFeed(t: Test) {
   const started = await startRepository(t)
   await keepChanges(started.database.url, { isEnabled: true })
-  return started
+  /** Waits until everything that was committed may be read: other tests write to the same server. */
+  const settled = () => waitUntil('nothing held', async () => !(await readChanges(started.pool, START, 1)).isHeld)
+  return { ...started, settled }
 }
 
 const idsOf = (entries: FeedEntry[]) => entries.map(({ change }) => change.entityId)
 
 test('nobody reads past a transaction that has not ended; what it wrote is read in its place', async (t) => {
-  const { database, pool, apply } = await startFeed(t)
+  const { database, pool, apply, settled } = await startFeed(t)
   const late = await database.connect()
   t.teardown(() => late.release(true))
   await apply({ user: snapshot('user_1', T0) })
+  await settled()
   const first = await readChanges(pool, undefined, 10)
   t.strictSame(idsOf(first.entries), ['user_1'])
   await late.query('begin')
@@ -28,20 +32,23 @@ test('nobody reads past a transaction that has not ended; what it wrote is read 
   t.match(held, { isHeld: true, hasMore: false, isExpired: false, next: first.next })
   t.strictSame(held.entries, [], 'user_2 was committed, but something may still come before it')
   await late.query('commit')
+  await settled()
   const rest = await readChanges(pool, first.next, 10)
   t.strictSame(idsOf(rest.entries), ['user_late', 'user_2'])
   t.match(rest, { isHeld: false })
 })
 
 test('a reader begins at the oldest, at the newest, or anywhere between', async (t) => {
-  const { pool, apply } = await startFeed(t)
+  const { pool, apply, settled } = await startFeed(t)
   const empty = await readChanges(pool, undefined, 10)
   t.strictSame(empty.entries, [])
   await apply({ user: snapshot('user_1', T0) })
+  await settled()
   t.strictSame(idsOf((await readChanges(pool, empty.next, 10)).entries), ['user_1'], 'from an empty feed on')
   const latest = await findLatest(pool)
   await apply({ user: snapshot('user_2', T0) })
   await apply({ user: snapshot('user_3', T0) })
+  await settled()
   t.strictSame(idsOf((await readChanges(pool, latest, 10)).entries), ['user_2', 'user_3'])
   const page = await readChanges(pool, START, 2)
   t.strictSame([idsOf(page.entries), page.hasMore], [['user_1', 'user_2'], true])
@@ -59,8 +66,9 @@ test('a reader begins at the oldest, at the newest, or anywhere between', async 
 })
 
 test('what was pruned unread makes a cursor expire, and nothing else does', async (t) => {
-  const { pool, apply, database } = await startFeed(t)
+  const { pool, apply, database, settled } = await startFeed(t)
   for (const id of ['user_1', 'user_2', 'user_3']) await apply({ user: snapshot(id, T0) })
+  await settled()
   const { entries } = await readChanges(pool, START, 10)
   const [one, two, three] = entries.map(({ position }) => position) as [Position, Position, Position]
   await database.query(
@@ -82,10 +90,11 @@ test('what was pruned unread makes a cursor expire, and nothing else does', asyn
 })
 
 test('two prune at once: one does it; a recent change keeps what comes after it', async (t) => {
-  const { pool, apply, database } = await startFeed(t)
+  const { pool, apply, database, settled } = await startFeed(t)
   for (let i = 0; i < 1_500; i += 500) {
     await apply(...Array.from({ length: 500 }, (_, j) => ({ user: snapshot(`user_${i + j}`, T0) })))
   }
+  await settled()
   await database.query(`update changes set occurred_at = now() - interval '8 days' where entity_id <> 'user_1499'`)
   const counts = await Promise.all([pruneChanges(pool, 7), pruneChanges(pool, 7)])
   t.equal(counts[0] + counts[1], 1_499)
@@ -149,7 +158,7 @@ function expectedOf(entity: string, was: Row, now: Row): string | undefined {
 }
 
 test('whoever reads from anywhere, while replicas and others write and commit late, reads the history of every row', async (t) => {
-  const { database, pool, apply } = await startFeed(t)
+  const { database, pool, apply, settled } = await startFeed(t)
   const other = await startRepository(t, { database })
   await database.query(AUDIT)
   const random = (n: number) => Math.floor(Math.random() * n)
@@ -206,6 +215,7 @@ test('whoever reads from anywhere, while replicas and others write and commit la
   }
   const reading = [read(START), read(START)]
   await Promise.all([write(apply, 0), write(other.apply, 10_000), writeLate(), writeLate()])
+  await settled()
   isOver = true
   const all = await Promise.all(reading)
   const whole = (await readChanges(pool, undefined, 100_000)).entries
