@@ -74,6 +74,11 @@ export const DatabaseUnavailable = createError(
   'The database cannot be reached at the moment',
   503,
 )
+export const OnChangeFailed = createError(
+  'ON_CHANGE_FAILED',
+  "The application's onChange failed: nothing was written",
+  503,
+)
 export const ShuttingDown = createError('SHUTTING_DOWN', 'The service is shutting down', 503)
 
 /** An error that knows after how many seconds its caller may try again (RFC 9110, section 10.2.3). */
@@ -141,7 +146,7 @@ const ERRORS = {
   422: [new WebhookPayloadInvalid('the body is not JSON')],
   429: [new RateLimited('1 minute')],
   500: [{ code: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong on our side' }],
-  503: [new DatabaseUnavailable(), new JwksUnavailable(), new ShuttingDown()],
+  503: [new DatabaseUnavailable(), new JwksUnavailable(), new OnChangeFailed(), new ShuttingDown()],
 } satisfies Record<number, Described[]>
 
 const HEADERS: { [statusCode: number]: object } = {

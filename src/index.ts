@@ -1,5 +1,6 @@
 /** The public exports: the whole service as one Fastify plugin, and each of its plugins alone. */
 export { type AppOptions, default, default as clerkSessionSync } from './app.ts'
+export type { ChangeClient, OnChange } from './db/changes/on-change.ts'
 export { migrate } from './db/migrate.ts'
 export type { ChangeResult, Repository } from './db/repository.ts'
 export type { Change, Message, Outcome } from './domain/change.ts'

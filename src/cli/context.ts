@@ -2,7 +2,7 @@
 import { type BackendApi, type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
 import type { Config } from '../config.ts'
 import { LEASE_TTL_MS } from '../db/lease.ts'
-import { createJobDatabase, type JobDatabase } from '../jobs/database.ts'
+import { createJobDatabase, type JobDatabase, type JobDatabaseOptions } from '../jobs/database.ts'
 import type { Output } from './output.ts'
 
 export const EXIT_DONE = 0
@@ -29,12 +29,14 @@ const ignore = Function.prototype as (error: Error) => void
 export async function withDatabase<T>(
   { config }: Pick<Context, 'config'>,
   work: (database: JobDatabase) => Promise<T>,
+  { cause }: Pick<JobDatabaseOptions, 'cause'> = {},
 ) {
   const database = createJobDatabase({
     connectionString: config.DATABASE_URL as string,
     schema: config.DATABASE_SCHEMA,
     transactionPooling: config.DATABASE_TRANSACTION_POOLING,
     storePayloads: config.WEBHOOK_STORE_PAYLOADS,
+    cause,
     max: CONNECTIONS,
     applicationName: 'clerk-session-sync cli',
     connectTimeoutMs: 5_000,

@@ -98,11 +98,13 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
 
   command('migrate', 'bring the database of DATABASE_URL up to the newest migration')
     .option('--status', 'only say which migrations are applied; exit code 1 when some are not')
+    .option('--no-changes', 'turn the change feed off; CHANGES=true turns it on')
     .action((flags: MigrateFlags) => run(flags, DATABASE, runMigrate))
 
   command('backfill', 'bring every Clerk user into the table; may be interrupted, and goes on from there')
     .option('--restart', 'begin anew instead of going on')
     .option('--dry-run', 'write nothing, and say what would be written')
+    .option('--emit', 'tell of these users in the change feed, too')
     .action((flags: BackfillFlags) => run(flags, DATABASE_AND_CLERK, runBackfill))
 
   command('reconcile', 'compare Clerk with the table, and say what no webhook delivered; exit code 1 while they differ')

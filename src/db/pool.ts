@@ -1,6 +1,7 @@
 /** Connections with limits: nothing that PostgreSQL does, or fails to do, may keep a request waiting for ever. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg, { type DatabaseError } from 'pg'
+import { finishWith, type OnChange, OnChangeError } from './changes/on-change.ts'
 import { CAUSE_SETTING } from './changes/trigger-sql.ts'
 import { isConflict, isDatabaseTrouble, markTrouble } from './errors.ts'
 import { type Sent, sendTogether } from './pipeline.ts'
@@ -39,6 +40,8 @@ export interface TransactOptions {
   onRetry?: () => void
   /** Why the rows change, for the change feed (see changes/trigger-sql.ts). */
   cause?: string
+  /** Is called within the transaction, which waits for it. */
+  onChange?: OnChange
 }
 
 const MAX_ATTEMPTS = 4
@@ -117,7 +120,7 @@ export class Pool implements Executor {
    */
   async transact(
     calls: Call[],
-    { lockTimeoutMs = this.#limits.lockMs, onRetry, cause = '' }: TransactOptions = {},
+    { lockTimeoutMs = this.#limits.lockMs, onRetry, cause = '', onChange }: TransactOptions = {},
   ): Promise<void> {
     const limits = sent('write_limits', WRITE_LIMITS, [String(this.#limits.statementMs), String(lockTimeoutMs), cause])
     const statements = calls.map(({ statement, values }) => ({
@@ -128,7 +131,9 @@ export class Pool implements Executor {
     }))
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const rows = await this.#sendWrites(limits, statements)
+        const rows = await (onChange
+          ? this.#sendAndAsk(limits, statements, onChange)
+          : this.#sendWrites(limits, statements))
         for (const [i, call] of calls.entries()) call.rows = rows[i] as unknown[]
         return
       } catch (error) {
@@ -155,16 +160,29 @@ export class Pool implements Executor {
         this.#isReadCommitted = false
       }
     }
-    const begin = sent('begin', 'begin isolation level read committed', [])
-    return this.#send([begin, limits], [...statements, sent('commit', 'commit', [])], answerMs)
+    return this.#send([BEGIN, limits], [...statements, sent('commit', 'commit', [])], answerMs)
   }
 
-  async #send(settings: Sent[], statements: Sent[], answerMs: number): Promise<unknown[][]> {
+  // The one case in which a transaction waits for JavaScript: its rows are locked for a round trip more, and for the function.
+  async #sendAndAsk(limits: Sent, statements: Sent[], onChange: OnChange): Promise<unknown[][]> {
+    const answerMs = this.#limits.answerMs * TRANSACTION_TIMEOUTS
+    return this.#send([BEGIN, limits, IDLE_LIMIT], statements, answerMs, (client) =>
+      finishWith(client, this.schema, onChange),
+    )
+  }
+
+  async #send(
+    settings: Sent[],
+    statements: Sent[],
+    answerMs: number,
+    finish?: (client: pg.PoolClient) => Promise<void>,
+  ): Promise<unknown[][]> {
     const isPrepared = this.#keepsPrepared
     const named = (sent: Sent) => (isPrepared ? sent : { ...sent, name: '' })
     const client = await this.#pool.connect().catch(markTrouble)
     try {
       const rows = await sendTogether(client, settings.map(named), statements.map(named), answerMs)
+      await finish?.(client)
       client.release()
       return rows
     } catch (error) {
@@ -172,7 +190,7 @@ export class Pool implements Executor {
       if (!isPrepared || !NOT_PREPARED.has((error as DatabaseError).code)) throw error
     }
     this.#keepsPrepared = false
-    return this.#send(settings, statements, answerMs)
+    return this.#send(settings, statements, answerMs, finish)
   }
 }
 
@@ -184,10 +202,15 @@ const sent = (name: string, text: string, values: unknown[]): Sent => ({
   hasRows: false,
 })
 
+const BEGIN = sent('begin', 'begin isolation level read committed', [])
+// Should this process be stopped while its transaction waits for it.
+const IDLE_LIMIT = sent('idle_limit', "select set_config('idle_in_transaction_session_timeout', '5000', true)", [])
+
 /** Resolves to the reason why the connection must be closed, if there is one. */
 async function afterFailure(client: pg.PoolClient, error: unknown, hasBegun: boolean): Promise<Error | undefined> {
   // A connection in trouble is closed, and cannot make anyone wait a second time.
   if (isDatabaseTrouble(error) && !STAYS_USABLE.has((error as DatabaseError).code)) return error as Error
+  if (error instanceof OnChangeError && error.mayBeBusy) return error
   if (!hasBegun) return undefined
   return client.query('rollback').then(
     () => undefined,

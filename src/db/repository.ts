@@ -1,10 +1,11 @@
 /** The only writer of the tables. Every `Change` enters through `apply`. */
 import type { DatabaseError } from 'pg'
 import type { Change, Message } from '../domain/change.ts'
-import { DatabaseUnavailable, retryAfter } from '../errors.ts'
+import { DatabaseUnavailable, OnChangeFailed, retryAfter } from '../errors.ts'
 import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
 import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
 import { type AppliedChange, applyTogether } from './apply.ts'
+import { type OnChange, OnChangeError } from './changes/on-change.ts'
 import { pruneChanges } from './changes/prune.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
 import { isDatabaseTrouble, isDataError, isLockTimeout } from './errors.ts'
@@ -22,6 +23,8 @@ export interface RepositoryOptions {
   storePayloads?: boolean
   /** Why rows change, for the change feed: by default what each change says of itself. */
   cause?: string
+  /** Is called within each transaction that the change feed tells something of. */
+  onChange?: OnChange
 }
 
 export type Repository = ReturnType<typeof createRepository>
@@ -31,7 +34,7 @@ const BATCH_LOCK_TIMEOUT_MS = 250
 const MIN_SESSION_DAYS = 7
 
 /** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
-export function createRepository({ pool, storePayloads = false, cause }: RepositoryOptions) {
+export function createRepository({ pool, storePayloads = false, cause, onChange }: RepositoryOptions) {
   const counts = { conflictRetries: 0 }
 
   /**
@@ -47,6 +50,7 @@ export function createRepository({ pool, storePayloads = false, cause }: Reposit
       return await applyTogether(pool, changes, {
         storePayloads,
         ...(cause !== undefined && { cause }),
+        onChange,
         // Others shall not wait long for a row that is not theirs; a change alone waits as long as it may.
         lockTimeoutMs: isAlone ? undefined : BATCH_LOCK_TIMEOUT_MS,
         onRetry: () => {
@@ -54,7 +58,8 @@ export function createRepository({ pool, storePayloads = false, cause }: Reposit
         },
       })
     } catch (error) {
-      if (!isDataError(error) && !isLockTimeout(error)) throw asUnavailable(error)
+      if (!isDataError(error) && !isLockTimeout(error) && !(error instanceof OnChangeError)) throw asUnavailable(error)
+      if (error instanceof OnChangeError && isAlone) return [{ error: asUnavailable(error) as Error }]
       if (isAlone) return [isDataError(error) ? await refuse(change, error) : { error: asUnavailable(error) as Error }]
     }
     const half = changes.length >> 1
@@ -131,6 +136,7 @@ function withoutData(error: DatabaseError): DatabaseError {
 }
 
 function asUnavailable(error: unknown): unknown {
+  if (error instanceof OnChangeError) return retryAfter(new OnChangeFailed({ cause: error }), RETRY_AFTER_MS)
   if (!isDatabaseTrouble(error)) return error
   return retryAfter(new DatabaseUnavailable({ cause: error }), RETRY_AFTER_MS)
 }

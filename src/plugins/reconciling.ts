@@ -19,13 +19,14 @@ const ALMOST = 0.9
  * Of several replicas one does it, on connections of its own: it takes none from requests.
  */
 export default fp<ReconcilingOptions>(
-  async (app, { database: { connectionString, schema, transactionPooling }, backendApi, intervalMs }) => {
+  async (app, { database: { connectionString, schema, transactionPooling, onChange }, backendApi, intervalMs }) => {
     const stop = new AbortController()
     const { signal } = stop
     const database = createJobDatabase({
       connectionString,
       schema,
       transactionPooling,
+      onChange,
       max: 2,
       applicationName: 'clerk-session-sync reconcile',
       onError: (error) => app.log.warn({ err: error }, 'a database connection of the reconcile broke'),
