@@ -11,8 +11,8 @@ import { eq } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import Fastify from 'fastify'
 import pg from 'pg'
-import { users } from '../../src/resources/user/table.ts'
 import { User } from '../../src/resources/user/payload.ts'
+import { users } from '../../src/resources/user/table.ts'
 
 const db = drizzle(new pg.Pool({ connectionString: process.env.DATABASE_URL }))
 const fastify = Fastify({ logger: { level: process.env.LOG_LEVEL ?? 'warn' } })

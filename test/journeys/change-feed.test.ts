@@ -46,7 +46,8 @@ test('replicas and the database are killed while users come, change and go', asy
 
   /** Sends a webhook until a replica takes it. */
   async function deliver(type: string, id: string, firstName: string): Promise<void> {
-    const at = (sent[id] = (sent[id] ?? Date.now()) + 1)
+    const at = (sent[id] ?? Date.now()) + 1
+    sent[id] = at
     const data =
       type === 'user.deleted' ? { id, deleted: true } : { id, first_name: firstName, created_at: at, updated_at: at }
     const body = JSON.stringify({ type, object: 'event', timestamp: at, data })

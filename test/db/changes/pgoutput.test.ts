@@ -15,8 +15,14 @@ function decode(messages: Buffer[]): { kind: string; row: Record<string, string 
   const found: { kind: string; row: Record<string, string | null> }[] = []
   for (const bytes of messages) {
     let at = 1
-    const int16 = () => bytes.readInt16BE((at += 2) - 2)
-    const int32 = () => bytes.readInt32BE((at += 4) - 4)
+    const int16 = () => {
+      at += 2
+      return bytes.readInt16BE(at - 2)
+    }
+    const int32 = () => {
+      at += 4
+      return bytes.readInt32BE(at - 4)
+    }
     const text = () => {
       const end = bytes.indexOf(0, at)
       const value = bytes.toString('utf8', at, end)
@@ -45,7 +51,8 @@ function decode(messages: Buffer[]): { kind: string; row: Record<string, string 
         const type = String.fromCharCode(bytes[at++] as number)
         if (type !== 't') return null
         const length = int32()
-        return bytes.toString('utf8', at, (at += length))
+        at += length
+        return bytes.toString('utf8', at - length, at)
       })
       found.push({ kind, row: Object.fromEntries(columns.map((name, i) => [name, values[i] as string | null])) })
     }
