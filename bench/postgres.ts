@@ -49,7 +49,7 @@ export async function startPostgres(): Promise<Postgres> {
     const url = new URL(server.url)
     url.pathname = name
     await migrate(url.href)
-    const client = new pg.Client({ connectionString: url.href })
+    const client = new pg.Client({ connectionString: url.href, options: '-c search_path=clerk,public' })
     await client.connect()
     closers.push(() => client.end())
     let last = 0

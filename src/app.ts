@@ -64,6 +64,7 @@ export default fp<AppOptions>(
     await app.register(openapi, {
       version: VERSION,
       receivesWebhooks: options.webhooks !== undefined,
+      readsChanges: options.changes?.token !== undefined,
       pushesChanges: options.changes?.webhook !== undefined,
     })
     await app.register(database, options.database)

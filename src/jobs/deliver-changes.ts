@@ -48,12 +48,20 @@ export interface DeliverOptions {
   events: DeliveryEvents
   /** After this long without a sign of life of who delivers, another process does; 15 s by default. */
   leaseTtlMs?: number
+  /**
+   * Changes that are read ahead of what is delivered, so that one delivery that takes its time keeps no other waiting; 10,000 by
+   * default.
+   */
+  maxOpen?: number
+  /**
+   * Deliveries that are kept to be made. With as many the consumer reads no further: a receiver that is dead shall not have the
+   * whole feed copied for it. 10,000 by default.
+   */
+  maxKept?: number
 }
 
 const LEASE_TTL_MS = 15_000
 const PAGE = 500
-// Read ahead of what is delivered, so that one delivery that takes its time keeps no other waiting; and kept to be made. With
-// as many, the consumer's place waits: a receiver that is dead shall not have the whole feed copied for it.
 const MAX_OPEN = 10_000
 const MAX_KEPT = 10_000
 const FLUSH_MS = 50
@@ -83,7 +91,7 @@ export async function deliverChanges(consumer: ConsumerOptions, options: Deliver
 const pause = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal, ref: false }).catch(() => undefined)
 
 async function deliverWhileAlone(consumer: ConsumerOptions, options: DeliverOptions): Promise<void> {
-  const { pool, watch, events } = options
+  const { pool, watch, events, maxOpen = MAX_OPEN, maxKept = MAX_KEPT } = options
   const { name, deliver, concurrency, scheduleMs = SVIX_SCHEDULE_MS } = consumer
   const over = new AbortController()
   const signal = AbortSignal.any([options.signal, over.signal])
@@ -172,11 +180,12 @@ async function deliverWhileAlone(consumer: ConsumerOptions, options: DeliverOpti
   async function readOn(): Promise<void> {
     while (!signal.aborted) {
       progress = Promise.withResolvers()
-      if (lanes.counts.open >= MAX_OPEN || lanes.counts.kept >= MAX_KEPT) {
+      const limit = Math.min(PAGE, maxOpen - lanes.counts.open)
+      if (limit <= 0 || lanes.counts.kept >= maxKept) {
         await Promise.race([progress.promise, pause(RETRY_MS, signal)])
         continue
       }
-      const page = watch.isUpToDate(place) ? await watch.wait(place, PAGE, signal) : await watch.read(place, PAGE)
+      const page = watch.isUpToDate(place) ? await watch.wait(place, limit, signal) : await watch.read(place, limit)
       if (page === undefined || signal.aborted) return
       if (page.isExpired) events.onLost(name)
       place = page.next

@@ -27,8 +27,6 @@ export interface ChangeWatch {
   isUpToDate(after: Position): boolean
   /** Answers everybody who waits with nothing. */
   end(): Promise<void>
-  /** Queries so far that looked for changes on behalf of those who wait. */
-  readonly queries: number
 }
 
 interface Waiter {
@@ -38,7 +36,7 @@ interface Waiter {
 }
 
 const PAGE = 1_000
-const FIRST_PAUSE_MS = 20
+const FIRST_PAUSE_MS = 10
 // While `NOTIFY` works, a poll only finds what a lost connection has missed.
 const LONGEST_PAUSE_MS = { listening: 5_000, polling: 1_000, held: 1_000 }
 const RECONNECT_MS = 5_000
@@ -52,10 +50,11 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
   let timer: NodeJS.Timeout | undefined
   let isLooking = false
   let isWoken = false
+  /** Whether something has come since the database was asked last. */
+  let isStale = false
   let isEnded = false
   let isHeld = false
   let isListening = false
-  let queries = 0
   const listener = connectionString === undefined ? undefined : listen(connectionString, pool.schema, onListen, wake)
 
   function onListen(listens: boolean): void {
@@ -67,6 +66,7 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
   function wake(): void {
     pauseMs = FIRST_PAUSE_MS
     isWoken = true
+    isStale = true
     void look()
   }
 
@@ -99,7 +99,7 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
   async function serve(): Promise<boolean> {
     const present = [...waiters]
     const after = present.map((waiter) => waiter.after).reduce((a, b) => (isBehind(a, b) ? b : a))
-    queries += 1
+    isStale = false
     const page = await readChanges(pool, after, PAGE)
     isHeld = page.isHeld
     note(page)
@@ -125,6 +125,7 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
 
   return {
     async read(after, limit) {
+      isStale = false
       const page = await readChanges(pool, after, limit)
       if (!page.hasMore) note(page)
       return page
@@ -134,7 +135,7 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
       noteHorizon(place.xid)
       return place
     },
-    isUpToDate: (after) => seen !== undefined && !isBehind(seen, after) && BigInt(after.xid) <= horizon,
+    isUpToDate: (after) => !isStale && seen !== undefined && !isBehind(seen, after) && BigInt(after.xid) <= horizon,
     wait(after, limit, signal) {
       if (isEnded || signal.aborted) return Promise.resolve(undefined)
       const { promise, resolve } = Promise.withResolvers<FeedPage | undefined>()
@@ -157,9 +158,6 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
       for (const { resolve } of waiters) resolve(undefined)
       waiters.clear()
       await listener?.end()
-    },
-    get queries() {
-      return queries
     },
   }
 }

@@ -11,12 +11,18 @@ export interface OpenapiOptions {
   version: string
   /** Describes what Clerk sends, too. */
   receivesWebhooks?: boolean
-  /** Describes what the change feed sends, too. */
+  /** Describes the reading of the change feed, and what it sends. */
+  readsChanges?: boolean
   pushesChanges?: boolean
 }
 
 // The one style that swagger-ui's script adds to its page. Another version may add another: a test in a browser tells.
 const STYLE = "'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='"
+
+const CHANGES_TAG = {
+  name: 'changes',
+  description: 'Called by whoever acts when a user, a session… appears, changes or goes',
+}
 
 const DESCRIPTION = `Keeps a backend's users table in step with Clerk: no valid session meets a backend without its user.
 
@@ -25,7 +31,7 @@ trouble on this side is a 503 with \`Retry-After\`. A path that is not here is a
 
 /** Serves the OpenAPI description of every route registered after it, at `/docs` (a page) and `/docs/json`. */
 export default fp<OpenapiOptions>(
-  async (app, { version, receivesWebhooks = false, pushesChanges = false }) => {
+  async (app, { version, receivesWebhooks = false, readsChanges = false, pushesChanges = false }) => {
     await app.register(swagger, {
       openapi: {
         openapi: '3.1.0',
@@ -41,7 +47,7 @@ export default fp<OpenapiOptions>(
         tags: [
           { name: 'auth', description: 'Called by SPAs and by proxies, with a Clerk session token' },
           { name: 'webhooks', description: 'Called by Clerk, through Svix' },
-          { name: 'changes', description: 'Called by whoever acts when a user, a session… appears, changes or goes' },
+          ...(readsChanges || pushesChanges ? [CHANGES_TAG] : []),
           { name: 'operations', description: 'Called by load balancers and operators' },
           { name: 'dashboard', description: 'Called by the page at /dashboard' },
         ],
@@ -61,7 +67,9 @@ export default fp<OpenapiOptions>(
               name: 'svix-signature',
               description: 'Made by Svix of `svix-id`, `svix-timestamp` and the raw body, with the signing secret',
             },
-            changesToken: { type: 'http', scheme: 'bearer', description: 'CHANGES_TOKEN' },
+            ...(readsChanges && {
+              changesToken: { type: 'http' as const, scheme: 'bearer', description: 'CHANGES_TOKEN' },
+            }),
             dashboardToken: { type: 'http', scheme: 'bearer', description: 'DASHBOARD_TOKEN' },
           },
         },

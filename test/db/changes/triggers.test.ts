@@ -163,3 +163,38 @@ test('turned on and off as often as wanted; nothing is told, and no trigger is t
   await keepChanges(database.url, { isEnabled: false })
   t.strictSame(await database.query("select from pg_proc where pronamespace = 'clerk'::regnamespace"), [])
 })
+
+test('a role that may not make or drop triggers is told the SQL, which is all that it takes', async (t) => {
+  const { database } = await startRepository(t)
+  const role = `server_${process.pid}_${Date.now()}`
+  await database.query(
+    `create role ${role} login password 'secret'; grant usage on schema clerk to ${role};
+    grant select, insert, update, delete on all tables in schema clerk to ${role}`,
+  )
+  const url = new URL(database.url)
+  url.username = role
+  url.password = 'secret'
+  await keepChanges(url.href, { isEnabled: false })
+  for (const isEnabled of [true, false]) {
+    const error = await keepChanges(url.href, { isEnabled }).then(
+      () => undefined,
+      (error: Error) => error,
+    )
+    t.match(error, { name: 'SchemaError', message: isEnabled ? /CHANGES=true needs triggers/ : /CHANGES is off/ })
+    await database.query(error?.message.split('run:\n')[1] as string)
+    await keepChanges(url.href, { isEnabled })
+  }
+  await database.query(`drop owned by ${role}; drop role ${role}`)
+})
+
+test('others who hold a table delay the triggers, and are not held up by them', async (t) => {
+  const { database } = await startRepository(t)
+  const client = await database.connect()
+  t.teardown(() => client.release(true))
+  await client.query("begin; insert into clerk.users (id, sync_source) values ('user_1', 'x')")
+  const enabling = keepChanges(database.url, { isEnabled: true })
+  setTimeout(() => client.query('commit'), 1_500)
+  await enabling
+  t.equal((await database.query('select from pg_trigger where not tgisinternal')).length, 8)
+  await t.rejects(keepChanges(database.url, { isEnabled: true, schema: 'nowhere' }))
+})
