@@ -53,7 +53,18 @@ interface Lane {
 }
 
 const MAX_TIMER_MS = 2 ** 31 - 1
-const MAX_ERROR_LENGTH = 300
+
+/** A delivery that failed for a reason that may be written down. */
+export class DeliveryError extends Error {
+  override name = 'DeliveryError'
+}
+
+// What an application's error says may be about a person, and nothing of a person is kept here. The log has all of it.
+function describe(error: unknown): string {
+  if (error instanceof DeliveryError) return error.message
+  const { name = 'not an Error', code } = Object(error) as { name?: string; code?: string }
+  return code === undefined ? name : `${name} ${code}`
+}
 
 export function createLanes(options: LanesOptions) {
   const { deliver, keeper, concurrency, scheduleMs, onFailure, onDelivered, onProgress } = options
@@ -144,7 +155,7 @@ export function createLanes(options: LanesOptions) {
     const isDead = waitMs === undefined
     onFailure(item, error, { attempt: item.attempts, isDead })
     item.nextAttemptAt = isDead ? null : Date.now() + waitMs
-    keep(item, { isDead, error: String((error as Error).message ?? error).slice(0, MAX_ERROR_LENGTH) })
+    keep(item, { isDead, error: describe(error) })
     if (isDead) {
       leave(lane, item)
       return

@@ -182,3 +182,36 @@ test('a batch of changes of one user is delivered in order, whatever else is und
     )
   }
 })
+
+test('a consumer behind a database that is away is told of, and goes on', async (t) => {
+  const { start, delivered, insert, database, troubles } = await startConsumer(t, {})
+  const proxy = await createTcpProxy(t, database.url)
+  const { pool } = await startRepository(t, { database, connectionString: proxy.url })
+  await proxy.cut()
+  start({ pool })
+  await waitUntil('trouble', async () => troubles.length > 0)
+  await insert('user_1')
+  await proxy.mend()
+  await waitUntil('it', async () => delivered.length === 1)
+})
+
+test('what comes for an entity that waits is kept behind it, and goes in its order', async (t) => {
+  let isBroken = true
+  const seen: string[] = []
+  const { start, insert, database } = await startConsumer(t, {
+    scheduleMs: Array(50).fill(150),
+    deliver: async ({ change }) => {
+      if (isBroken) throw new Error('refused')
+      seen.push(change.op)
+    },
+  })
+  start()
+  await insert('user_1')
+  await waitUntil('it waits', async () => (await database.query('select from change_deliveries')).length === 1)
+  await database.query("update users set username = 'x'")
+  await database.query('delete from users')
+  await waitUntil('all wait', async () => (await database.query('select from change_deliveries')).length === 3)
+  isBroken = false
+  await waitUntil('all', async () => seen.length === 3)
+  t.strictSame(seen, ['created', 'updated', 'deleted'])
+})

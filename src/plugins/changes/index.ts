@@ -10,6 +10,7 @@ import { createPool } from '../../db/pool.ts'
 import { FEED_TYPES, type FeedChange, type FeedType } from '../../domain/feed.ts'
 import { DatabaseUnavailable, retryAfter } from '../../errors.ts'
 import { type ConsumerOptions, type DeliveryEvents, deliverChanges } from '../../jobs/deliver-changes.ts'
+import { DeliveryError } from '../../jobs/delivery-lanes.ts'
 import { watchChanges } from '../../jobs/watch-changes.ts'
 import { deliveryChannel, tell } from '../channels.ts'
 import type { DatabaseOptions } from '../database.ts'
@@ -145,7 +146,9 @@ function consumerOf(
 async function call(handler: ClerkOnHandler, { change }: FeedEntry, attempt: number, timeoutMs: number): Promise<void> {
   const signal = AbortSignal.timeout(timeoutMs)
   const late = Promise.withResolvers<never>()
-  signal.addEventListener('abort', () => late.reject(new Error(`not done within ${timeoutMs} ms`)), { once: true })
+  signal.addEventListener('abort', () => late.reject(new DeliveryError(`not done within ${timeoutMs} ms`)), {
+    once: true,
+  })
   // Of its own turn, so that what it throws at once is a failure like any other.
   await Promise.race([Promise.resolve().then(() => handler(change, { attempt, signal })), late.promise])
 }

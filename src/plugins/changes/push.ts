@@ -3,6 +3,7 @@ import { createHmac, createSecretKey } from 'node:crypto'
 import { Agent, request } from 'undici'
 import type { FeedEntry } from '../../db/changes/read.ts'
 import { typeOf } from '../../domain/feed.ts'
+import { DeliveryError } from '../../jobs/delivery-lanes.ts'
 
 export interface PushOptions {
   url: string
@@ -51,7 +52,7 @@ export function createPush({ url, secret, timeoutMs = TIMEOUT_MS }: PushOptions)
         signal: AbortSignal.timeout(timeoutMs),
       })
       await answer.body.dump({ limit: MAX_ANSWER_BYTES })
-      if (answer.statusCode < 200 || answer.statusCode > 299) throw new Error(`answered ${answer.statusCode}`)
+      if (answer.statusCode < 200 || answer.statusCode > 299) throw new DeliveryError(`answered ${answer.statusCode}`)
     },
     close: () => agent.destroy(),
   }

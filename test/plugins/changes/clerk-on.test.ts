@@ -77,3 +77,25 @@ test('wrong handlers are refused', async (t) => {
     },
   }).then(({ app }) => t.throws(() => app.clerkOn('user.created', { name: 'late' }, none), /before the app is ready/))
 })
+
+test('what a handler throws is never written down, since it may name somebody', async (t) => {
+  const errors = [
+    'about somebody',
+    new Error('about somebody'),
+    Object.assign(new Error('about somebody'), { code: 'EMAIL' }),
+  ]
+  const { clerk, app, database } = await startService(t, {
+    settings,
+    onReadyToUse: (app) =>
+      app.clerkOn('user.created', { name: 'mail', scheduleMs: [] }, () => {
+        throw errors.pop()
+      }),
+  })
+  for (let i = 0; i < 3; i += 1) clerk.createUser()
+  await waitUntil('three given up', async () => (await app.clerkChangesStatus()).consumers[0]?.dead === 3)
+  const kept = await database.query('select error from change_deliveries order by 1')
+  t.strictSame(
+    kept.map(({ error }) => error),
+    ['Error', 'Error EMAIL', 'not an Error'],
+  )
+})

@@ -1,6 +1,9 @@
 import { type Test, test } from 'tap'
 import { statementTracing } from '../../../src/db/channels.ts'
+import { createClerkEmulator } from '../../../src/emulator/index.ts'
+import { createDatabase } from '../../helpers/database.ts'
 import { type Service, type ServiceOptions, startService } from '../../helpers/service.ts'
+import { createTcpProxy } from '../../helpers/tcp-proxy.ts'
 import { waitUntil } from '../../helpers/wait-until.ts'
 
 const TOKEN = 'token-of-the-change-feed'
@@ -172,4 +175,44 @@ test('user.created is told once although webhook, sync and just-in-time raced', 
     ({ entity, op }: { entity: string; op: string }) => entity === 'user' && op === 'created',
   )
   t.strictSame(created.map(({ entityId }: { entityId: string }) => entityId).sort(), users.map(({ id }) => id).sort())
+})
+
+test('the feed waits for a database that is away, and answers 503 meanwhile', async (t) => {
+  const database = await createDatabase(t)
+  const proxy = await createTcpProxy(t, database.url)
+  await proxy.cut()
+  const clerk = await createClerkEmulator()
+  t.teardown(() => clerk.close())
+  const { read, url, call } = await startFeed(t, { beside: { clerk, database: { ...database, url: proxy.url } } })
+  clerk.webhooks.url = `${url}/clerk`
+  t.match(await read(), { status: 503, body: { code: 'DATABASE_UNAVAILABLE' } })
+  t.match(await call('/readyz'), { status: 503 })
+  await proxy.mend()
+  await waitUntil(
+    'the triggers',
+    async () => (await database.query('select from pg_trigger where not tgisinternal')).length === 8,
+  )
+  const { body } = await read()
+  const waiting = read(`?after=${body.cursor}&wait=30`)
+  await proxy.cut()
+  await proxy.mend()
+  const { id } = clerk.createUser()
+  t.match((await waiting).body, { changes: [{ entityId: id }] })
+})
+
+test('health names a transaction that delays the feed, and how many changes were given up', async (t) => {
+  const { app, call } = await startFeed(t)
+  const real = app.clerkChangesStatus
+  const consumer = { name: 'x', behind: 0, lagSeconds: 0, waiting: 0, dead: 2 }
+  app.clerkChangesStatus = async () => ({ consumers: [consumer], delay: null })
+  t.match((await call('/readyz')).body, {
+    status: 'degraded',
+    checks: { changes: { reason: /^2 changes were given up: / } },
+  })
+  app.clerkChangesStatus = async () => ({ consumers: [], delay: { pid: 7, prepared: null, ageSeconds: 61 } })
+  t.match((await call('/api/auth/health')).body, {
+    status: 'degraded',
+    checks: { changes: { status: 'degraded', reason: /process 7, open for 61 s, delays the change feed: end it/ } },
+  })
+  app.clerkChangesStatus = real
 })
