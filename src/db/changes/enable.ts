@@ -5,6 +5,7 @@ import { resources } from '../../resources/index.ts'
 import { isLockTimeout } from '../errors.ts'
 import { MIGRATION_LOCK, SchemaError, withClient } from '../migrate.ts'
 import { DEFAULT_SCHEMA, plain } from '../schema-name.ts'
+import { findRebase } from './rebase.ts'
 import { type FeedTriggers, feedTriggers, TRIGGERS } from './trigger-sql.ts'
 
 export interface KeepChangesOptions {
@@ -37,14 +38,21 @@ export async function keepChanges(connectionString: string, options: KeepChanges
 }
 
 async function keep(client: pg.Client, schema: string, wanted: FeedTriggers[], isEnabled: boolean): Promise<void> {
-  if ((await findPending(client, schema, wanted, isEnabled)).length === 0) return
+  /** What is to be done; nothing for almost every start. */
+  async function findStatements(): Promise<string[]> {
+    const pending = await findPending(client, schema, wanted, isEnabled)
+    return [
+      ...(isEnabled ? await findRebase(client, schema) : []),
+      ...pending.flatMap((triggers) => (isEnabled ? sqlToEnable(schema, triggers) : sqlToDisable(triggers))),
+    ]
+  }
+  if ((await findStatements()).length === 0) return
   await client.query(
     `begin; set local lock_timeout = ${LOCK_TIMEOUT_MS}; set local idle_in_transaction_session_timeout = 5000`,
   )
   await client.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
   // Another replica may have done it meanwhile.
-  const pending = await findPending(client, schema, wanted, isEnabled)
-  const statements = pending.flatMap((triggers) => (isEnabled ? sqlToEnable(schema, triggers) : sqlToDisable(triggers)))
+  const statements = await findStatements()
   try {
     for (const text of statements) await client.query(text)
   } catch (error) {

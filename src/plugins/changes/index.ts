@@ -1,7 +1,7 @@
 /** The change feed: on while this plugin is there. It is read by `GET /api/changes`, pushed to a webhook, or given to handlers. */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { addConsumer } from '../../db/changes/consumers.ts'
+import { addConsumer, type DeadLetter, findDeadLetters } from '../../db/changes/consumers.ts'
 import { keepChanges } from '../../db/changes/enable.ts'
 import type { FeedEntry } from '../../db/changes/read.ts'
 import { type ChangesStatus, findChangesStatus } from '../../db/changes/status.ts'
@@ -56,6 +56,8 @@ declare module 'fastify' {
     clerkOn: (type: FeedType | readonly FeedType[], options: ClerkOnOptions, handler: ClerkOnHandler) => void
     /** How far consumers are, and what delays the feed. */
     clerkChangesStatus: () => Promise<ChangesStatus>
+    /** Deliveries that were given up, the oldest first. */
+    clerkDeadLetters: (limit: number) => Promise<DeadLetter[]>
   }
 }
 
@@ -98,6 +100,7 @@ export default fp<ChangesOptions>(
       consumers.push(consumerOf([type].flat(), options, handler, consumers))
     })
     app.decorate('clerkChangesStatus', () => guarded(findChangesStatus(pool)))
+    app.decorate('clerkDeadLetters', (limit) => guarded(findDeadLetters(pool, {}, limit)))
 
     await whenReachable(app, stop.signal, () => keepChanges(connectionString, { schema, isEnabled: true }))
 

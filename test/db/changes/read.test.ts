@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Test, test } from 'tap'
+import { addConsumer, findPlace } from '../../../src/db/changes/consumers.ts'
 import { keepChanges } from '../../../src/db/changes/enable.ts'
 import { pruneChanges } from '../../../src/db/changes/prune.ts'
 import { type FeedEntry, findLatest, readChanges } from '../../../src/db/changes/read.ts'
@@ -99,6 +100,26 @@ test('two prune at once: one does it; a recent change keeps what comes after it'
   const counts = await Promise.all([pruneChanges(pool, 7), pruneChanges(pool, 7)])
   t.equal(counts[0] + counts[1], 1_499)
   t.equal((await database.query('select from changes')).length, 1)
+})
+
+test('a feed that was restored into a server with lower numbers is read on, by consumers where they were', async (t) => {
+  const { pool, apply, database, settled } = await startFeed(t)
+  for (const id of ['user_1', 'user_2', 'user_3']) await apply({ user: snapshot(id, T0) })
+  await settled()
+  const [{ position } = { position: START }] = (await readChanges(pool, START, 1)).entries
+  await addConsumer(pool, 'test')
+  await database.query('update change_consumers set xid = $1, seq = $2', [String(2n ** 50n), position.seq])
+  await database.query('update changes set xid = $1', [String(2n ** 50n)])
+  t.match(await readChanges(pool, START, 10), { entries: [], isHeld: true })
+  await keepChanges(database.url, { isEnabled: true })
+  await settled()
+  t.equal((await readChanges(pool, position, 10)).isExpired, true, 'a cursor of before')
+  t.strictSame(idsOf((await readChanges(pool, await findPlace(pool, 'test'), 10)).entries), ['user_2', 'user_3'])
+  await apply({ user: snapshot('user_4', T0) })
+  await settled()
+  const whole = await readChanges(pool, undefined, 10)
+  t.strictSame(idsOf(whole.entries), ['user_1', 'user_2', 'user_3', 'user_4'])
+  t.equal((await readChanges(pool, whole.entries[0]?.position, 10)).isExpired, false)
 })
 
 test('a cursor says all of its place, and nothing else is one', async (t) => {
