@@ -54,6 +54,8 @@ export interface ChangesFigures {
   writes: { kind: string; type: string; batch: number; perSecond: number; ratioToOff: number }[]
   pushesPerSecond: number
   lagMs: { p50: number; p99: number }
+  /** How long a webhook takes beside each kind of receiver, in ms. */
+  intake: { receiver: string; p50: number; p99: number }[]
 }
 
 const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] as number
@@ -139,8 +141,9 @@ export async function runChanges(
       }
     })
     const pushing = await measurePush(contenders[1] as (typeof contenders)[number], progress)
+    const intake = await measureIntake(contenders[1] as (typeof contenders)[number], rounds)
     for (const { pool } of contenders) await pool.end()
-    return { writes, ...pushing }
+    return { writes, ...pushing, intake }
   } finally {
     await postgres.stop()
   }
@@ -200,7 +203,76 @@ async function measurePush(
   return { pushesPerSecond, lagMs: { p50: at(0.5), p99: at(0.99) } }
 }
 
-export function reportChanges({ writes, pushesPerSecond, lagMs }: ChangesFigures): string {
+const RECEIVERS = {
+  none: undefined,
+  good: 0,
+  'refuses (500)': 500,
+  'slow (1 s)': 1_000,
+  hangs: -1,
+} as const
+const INTAKE_SECONDS = 4
+
+/** How long a webhook takes, 100 a second, beside receivers of every kind: ms, medians over the rounds. */
+async function measureIntake(
+  { pool, url, apply }: Awaited<ReturnType<typeof prepare>>,
+  rounds: number,
+): Promise<ChangesFigures['intake']> {
+  const samples = new Map<string, { p50: number; p99: number }[]>()
+  for (let round = 0; round < rounds; round += 1) {
+    for (const [receiver, behaviour] of Object.entries(RECEIVERS)) {
+      const end = behaviour === undefined ? undefined : await startBadReceiver({ pool, url }, behaviour)
+      const took: number[] = []
+      for (let i = 0; i < (INTAKE_SECONDS * 1_000) / EVERY_MS; i += 1) {
+        const startedAt = performance.now()
+        void apply([webhook('created')]).then(() => took.push(performance.now() - startedAt))
+        await sleep(EVERY_MS)
+      }
+      await sleep(500)
+      took.sort((a, b) => a - b)
+      const at = (share: number) => took[Math.floor(took.length * share)] as number
+      samples.set(receiver, [...(samples.get(receiver) ?? []), { p50: at(0.5), p99: at(0.99) }])
+      await end?.()
+    }
+  }
+  return [...samples].map(([receiver, runs]) => ({
+    receiver,
+    p50: median(runs.map(({ p50 }) => p50)),
+    p99: median(runs.map(({ p99 }) => p99)),
+  }))
+}
+
+async function startBadReceiver(
+  { pool, url }: Pick<Awaited<ReturnType<typeof prepare>>, 'pool' | 'url'>,
+  behaviour: number,
+) {
+  const server = createServer(async (request, response) => {
+    await text(request)
+    if (behaviour === -1) return
+    if (behaviour !== 500) await sleep(behaviour)
+    response.writeHead(behaviour === 500 ? 500 : 204).end()
+  })
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  const { port } = server.address() as AddressInfo
+  const push = createPush({ url: `http://127.0.0.1:${port}`, secret: `whsec_${randomBytes(32).toString('base64')}` })
+  const stop = new AbortController()
+  const ignore = () => undefined
+  const watch = watchChanges({ pool, connectionString: url, onTrouble: ignore })
+  const name = randomBytes(4).toString('hex')
+  await addConsumer(pool, name)
+  const events = { onDelivered: ignore, onFailure: ignore, onLost: ignore, onTrouble: ignore }
+  const consumer = { name, deliver: push.deliver, concurrency: PUSH_CONCURRENCY }
+  const delivering = deliverChanges(consumer, { pool, watch, signal: stop.signal, events })
+  return async () => {
+    stop.abort()
+    server.closeAllConnections()
+    await watch.end()
+    await push.close()
+    await delivering
+    await new Promise((done) => server.close(done))
+  }
+}
+
+export function reportChanges({ writes, pushesPerSecond, lagMs, intake }: ChangesFigures): string {
   const rows = writes.map(({ type, batch, kind, perSecond, ratioToOff }) => [
     `user.${type}`,
     String(batch),
@@ -215,5 +287,9 @@ export function reportChanges({ writes, pushesPerSecond, lagMs }: ChangesFigures
     ...lines,
     '',
     `Push: ${Math.round(pushesPerSecond)} deliveries/s. From commit to receiver under ${1_000 / EVERY_MS} webhooks/s: p50 ${lagMs.p50.toFixed(1)} ms, p99 ${lagMs.p99.toFixed(1)} ms.`,
+    '',
+    `| receiver | a webhook takes, p50 | p99 |`,
+    '|---|---|---|',
+    ...intake.map(({ receiver, p50, p99 }) => `| ${receiver} | ${p50.toFixed(1)} ms | ${p99.toFixed(1)} ms |`),
   ].join('\n')
 }

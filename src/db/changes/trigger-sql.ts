@@ -1,6 +1,6 @@
 /**
  * The triggers that write the change feed, whoever changes a row. One a statement, with all of its rows at once: a trigger
- * for each row costs more as soon as a statement has two (bench/README.md).
+ * for each row costs more where a statement has many (bench/README.md).
  */
 import { createHash } from 'node:crypto'
 import { getTableName } from 'drizzle-orm'
