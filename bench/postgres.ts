@@ -49,7 +49,8 @@ export async function startPostgres(): Promise<Postgres> {
     const url = new URL(server.url)
     url.pathname = name
     await migrate(url.href)
-    const client = new pg.Client({ connectionString: url.href, options: '-c search_path=clerk,public' })
+    // The bench names the tables without their schema; the service never does.
+    const client = new pg.Client({ connectionString: url.href, options: '-c search_path=clerk' })
     await client.connect()
     closers.push(() => client.end())
     let last = 0

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { DEFAULT_SCHEMA } from '../src/db/schema-name.ts'
 import { findTableStatistics } from '../src/db/table-statistics.ts'
 import { spread } from './bench-user.ts'
 import { SERVICE_FLAGS, settingsFor, start } from './contenders.ts'
@@ -193,6 +194,7 @@ async function scrapeOnce(port: number, phase: string): Promise<void> {
 async function timeStatement({ query }: Database): Promise<ScrapeFigures['postgres']> {
   let text = ''
   await findTableStatistics({
+    schema: DEFAULT_SCHEMA,
     async query(config) {
       text = config.text
       return { rows: [] }

@@ -8,20 +8,22 @@ const SRC = join(import.meta.dirname, '../src')
 const MAY_IMPORT: Record<string, string[]> = {
   domain: [],
   'errors.ts': [],
-  db: ['domain', 'errors.ts'],
-  clerk: ['domain', 'errors.ts'],
-  jobs: ['db', 'clerk', 'domain', 'errors.ts'],
-  plugins: ['jobs', 'db', 'clerk', 'domain', 'errors.ts'],
-  routes: ['domain', 'errors.ts'],
+  // The mechanism and the resources meet: resources are made of its parts, and it writes all that are in their list.
+  resources: ['db', 'domain'],
+  db: ['resources', 'domain', 'errors.ts'],
+  clerk: ['resources', 'domain', 'errors.ts'],
+  jobs: ['db', 'clerk', 'resources', 'domain', 'errors.ts'],
+  plugins: ['jobs', 'db', 'clerk', 'resources', 'domain', 'errors.ts'],
+  routes: ['resources', 'domain', 'errors.ts'],
   'app.ts': ['plugins', 'routes', 'errors.ts'],
   'config.ts': ['secret-files.ts', 'setting-values.ts'],
   'secret-files.ts': [],
   'setting-values.ts': [],
   embedded: ['emulator', 'config.ts'],
   'server.ts': ['app.ts', 'config.ts', 'db', 'embedded', 'plugins'],
-  'index.ts': ['app.ts', 'db', 'domain', 'plugins'],
-  cli: ['config.ts', 'jobs', 'db', 'clerk', 'domain'],
-  demo: ['app.ts', 'config.ts', 'db', 'domain', 'plugins', 'server.ts'],
+  'index.ts': ['app.ts', 'db', 'domain', 'plugins', 'resources'],
+  cli: ['config.ts', 'jobs', 'db', 'clerk', 'resources', 'domain'],
+  demo: ['app.ts', 'config.ts', 'db', 'domain', 'plugins', 'resources', 'server.ts'],
   emulator: [],
   client: [],
 }
@@ -57,6 +59,11 @@ function importsOf(file: string): Import[] {
   }))
 }
 
+// What Clerk says and what becomes of it: pure, and all that routes and clients of Clerk may know of a resource at run time.
+const IS_PURE = /^resources\/\w+\/(payload|change)\.ts$/
+// What resources are made of; of the rest of db/ they know nothing.
+const PARTS = ['db/resource.ts', 'db/statement.ts', 'db/table.ts', 'db/pruning.ts', 'db/schema.ts']
+
 const layerOf = (file: string) => file.split('/', 1)[0] as string
 
 test('imports point one way', async (t) => {
@@ -87,5 +94,32 @@ test('only config.ts reads the environment, and hosts hand it over', async (t) =
   for (const file of globSync('**/*.ts', { cwd: SRC })) {
     if (hosts.includes(file)) continue
     t.notMatch(readFileSync(join(SRC, file), 'utf8'), /process\.env/, `${file} receives options`)
+  }
+})
+
+test('payloads and changes of resources are pure, and resources are made of the parts of db alone', async (t) => {
+  for (const { file, target, isType } of globSync('**/*.ts', { cwd: SRC }).flatMap(importsOf)) {
+    const to = target.startsWith('.') ? relative(SRC, join(SRC, dirname(file), target)) : target
+    if (IS_PURE.test(file)) {
+      t.match(to, /^(domain\/|@sinclair\/typebox|resources\/\w+\/(payload|change)\.ts$)/, `${file} may import ${to}`)
+    }
+    if (layerOf(file) === 'resources' && layerOf(to) === 'db') t.ok(PARTS.includes(to), `${file} may import ${to}`)
+    if (['clerk', 'routes'].includes(layerOf(file)) && layerOf(to) === 'resources' && !isType) {
+      t.match(to, IS_PURE, `${file} may import ${to}`)
+    }
+  }
+})
+
+test('the mechanism writes resources by their list', async (t) => {
+  for (const file of [
+    'db/apply.ts',
+    'db/isolation.ts',
+    'db/ledger.ts',
+    'db/locked-rows.ts',
+    'db/pipeline.ts',
+    'db/pool.ts',
+  ]) {
+    const named = importsOf(file).filter(({ target }) => /resources\/(?!index\.ts)/.test(target))
+    t.strictSame(named, [], `${file} knows no resource by name`)
   }
 })

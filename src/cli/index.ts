@@ -100,6 +100,10 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
   command('migrate', 'bring the database of DATABASE_URL up to the newest migration')
     .option('--status', 'only say which migrations are applied; exit code 1 when some are not')
     .option('--no-changes', 'turn the change feed off; CHANGES=true turns it on')
+    .option(
+      '--from-schema <name>',
+      'first move the tables, with all that they hold, from this schema to DATABASE_SCHEMA',
+    )
     .action((flags: MigrateFlags) => run(flags, DATABASE, runMigrate))
 
   command('backfill', 'bring every Clerk user into the table; may be interrupted, and goes on from there')

@@ -6,14 +6,19 @@ import { type Context, EXIT_DONE, EXIT_FAILED } from './context.ts'
 
 export interface MigrateFlags {
   status?: boolean
+  /** The schema from which the tables are moved. */
+  fromSchema?: string
   /** False turns the change feed off. */
   changes?: boolean
 }
 
-export async function runMigrate({ config, output }: Context, { status, changes }: MigrateFlags): Promise<number> {
+export async function runMigrate(
+  { config, output }: Context,
+  { status, fromSchema, changes }: MigrateFlags,
+): Promise<number> {
   const { DATABASE_URL = '', DATABASE_SCHEMA, CHANGES } = config
   if (!status) {
-    await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA })
+    await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA, fromSchema })
     // Left as it is where nothing is said: this may run with other settings than the service.
     const isEnabled = CHANGES && changes !== false
     if (isEnabled || changes === false) await keepChanges(DATABASE_URL, { schema: DATABASE_SCHEMA, isEnabled })

@@ -40,7 +40,7 @@ export async function applyTogether(pool: Pool, changes: Change[], options: Appl
   for (;;) {
     const batch = planBatch(changes, known, options.storePayloads)
     try {
-      await pool.transact(batch.calls, { cause: causeOf(changes), ...options })
+      await pool.transact(batch.calls, { ...options, cause: options.cause ?? causeOf(changes) })
       return await withLost(pool, changes, batch, options)
     } catch (error) {
       if (!isKnownMessage(error)) throw error

@@ -7,8 +7,8 @@ import { batchTracing, callChannel } from './channels.ts'
 export interface BatcherOptions<Item, Result> {
   /** What its batches are called in traces. */
   name?: string
-  /** Handles a batch; one result an item, in their order. */
-  run: (items: Item[]) => Promise<Result[]>
+  /** Handles a batch; one result an item, in their order. The next batch does not wait for a result that is a promise. */
+  run: (items: Item[]) => Promise<(Result | Promise<Result>)[]>
   /** Batches under way at once. */
   maxConcurrent: number
   /** Items in a batch at most. */

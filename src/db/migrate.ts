@@ -36,20 +36,31 @@ export interface MigrateOptions {
  */
 export async function migrate(connectionString: string, options: MigrateOptions = {}): Promise<void> {
   const schema = plain(options.schema ?? DEFAULT_SCHEMA)
+  const fromSchema = options.fromSchema === undefined ? undefined : plain(options.fromSchema)
   await withClient(connectionString, async (client) => {
     await client.query(
       `begin; set local lock_timeout = ${LOCK_TIMEOUT_MS}; set local idle_in_transaction_session_timeout = 5000`,
     )
     await client.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
-    if (options.fromSchema !== undefined) await moveTables(client, plain(options.fromSchema), schema)
+    if (fromSchema !== undefined) await moveTables(client, fromSchema, schema)
     const pending = await findPending(client, schema)
-    if (pending.length > 0) await explainDenied(applyMigrations(client, schema, pending), schema)
-    const grants = await findMissingRights(client, schema, TABLES)
-    if (grants.length > 0) {
-      throw new SchemaError(`the role of DATABASE_URL lacks rights. Let an administrator run: ${grants.join('; ')}`)
+    if (pending.length > 0) {
+      await assertRights(client, schema, true)
+      await applyMigrations(client, schema, pending)
     }
+    await assertRights(client, schema, false)
     await client.query('commit')
   })
+}
+
+async function assertRights(client: pg.Client, schema: string, isMigrating: boolean): Promise<void> {
+  const sql = isMigrating
+    ? await findMissingRights(client, schema, { tables: [...TABLES, MIGRATIONS_TABLE], isMigrating })
+    : await findMissingRights(client, schema, { tables: TABLES, readOnly: [MIGRATIONS_TABLE], isMigrating })
+  if (sql.length === 0) return
+  throw new SchemaError(
+    `the role of DATABASE_URL lacks rights${isMigrating ? ' to create or change the tables' : ''}. Let an administrator run: ${sql.join('; ')}`,
+  )
 }
 
 /** Runs `work` on a connection of its own, and closes that whatever happens. */
@@ -81,6 +92,7 @@ async function findPending(client: pg.Client, schema: string): Promise<Migration
     await assertFree(client, schema)
     return files
   }
+  await assertRights(client, schema, false)
   const { rows } = await client.query(
     `select coalesce(max(created_at), 0)::float8 as newest from "${schema}"."${MIGRATIONS_TABLE}"`,
   )
@@ -88,10 +100,12 @@ async function findPending(client: pg.Client, schema: string): Promise<Migration
 }
 
 async function isOurs(client: pg.Client, schema: string): Promise<boolean> {
-  const { rows } = await client.query('select to_regclass($1) is not null as is_ours', [
-    `"${schema}"."${MIGRATIONS_TABLE}"`,
-  ])
-  return rows[0].is_ours
+  // `to_regclass` would fail without the right to use the schema.
+  const { rows } = await client.query(
+    'select 1 from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = $1 and relname = $2',
+    [schema, MIGRATIONS_TABLE],
+  )
+  return rows.length > 0
 }
 
 // A table of ours is known by our bookkeeping beside it. Nothing of anybody else's is touched.
@@ -126,8 +140,7 @@ const TABLES = [
 ]
 
 async function applyMigrations(client: pg.Client, schema: string, pending: MigrationFile[]): Promise<void> {
-  const { rows } = await client.query('select to_regnamespace($1) is not null as exists', [`"${schema}"`])
-  if (!rows[0].exists) await client.query(`create schema "${schema}"`)
+  const isNew = await createSchema(client, schema)
   // Of this transaction: the files name no schema, since they run in whichever is set.
   await client.query(`set local search_path = "${schema}"`)
   await client.query(
@@ -140,7 +153,7 @@ async function applyMigrations(client: pg.Client, schema: string, pending: Migra
       folderMillis,
     ])
   }
-  await client.query(REVOKE(schema, [...TABLES, MIGRATIONS_TABLE]))
+  await client.query(REVOKE(schema, [...TABLES, MIGRATIONS_TABLE], isNew))
 }
 
 async function moveTables(client: pg.Client, from: string, to: string): Promise<void> {
@@ -155,26 +168,20 @@ async function moveTables(client: pg.Client, from: string, to: string): Promise<
   if (await isOurs(client, to)) {
     throw new SchemaError(`the schemas "${from}" and "${to}" both have tables of clerk-session-sync: nothing is moved`)
   }
-  await explainDenied(
-    (async () => {
-      await client.query(`create schema if not exists "${to}"`)
-      for (const table of [...TABLES, MIGRATIONS_TABLE]) {
-        await client.query(`alter table if exists "${from}"."${table}" set schema "${to}"`)
-      }
-    })(),
-    to,
-  )
+  await assertRights(client, from, true)
+  const isNew = await createSchema(client, to)
+  await assertRights(client, to, true)
+  for (const table of [...TABLES, MIGRATIONS_TABLE]) {
+    await client.query(`alter table if exists "${from}"."${table}" set schema "${to}"`)
+  }
+  if (isNew) await client.query(REVOKE(to, [], true))
 }
 
-// 42501 is insufficient_privilege.
-async function explainDenied(work: Promise<void>, schema: string): Promise<void> {
-  try {
-    await work
-  } catch (error) {
-    if (!(error instanceof pg.DatabaseError) || error.code !== '42501') throw error
-    throw new SchemaError(
-      `the role of DATABASE_URL may not create the tables (${error.message}). Let an administrator run: create schema if not exists "${schema}"; grant usage, create on schema "${schema}" to <role>. Or run \`clerk-session-sync migrate\` once with a role that may`,
-      { cause: error },
-    )
-  }
+/** Resolves to whether it was not there. */
+async function createSchema(client: pg.Client, schema: string): Promise<boolean> {
+  const { rows } = await client.query('select 1 from pg_namespace where nspname = $1', [schema])
+  if (rows.length > 0) return false
+  await assertRights(client, schema, true)
+  await client.query(`create schema "${schema}"`)
+  return true
 }

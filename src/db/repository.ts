@@ -4,12 +4,13 @@ import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, OnChangeFailed, retryAfter } from '../errors.ts'
 import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
 import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
-import { type AppliedChange, applyTogether } from './apply.ts'
+import type { AppliedChange } from './apply.ts'
 import { type OnChange, OnChangeError } from './changes/on-change.ts'
 import { pruneChanges } from './changes/prune.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
-import { isDatabaseTrouble, isDataError, isLockTimeout } from './errors.ts'
+import { isDatabaseTrouble } from './errors.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
+import { createIsolation } from './isolation.ts'
 import { failMessage, findLedgerSummary, pruneMessages } from './ledger.ts'
 import type { Pool } from './pool.ts'
 import { findTableStatistics } from './table-statistics.ts'
@@ -30,43 +31,41 @@ export interface RepositoryOptions {
 export type Repository = ReturnType<typeof createRepository>
 
 const RETRY_AFTER_MS = 2_000
-const BATCH_LOCK_TIMEOUT_MS = 250
 const MIN_SESSION_DAYS = 7
 
 /** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
 export function createRepository({ pool, storePayloads = false, cause, onChange }: RepositoryOptions) {
   const counts = { conflictRetries: 0 }
 
+  const isolated = createIsolation({
+    pool,
+    storePayloads,
+    cause,
+    onChange,
+    refuse,
+    onRetry: () => (counts.conflictRetries += 1),
+  })
+
   /**
    * Applies changes in one transaction and answers after the commit, one result a change, in their order. May be repeated.
-   * A change that PostgreSQL refuses, or whose row somebody else holds, fails alone: the others commit. The message of a refused
-   * one is kept as failed.
+   * A change that PostgreSQL refuses fails alone, and its message is kept as failed. One whose row somebody else holds is late
+   * or rejects alone.
    */
-  async function apply(changes: Change[]): Promise<ChangeResult[]> {
-    const [change] = changes
-    if (!change) return []
-    const isAlone = changes.length === 1
+  async function applyEach(changes: Change[]): Promise<(ChangeResult | Promise<ChangeResult>)[]> {
     try {
-      return await applyTogether(pool, changes, {
-        storePayloads,
-        ...(cause !== undefined && { cause }),
-        onChange,
-        // Others shall not wait long for a row that is not theirs; a change alone waits as long as it may.
-        lockTimeoutMs: isAlone ? undefined : BATCH_LOCK_TIMEOUT_MS,
-        onRetry: () => {
-          counts.conflictRetries += 1
-        },
-      })
+      return await isolated(changes)
     } catch (error) {
-      if (!isDataError(error) && !isLockTimeout(error) && !(error instanceof OnChangeError)) throw asUnavailable(error)
-      if (error instanceof OnChangeError && isAlone) return [{ error: asUnavailable(error) as Error }]
-      if (isAlone) return [isDataError(error) ? await refuse(change, error) : { error: asUnavailable(error) as Error }]
+      throw asUnavailable(error)
     }
-    const half = changes.length >> 1
-    return [...(await apply(changes.slice(0, half))), ...(await apply(changes.slice(half)))]
   }
 
-  async function refuse({ message }: Change, error: DatabaseError): Promise<ChangeResult> {
+  /** The same, when all are through. Rejects when one of them does; the others are applied nevertheless. */
+  const apply = async (changes: Change[]): Promise<ChangeResult[]> =>
+    Promise.all((await applyEach(changes)).map((result) => guarded(Promise.resolve(result))))
+
+  async function refuse({ message }: Change, error: DatabaseError | OnChangeError): Promise<ChangeResult> {
+    // Not kept for a replay, which might run where no onChange does: Svix sends it again.
+    if (error instanceof OnChangeError) return { error: asUnavailable(error) as Error }
     const isRepeated = message && (await fail(message, `${error.code}: ${error.message}`))
     return isRepeated ? { outcome: 'duplicate', created: false } : { error: withoutData(error) }
   }
@@ -112,6 +111,7 @@ export function createRepository({ pool, storePayloads = false, cause, onChange 
 
   return {
     apply,
+    applyEach,
     fail,
     findAuthState,
     findAuthStates: findStates,

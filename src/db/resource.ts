@@ -9,6 +9,8 @@ import type { Call, Qualify } from './statement.ts'
 export interface Resource<State extends object = object> {
   /** Its name in a `Change`. */
   readonly name: keyof States
+  /** Its rows have the id of a state as `id`. */
+  readonly table: PgTable
   /** How the events about it are read, by type. */
   readonly events: Readonly<Record<string, EventReader>>
   /**
@@ -46,7 +48,6 @@ export interface InLedger<State> {
 
 export interface InFeed {
   entity: Entity
-  table: PgTable & { id: PgColumn }
   /** The columns of which an update is told: neither versions nor times. */
   visible: PgColumn[]
   /**

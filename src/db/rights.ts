@@ -3,36 +3,81 @@ import type pg from 'pg'
 
 // "anon" and "authenticated" are the roles by which PostgREST (Supabase) answers everybody; default privileges may have given
 // them rights on whatever is created.
-export const REVOKE = (schema: string, tables: string[]) => `do $$
-declare name text; grantee text;
+export const REVOKE = (schema: string, tables: readonly string[], isNewSchema: boolean) => `do $$
+declare object record; grantee text;
 begin
-  foreach name in array array[${tables.map((table) => `'${table}'`).join(', ')}] loop
-    execute format('revoke all on table %I.%I from public', '${schema}', name);
-    for grantee in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
-      execute format('revoke all on table %I.%I from %I', '${schema}', name, grantee);
+  for grantee in select 'public' union all
+    select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
+  loop
+    for object in select c.oid::regclass as name, c.relkind from pg_class c
+      where c.oid in (select format('%I.%I', '${schema}', t)::regclass from unnest(${array(tables)}) t)
+        or (c.relkind = 'S' and c.oid in (select d.objid from pg_depend d
+          where d.refobjid in (select format('%I.%I', '${schema}', t)::regclass from unnest(${array(tables)}) t)))
+    loop
+      execute format('revoke all on %s %s from %s', case object.relkind when 'S' then 'sequence' else 'table' end,
+        object.name, grantee);
     end loop;
+    ${isNewSchema ? `execute format('revoke all on schema %I from %s', '${schema}', grantee);` : ''}
   end loop;
 end $$`
 
-const MISSING = `select current_user as role, has_schema_privilege(n.oid, 'usage') as may_use,
-    array(select c.relname::text from pg_class c
-      where c.relnamespace = n.oid and c.relkind = 'r' and c.relname = any($2)
-        and not (has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
-          and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete'))
-      order by 1) as tables
-  from pg_namespace n where n.nspname = $1`
+const array = (tables: readonly string[]) => `array[${tables.map((table) => `'${table}'`).join(', ')}]::text[]`
 
-/** The SQL that an administrator has to run so that the role may serve; none when it may. */
-export async function findMissingRights(
-  client: pg.Client,
-  schema: string,
-  tables: readonly string[],
-): Promise<string[]> {
-  const { rows } = await client.query(MISSING, [schema, tables])
-  const { role, may_use: mayUse, tables: denied } = rows[0] as { role: string; may_use: boolean; tables: string[] }
-  const names = denied.map((table) => `"${schema}"."${table}"`).join(', ')
-  return [
-    ...(mayUse ? [] : [`grant usage on schema "${schema}" to "${role}"`]),
-    ...(denied.length === 0 ? [] : [`grant select, insert, update, delete on ${names} to "${role}"`]),
-  ]
+const ROLE = `select quote_ident(current_user) as role, has_database_privilege(current_database(), 'create') as may_create_schema,
+    n.oid is not null as has_schema, has_schema_privilege(n.oid, 'usage') as may_use,
+    has_schema_privilege(n.oid, 'create') as may_create
+  from (select 1) one left join pg_namespace n on n.nspname = $1`
+
+const OF_TABLES = `select relname as name, pg_has_role(relowner, 'usage') as is_owner,
+    has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
+      and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete') as may_write,
+    has_table_privilege(c.oid, 'select') as may_read
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = $1 and c.relkind = 'r' and c.relname = any($2) order by 1`
+
+interface Role {
+  role: string
+  may_create_schema: boolean
+  has_schema: boolean
+  may_use: boolean | null
+  may_create: boolean | null
+}
+
+interface TableRights {
+  name: string
+  is_owner: boolean
+  may_write: boolean
+  may_read: boolean
+}
+
+export interface NeededRights {
+  /** Tables to read and to write. */
+  tables: readonly string[]
+  /** Tables that are only read. */
+  readOnly?: readonly string[]
+  /** Whether tables are to be made and altered. */
+  isMigrating: boolean
+}
+
+/** The SQL that an administrator has to run so that the role may do its work; none when it may. */
+export async function findMissingRights(client: pg.Client, schema: string, needed: NeededRights): Promise<string[]> {
+  const { tables, readOnly = [], isMigrating } = needed
+  const { role, ...own } = (await client.query(ROLE, [schema])).rows[0] as Role
+  const { rows } = await client.query<TableRights>(OF_TABLES, [schema, [...tables, ...readOnly]])
+  const named = (found: TableRights[]) => found.map(({ name }) => `"${schema}"."${name}"`)
+  const sql: string[] = []
+  if (isMigrating) {
+    if (!own.has_schema && !own.may_create_schema) sql.push(`create schema "${schema}"`)
+    const isDenied = own.has_schema ? !(own.may_use && own.may_create) : !own.may_create_schema
+    if (isDenied) sql.push(`grant usage, create on schema "${schema}" to ${role}`)
+    for (const table of named(rows.filter(({ is_owner }) => !is_owner)))
+      sql.push(`alter table ${table} owner to ${role}`)
+    return sql
+  }
+  if (!own.may_use) sql.push(`grant usage on schema "${schema}" to ${role}`)
+  const unread = named(rows.filter(({ name, may_read }) => readOnly.includes(name) && !may_read))
+  if (unread.length > 0) sql.push(`grant select on ${unread.join(', ')} to ${role}`)
+  const unwritten = named(rows.filter(({ name, may_write }) => tables.includes(name) && !may_write))
+  if (unwritten.length > 0) sql.push(`grant select, insert, update, delete on ${unwritten.join(', ')} to ${role}`)
+  return sql
 }

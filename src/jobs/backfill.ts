@@ -123,13 +123,7 @@ export async function writePages(options: WriteOptions): Promise<Omit<BackfillRe
   const underWay: { step: Step; written: ReturnType<typeof write> }[] = []
 
   async function write({ users }: Step) {
-    return persist(options, async () => {
-      const results = await store.apply(users.map((user) => ({ user })))
-      // A row that somebody else holds: the page is written again, which changes nothing for the others.
-      const held = results.find((result) => 'error' in result && isUnavailable(result.error))
-      if (held) throw (held as { error: Error }).error
-      return results
-    })
+    return persist(options, () => store.apply(users.map((user) => ({ user }))))
   }
 
   /** Waits for the page that is under way for longest, and moves the place behind it. */

@@ -23,7 +23,8 @@ export interface DatabaseOptions extends Omit<PoolOptions, 'onError'> {
 }
 
 /** The repository with requests that wait at the same moment sharing statements and transactions. */
-export interface BatchedRepository extends Omit<Repository, 'apply' | 'findAuthState' | 'findAuthStates'> {
+export interface BatchedRepository
+  extends Omit<Repository, 'apply' | 'applyEach' | 'findAuthState' | 'findAuthStates'> {
   /** Applies one change and answers after the commit. */
   apply(change: Change): Promise<ChangeResult>
   /** The row of a user and the state of a session, never older than the call. */
@@ -81,23 +82,17 @@ export default fp<DatabaseOptions>(
         return run(items)
       }
     app.decorate('clerkDatabasePool', () => pool.counts)
-    const apply = createBatcher({
-      ...common,
-      name: 'write batch',
-      run: telling('write', repository.apply),
-      maxConcurrent: limits.writesAtOnce,
-      weightOf: ({ message }: Change) => message?.payload.length ?? 0,
-      maxBatchWeight: limits.maxBatchBytes,
-      maxWaitingWeight: limits.maxWaitingBytes,
-    })
     app.decorate('clerkRepository', {
       ...repository,
-      async apply(change) {
-        const result = await apply(change)
-        // Its row alone was held by somebody else for too long: nothing of it is kept.
-        if ('error' in result && result.error instanceof DatabaseUnavailable) throw result.error
-        return result
-      },
+      apply: createBatcher({
+        ...common,
+        name: 'write batch',
+        run: telling('write', repository.applyEach),
+        maxConcurrent: limits.writesAtOnce,
+        weightOf: ({ message }: Change) => message?.payload.length ?? 0,
+        maxBatchWeight: limits.maxBatchBytes,
+        maxWaitingWeight: limits.maxWaitingBytes,
+      }),
       findAuthState: createBatcher({
         ...common,
         name: 'read batch',

@@ -92,10 +92,11 @@ test('no read grows with the tables', { timeout: 120_000 }, async (t) => {
     for (const child of plan.Plans ?? []) collect(child)
   }
   const explaining: Executor = {
+    schema: pool.schema,
     async query({ text, values }) {
-      const { rows } = await pool.query(`explain (analyze, format json) ${text}`, values)
-      collect(rows[0]['QUERY PLAN'][0].Plan)
-      return pool.query(text, values)
+      const [row] = await database.query(`explain (analyze, format json) ${text}`, values)
+      collect(row?.['QUERY PLAN'][0].Plan)
+      return { rows: await database.query(text, values) }
     },
   }
   const buckets = await findLedgerBuckets(explaining, STEP, COUNT)

@@ -13,7 +13,7 @@ async function start(t: Test, options?: ServiceOptions) {
   const { database } = one
   await database.query('create table made (id text, sync_source text)')
   await database.query(`create function note() returns trigger language plpgsql as
-    $$ begin insert into made values (new.id, new.sync_source); return new; end $$`)
+    $$ begin insert into clerk.made values (new.id, new.sync_source); return new; end $$`)
   await database.query('create trigger note after insert on users for each row execute function note()')
   return { replicas: [one, two] as const, clerk: one.clerk, database }
 }

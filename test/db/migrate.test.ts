@@ -19,7 +19,7 @@ interface Journal {
 const journal: Journal = JSON.parse(readFileSync(join(FOLDER, 'meta/_journal.json'), 'utf8'))
 
 /** The tables with their columns and indexes, and what the bookkeeping says. */
-async function shape({ query }: TestDatabase, schema = 'public') {
+async function shape({ query }: TestDatabase, schema = 'clerk') {
   const columns = await query(
     `select table_name, column_name, data_type, is_nullable, column_default from information_schema.columns
      where table_schema = $1 order by 1, 2`,
@@ -29,7 +29,7 @@ async function shape({ query }: TestDatabase, schema = 'public') {
   return { columns, indexes }
 }
 
-const applied = async ({ query }: TestDatabase, schema = 'public') =>
+const applied = async ({ query }: TestDatabase, schema = 'clerk') =>
   (await query(`select id, created_at from ${schema}.${BOOKKEEPING} order by id`)).length
 
 /** As an older release left it: without the newest migration. */
@@ -41,11 +41,11 @@ async function migrateButTheLast(t: Test, { url }: TestDatabase): Promise<void> 
     join(folder, 'meta/_journal.json'),
     JSON.stringify({ ...journal, entries: journal.entries.slice(0, -1) }),
   )
-  const client = new pg.Client({ connectionString: url })
+  const client = new pg.Client({ connectionString: url, options: '-c search_path=clerk' })
   await client.connect()
   await drizzleMigrate(drizzle(client), {
     migrationsFolder: folder,
-    migrationsSchema: 'public',
+    migrationsSchema: 'clerk',
     migrationsTable: BOOKKEEPING,
   })
   await client.end()
@@ -56,8 +56,10 @@ test('three instances that start at once on an empty database all succeed', asyn
   await Promise.all([migrate(database.url), migrate(database.url), migrate(database.url)])
   t.equal(await applied(database), journal.entries.length)
   t.strictSame(
-    await database.query("select table_name from information_schema.tables where table_schema = 'public' order by 1"),
-    [BOOKKEEPING, 'sessions', 'sync_state', 'users', 'webhook_events'].map((table_name) => ({ table_name })),
+    await database.query("select table_name from information_schema.tables where table_schema = 'clerk' order by 1"),
+    [BOOKKEEPING, 'reconcile_seen', 'sessions', 'sync_state', 'users', 'webhook_events'].map((table_name) => ({
+      table_name,
+    })),
   )
 })
 
@@ -102,13 +104,16 @@ test('the rows of a database of the previous migration survive, and work', async
 
 test('a migration that fails leaves nothing, and says why', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
-  await database.query('create table webhook_events (mine text)')
-  await t.rejects(migrate(database.url), { code: '42P07', message: 'relation "webhook_events" already exists' })
+  // An index of ours is taken, which no look at the tables could tell.
+  await database.query(
+    'create schema clerk; create table clerk.mine (a int); create index users_email_idx on clerk.mine (a)',
+  )
+  await t.rejects(migrate(database.url), { code: '42P07', message: 'relation "users_email_idx" already exists' })
   const [left] = await database.query(
     `select to_regclass('users') as users, to_regclass('sessions') as sessions, to_regclass('${BOOKKEEPING}') as bookkeeping`,
   )
   t.strictSame(left, { users: null, sessions: null, bookkeeping: null })
-  await database.query('drop table webhook_events')
+  await database.query('drop table clerk.mine')
   await migrate(database.url)
   t.equal(await applied(database), journal.entries.length, 'and may be repeated')
 })
@@ -149,20 +154,46 @@ test('a connection that breaks in the middle rejects, and ends no process', asyn
   await rejected
 })
 
-test('a schema of their own: made when it is missing, beside tables of the same names', async (t) => {
+test('the schema is made when it is missing, beside tables of the same names', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
   await database.query("create table users (id int primary key, mine text); insert into users values (1, 'mine')")
-  await Promise.all([migrate(database.url, { schema: 'clerk' }), migrate(database.url, { schema: 'clerk' })])
-  await migrate(database.url, { schema: 'clerk' })
-  t.equal(await applied(database, 'clerk'), journal.entries.length)
-  t.strictSame(await database.query('select * from users'), [{ id: 1, mine: 'mine' }])
+  await Promise.all([migrate(database.url), migrate(database.url, { schema: 'clerk' })])
+  await migrate(database.url)
+  t.equal(await applied(database), journal.entries.length)
+  t.strictSame(await database.query('select * from public.users'), [{ id: 1, mine: 'mine' }])
   const plain = await createDatabase(t, { isEmpty: true })
-  await migrate(plain.url)
+  await migrate(plain.url, { schema: 'other' })
   const unqualified = ({ columns, indexes }: Awaited<ReturnType<typeof shape>>) =>
-    JSON.parse(JSON.stringify({ columns, indexes }).replaceAll(/(public|clerk)\./g, ''))
-  t.strictSame(unqualified(await shape(database, 'clerk')), unqualified(await shape(plain)))
+    JSON.parse(JSON.stringify({ columns, indexes }).replaceAll(/(other|clerk)\./g, ''))
+  t.strictSame(unqualified(await shape(database)), unqualified(await shape(plain, 'other')))
 })
 
 test('no migration names a schema', async (t) => {
   for (const { tag } of journal.entries) t.notMatch(readFileSync(join(FOLDER, `${tag}.sql`), 'utf8'), /public\W*\./)
+})
+
+test('only a plain name is a schema, and one that SQL reserves is a name like any other', async (t) => {
+  for (const schema of [
+    '',
+    'Clerk',
+    '1x',
+    'a-b',
+    'a b',
+    'a,public',
+    '"a"',
+    '$user',
+    'a'.repeat(64),
+    'a%20',
+    'ü',
+    'a\n',
+  ]) {
+    await t.rejects(migrate('postgres://h/d', { schema }), TypeError, JSON.stringify(schema))
+    await t.rejects(migrate('postgres://h/d', { fromSchema: schema }), TypeError, JSON.stringify(schema))
+  }
+  const database = await createDatabase(t, { isEmpty: true })
+  for (const schema of ['user', '_x1', 'a'.repeat(63)]) {
+    await migrate(database.url, { schema })
+    const { apply } = await startRepository(t, { database, schema })
+    t.strictSame(await apply({ session: session('sess_1', 'user_1', 'active', T0) }), ['applied'])
+  }
 })

@@ -15,11 +15,13 @@ tap.setTimeout(240_000)
 const FILES = [
   'db/migrate',
   'db/repository',
-  'db/users',
-  'db/sessions',
+  'db/apply',
+  'db/rights',
+  'db/statement-text',
+  'resources/user/upsert',
+  'resources/session/upsert',
   'db/odd-data',
   'db/convergence',
-  'db/search-path',
   'journeys/first-sign-in',
 ]
 const HISTORIES = '200'

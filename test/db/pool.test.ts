@@ -1,9 +1,14 @@
 import { createServer, type Socket } from 'node:net'
+import { sql } from 'drizzle-orm'
 import pg from 'pg'
 import { type Test, test } from 'tap'
 import { isConflict, isDatabaseTrouble, isDataError } from '../../src/db/errors.ts'
-import { createPool, type PoolOptions } from '../../src/db/pool.ts'
+import { createPool, type Pool, type PoolOptions } from '../../src/db/pool.ts'
+import { syncState } from '../../src/db/schema.ts'
+import { $, statement } from '../../src/db/statement.ts'
 import { createDatabase } from '../helpers/database.ts'
+import { runOn } from '../helpers/repository.ts'
+import { createTcpProxy } from '../helpers/tcp-proxy.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
 async function start(t: Test, options: Partial<PoolOptions> = {}) {
@@ -18,7 +23,7 @@ async function start(t: Test, options: Partial<PoolOptions> = {}) {
 async function errorOf(t: Test, connectionString: string, sql = 'select 1', options: Partial<PoolOptions> = {}) {
   const pool = createPool({ connectionString, onError: () => undefined, ...options })
   t.teardown(() => pool.end())
-  return pool.query(sql).then(
+  return runOn(pool, sql).then(
     () => t.fail('no error'),
     (error: Error) => error,
   )
@@ -56,7 +61,6 @@ test('every state of PostgreSQL that is its own trouble counts as that', async (
   }
   await trouble('nothing listens', await errorOf(t, 'postgres://u:p@127.0.0.1:1/d'), 'ECONNREFUSED')
   await trouble('no such host', await errorOf(t, 'postgres://u:p@nowhere.invalid/d'))
-  await trouble('several addresses', new AggregateError([await errorOf(t, 'postgres://u:p@127.0.0.1:1/d')]))
   await trouble('it hangs', await errorOf(t, await listen(t, () => undefined), 'select 1', { connectTimeoutMs: 100 }))
   await trouble('it hangs up', await errorOf(t, await listen(t, (socket) => socket.destroy())))
   await trouble(
@@ -74,10 +78,9 @@ test('every state of PostgreSQL that is its own trouble counts as that', async (
   )
   await trouble('too slow', await errorOf(t, url, 'select pg_sleep(9)', { statementTimeoutMs: 50 }), '57014')
   await trouble('not migrated', await errorOf(t, url, 'select * from nowhere'), '42P01')
-  await trouble('a certificate that is not trusted', new Error('self-signed certificate'))
+  await trouble('no TLS', await errorOf(t, `${url}?sslmode=require`))
   await trouble('silent', await errorOf(t, url, 'select pg_sleep(1)', { statementTimeoutMs: 900, queryTimeoutMs: 50 }))
   await trouble('terminated', await errorOf(t, url, 'select pg_terminate_backend(pg_backend_pid())'), '57P01')
-  await trouble('not allowed', await errorOf(t, url, 'set role pg_monitor; create table x ()'), '42501')
 
   const role = `limited_${process.pid}`
   await database.query(`create role ${role} login password 'right' connection limit 0`)
@@ -90,16 +93,19 @@ test('every state of PostgreSQL that is its own trouble counts as that', async (
   const as = (password: string) => withUrl(url, (u) => Object.assign(u, { username: role, password }))
   await trouble('too many connections', await errorOf(t, as('right')), '53300')
   await trouble('login refused', await errorOf(t, as('wrong')), '28P01')
-  await trouble('gone while idle', Object.assign(new Error('read ECONNRESET'), { syscall: 'read' }))
-  await trouble('a closed pool', new Error('Cannot use a pool after calling end on the pool'))
+  await database.query(`alter role ${role} connection limit 1`)
+  await trouble('not allowed', await errorOf(t, as('right'), 'select * from clerk.users'), '42501')
+  const closed = createPool({ connectionString: url, onError: () => undefined })
+  await closed.end()
+  await trouble('a closed pool', await runOn(closed, 'select 1').catch((error: unknown) => error))
 })
 
 test('a pool whose connections are all taken counts as trouble', async (t) => {
-  const { pool } = await start(t, { max: 1, connectTimeoutMs: 1_000 })
-  const client = await pool.connect()
-  const error = await pool.query('select 1').catch((reason: unknown) => reason)
-  client.release()
+  const { pool } = await start(t, { max: 1, connectTimeoutMs: 500 })
+  const slow = runOn(pool, 'select pg_sleep(2)')
+  const error = await runOn(pool, 'select 1').catch((reason: unknown) => reason)
   t.ok(isDatabaseTrouble(error), String(error))
+  await slow
 })
 
 test('what the data or the statement is to blame for is no trouble of the database', async (t) => {
@@ -108,10 +114,10 @@ test('what the data or the statement is to blame for is no trouble of the databa
     '22P05': `select '{"a":"\\u0000"}'::jsonb`,
     '22P02': `select 'x'::int`,
     '22003': 'select 99999999999::int',
-    '23505': 'create temp table x (id int primary key); insert into x values (1), (1)',
+    '23505': `do $$ begin create temp table x (id int primary key); insert into x values (1), (1); end $$`,
     '42703': 'select nothing from pg_class',
-    '54000':
-      'create temp table y (id text primary key); insert into y select string_agg(random()::text, $$$$) from generate_series(1, 9999)',
+    '54000': `do $$ begin create temp table y (id text primary key);
+      insert into y select string_agg(random()::text, '') from generate_series(1, 9999); end $$`,
     P0001: `do $$ begin raise 'no'; end $$`,
   }
   for (const [code, sql] of Object.entries(cases)) {
@@ -140,46 +146,94 @@ test('two SQLSTATEs are conflicts', async (t) => {
   }
 })
 
-test('a connection that breaks is reported, idle or not, and the pool goes on', async (t) => {
+const pidOf = async (pool: Pool) =>
+  (await runOn<{ pid: number }>(pool, 'select pg_backend_pid() as pid'))[0]?.pid as number
+
+test('an idle connection that breaks is reported, one in use is an error of its caller, and the pool goes on', async (t) => {
   const { database, pool, errors } = await start(t, { max: 2 })
   const terminate = (pid: number) => database.query('select pg_terminate_backend($1)', [pid])
-  const pidOf = async (client: pg.Pool | pg.PoolClient) =>
-    (await client.query('select pg_backend_pid() as pid')).rows[0].pid
-
   await terminate(await pidOf(pool))
   await waitUntil('the report of the idle connection', async () => errors.length > 0)
-  const client = await pool.connect()
   t.strictSame(
     errors.map((error) => 'client' in error),
     errors.map(() => false),
     'without the connection, which holds the key that cancels its queries',
   )
   t.equal(errors.length, new Set(errors).size, 'each error once')
-  errors.length = 0
-  await terminate(await pidOf(client))
-  await waitUntil('the report of the connection in use', async () => errors.length > 0)
-  client.release(true)
-  t.match((await pool.query('select 1 as one')).rows, [{ one: 1 }])
+  await t.rejects(runOn(pool, 'select pg_terminate_backend(pg_backend_pid())'), { code: '57P01' })
+  t.strictSame(await runOn(pool, 'select 1 as one'), [{ one: 1 }])
 })
 
-test('limits and names are as told, or the default', async (t) => {
-  const { database, pool } = await start(t)
-  const shown = async (from: pg.Pool) =>
-    (
-      await from.query(
-        "select current_setting('statement_timeout') as timeout, current_setting('application_name') as name",
-      )
-    ).rows
-  t.strictSame(await shown(pool), [{ timeout: '3s', name: 'clerk-session-sync' }])
-  t.equal(pool.options.max, 10)
+test('without an answer in time the connection is closed, its callers hear of it, and the pool goes on', async (t) => {
+  const database = await createDatabase(t)
+  const proxy = await createTcpProxy(t, database.url)
+  const { pool } = await start(t, { connectionString: proxy.url, queryTimeoutMs: 200 })
+  await runOn(pool, 'select 1')
+  proxy.freeze()
+  const error = await runOn(pool, 'select 1').catch((error: unknown) => error)
+  t.match(error, { name: 'DatabaseTimeout', message: 'PostgreSQL has not answered for 200 ms' })
+  t.match((error as Error).stack, /pool/, 'and its stack leads to who asked')
+  t.ok(isDatabaseTrouble(error))
+  t.strictSame(pool.counts, { total: 0, idle: 0, waiting: 0 })
+  await proxy.mend()
+  t.strictSame(await runOn(pool, 'select 1 as one'), [{ one: 1 }])
+})
+
+const SHOWN = `select current_setting('statement_timeout') as statement, current_setting('lock_timeout') as lock,
+  current_setting('idle_in_transaction_session_timeout') as idle, current_setting('application_name') as name`
+
+test('limits and names are those of the options, or the defaults, and are of the transaction alone', async (t) => {
+  const { database, pool } = await start(t, { max: 1 })
+  t.strictSame(await runOn(pool, SHOWN), [{ statement: '3s', lock: '1500ms', idle: '5s', name: 'clerk-session-sync' }])
   const other = createPool({
     connectionString: database.url,
-    max: 3,
     applicationName: 'mine',
     statementTimeoutMs: 70,
+    lockTimeoutMs: 60,
     onError: () => undefined,
   })
   t.teardown(() => other.end())
-  t.strictSame(await shown(other), [{ timeout: '70ms', name: 'mine' }])
-  t.equal(other.options.max, 3)
+  t.strictSame(await runOn(other, SHOWN), [{ statement: '70ms', lock: '60ms', idle: '5s', name: 'mine' }])
+  // The session itself keeps none: what PostgreSQL would tell the next client of a pooler.
+  const [row] = await runOn<{ reset: string[] }>(
+    pool,
+    `select array_agg(reset_val order by name) as reset from pg_settings
+    where name in ('idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout')`,
+  )
+  t.strictSame(row, { reset: ['0', '0', '0'] })
+})
+
+test('ten connections at most by default, or as many as set', async (t) => {
+  for (const max of [undefined, 3]) {
+    const { pool } = await start(t, { max })
+    const pids = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const [row] = await runOn<{ pid: number }>(pool, 'select pg_backend_pid() as pid, pg_sleep(0.1)')
+        return row?.pid
+      }),
+    )
+    t.equal(new Set(pids).size, max ?? 10)
+    t.equal(pool.counts.total, max ?? 10)
+  }
+})
+
+test('many at once on few connections each get their own rows, also beside those that fail', async (t) => {
+  const { pool } = await start(t, { max: 3 })
+  const results = await Promise.allSettled(
+    Array.from({ length: 200 }, (_, i) => runOn(pool, `select 6 / ${i % 7} as n, ${i} as i`)),
+  )
+  for (const [i, result] of results.entries()) {
+    if (i % 7 === 0) t.match(result, { status: 'rejected', reason: { code: '22012' } })
+    else t.strictSame(result, { status: 'fulfilled', value: [{ n: Math.trunc(6 / (i % 7)), i }] })
+  }
+})
+
+test('a transaction that fails before its limits are set changes nothing', async (t) => {
+  const { database, pool } = await start(t)
+  const insert = statement('insert', (t) => sql`insert into ${t(syncState)} values (${$(1)}, '{}')`)
+  const call = insert.call('job')
+  await t.rejects(pool.transact([call], { lockTimeoutMs: -2 }), { code: '22023' })
+  t.strictSame(await database.query('select * from sync_state'), [])
+  await pool.transact([call])
+  t.strictSame(await database.query('select job from sync_state'), [{ job: 'job' }])
 })

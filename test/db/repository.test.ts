@@ -252,8 +252,8 @@ test('a read-only, slow or restarting database is trouble, and nothing of the ch
   })
   await t.rejects(readOnly.apply(change), { code: 'DATABASE_UNAVAILABLE', cause: { code: '25006' } })
 
-  const lock = await readOnly.pool.connect()
-  await lock.query('begin; set transaction read write; lock table users')
+  const lock = await database.connect()
+  await lock.query('begin; lock table users')
   const impatient = await startRepository(t, { database, statementTimeoutMs: 50 })
   await t.rejects(impatient.apply(change), { code: 'DATABASE_UNAVAILABLE', cause: { code: '57014' } })
 

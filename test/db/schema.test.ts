@@ -1,12 +1,14 @@
 import { getTableConfig } from 'drizzle-orm/pg-core'
 import { test } from 'tap'
-import * as schema from '../../src/db/schema.ts'
+import { reconcileSeen, syncState, webhookEvents } from '../../src/db/schema.ts'
+import { sessions } from '../../src/resources/session/table.ts'
+import { users } from '../../src/resources/user/table.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { claims, deletion, SECOND, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 
 test('the tables are what the migrations made', async (t) => {
   const database = await createDatabase(t)
-  for (const table of [schema.users, schema.sessions, schema.webhookEvents, schema.syncState]) {
+  for (const table of [users, sessions, webhookEvents, syncState, reconcileSeen]) {
     const { name, columns, indexes } = getTableConfig(table)
     const made = await database.query(
       `select a.attname as name, format_type(atttypid, atttypmod) as type, attnotnull as required
@@ -59,10 +61,10 @@ test("an application's foreign key to users.id and its own columns outlive a del
 })
 
 test("an application's open reference to a user keeps no sync waiting", async (t) => {
-  const { apply, database, pool } = await startRepository(t, { statementTimeoutMs: 1_000 })
+  const { apply, database } = await startRepository(t, { statementTimeoutMs: 1_000 })
   await database.query('create table orders (user_id text references users (id))')
   await apply({ user: snapshot('user_1', T0) })
-  const application = await pool.connect()
+  const application = await database.connect()
   await application.query("begin; insert into orders values ('user_1')")
   t.strictSame(await apply({ user: snapshot('user_1', T0 + 1) }), ['applied'])
   t.strictSame(await apply({ user: deletion('user_1', T0 + 1) }), ['applied'])

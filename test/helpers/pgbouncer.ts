@@ -10,8 +10,19 @@ import { freePorts } from './process.ts'
 
 const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
 
-/** A PgBouncer in transaction mode, of few connections, in front of a database. Resolves to the database's URL by way of it. */
-export async function startPgBouncer(t: Scope, databaseUrl: string): Promise<string> {
+export interface PgBouncerOptions {
+  /** `transaction` by default. */
+  mode?: 'session' | 'transaction'
+  /** Further settings. */
+  settings?: string[]
+}
+
+/** A PgBouncer of few connections in front of a database. Resolves to the database's URL by way of it. */
+export async function startPgBouncer(
+  t: Scope,
+  databaseUrl: string,
+  { mode = 'transaction', settings: more = [] }: PgBouncerOptions = {},
+): Promise<string> {
   const { hostname, port, pathname, username, password } = new URL(databaseUrl)
   const directory = mkdtempSync(join(tmpdir(), 'pgbouncer-'))
   chmodSync(directory, 0o755) // As root, it runs as another user.
@@ -28,9 +39,10 @@ export async function startPgBouncer(t: Scope, databaseUrl: string): Promise<str
     'unix_socket_dir=',
     'auth_type=scram-sha-256',
     `auth_file=${directory}/users.txt`,
-    'pool_mode=transaction',
+    `pool_mode=${mode}`,
     // Fewer than its clients have, so that these really share them.
-    'default_pool_size=3',
+    `default_pool_size=${mode === 'transaction' ? 3 : 20}`,
+    ...more,
   ]
   writeFileSync(join(directory, 'pgbouncer.ini'), `${settings.join('\n')}\n`)
   const asNobody = process.getuid?.() === 0 ? ['-u', 'nobody'] : []

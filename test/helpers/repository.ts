@@ -49,6 +49,11 @@ export async function startRepository(t: Test, options: TestRepositoryOptions = 
   }
 }
 
+/** Runs SQL of the test's own on a connection of the service's pool, within its limits. Resolves to the rows. */
+export async function runOn<Row>(pool: Pool, text: string, values: unknown[] = []): Promise<Row[]> {
+  return (await pool.query({ name: '', text, values })).rows as Row[]
+}
+
 const outcomeOf = (result: ChangeResult) => ('error' in result ? result.error : result.outcome)
 
 export const T0 = Date.UTC(2026, 0, 2, 3, 4, 5)

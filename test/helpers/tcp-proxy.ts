@@ -9,6 +9,12 @@ export interface TcpProxy {
   cut(): Promise<void>
   /** Passes nothing on any more, and says nothing: as a host that is gone or a process that is stopped. */
   freeze(): void
+  /** Passes on what clients say, and nothing that the server answers: as when the answers are lost on the way. */
+  mute(): void
+  /** Passes on so many bytes more of what clients say, then nothing: as a client that is stopped where it is. */
+  stopAfter(bytes: number): void
+  /** What clients have said so far, in bytes. */
+  sent(): number
   /** Passes everything on again. */
   mend(): Promise<void>
   /** Leads new connections to another server, and resets those that are open: as a name that moves in a failover. */
@@ -19,6 +25,9 @@ export async function createTcpProxy(t: Scope, serverUrl: string): Promise<TcpPr
   let target = new URL(serverUrl)
   const sockets = new Set<Socket>()
   let isFrozen = false
+  let isMute = false
+  let sentBytes = 0
+  let stopAt = Infinity
   const proxy = createServer((client) => {
     const server = connect(Number(target.port), target.hostname)
     for (const [from, to] of [
@@ -26,7 +35,13 @@ export async function createTcpProxy(t: Scope, serverUrl: string): Promise<TcpPr
       [server, client],
     ] as const) {
       sockets.add(from)
-      from.on('data', (data) => isFrozen || to.write(data))
+      from.on('data', (data) => {
+        if (isFrozen || (isMute && from === server)) return
+        if (from === server) return void to.write(data)
+        const part = data.subarray(0, Math.max(stopAt - sentBytes, 0))
+        sentBytes += part.length
+        to.write(part)
+      })
       from.on('error', () => to.destroy())
       from.on('close', () => {
         sockets.delete(from)
@@ -56,8 +71,16 @@ export async function createTcpProxy(t: Scope, serverUrl: string): Promise<TcpPr
     freeze() {
       isFrozen = true
     },
+    mute() {
+      isMute = true
+    },
+    stopAfter(bytes) {
+      stopAt = sentBytes + bytes
+    },
+    sent: () => sentBytes,
     async mend() {
-      isFrozen = false
+      isFrozen = isMute = false
+      stopAt = Infinity
       resetAll()
       if (!proxy.listening) await listen(port)
     },

@@ -20,7 +20,8 @@ async function start(t: Test) {
   const postgres = await startOwnPostgres(t)
   await migrate(postgres.url)
   const query = async () => []
-  const { clerk, start } = await createProduction(t, { url: postgres.url, query })
+  const connect = () => Promise.reject(new Error('not used'))
+  const { clerk, start } = await createProduction(t, { url: postgres.url, query, connect })
   const service = await start()
   const tokens = Array.from({ length: 50 }, () => clerk.sessionToken(clerk.signIn(clerk.createUser().id).id))
   const send = async (path: string, init: RequestInit = {}) => {

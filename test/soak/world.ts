@@ -59,7 +59,7 @@ export async function createWorld(scope: Scope, service: string): Promise<World>
 
 /** For looking at the rows, over connections that are made anew after each fault. */
 function open(scope: Scope, url: string): TestDatabase {
-  const pool = new pg.Pool({ connectionString: url, max: 2 })
+  const pool = new pg.Pool({ connectionString: url, max: 2, options: '-c search_path=clerk' })
   pool.on('error', () => undefined)
   pool.on('connect', (client) => client.on('error', () => undefined))
   scope.teardown(() => pool.end())
@@ -68,5 +68,6 @@ function open(scope: Scope, url: string): TestDatabase {
     async query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[]) {
       return (await pool.query<Row>(sql, values)).rows
     },
+    connect: () => pool.connect(),
   }
 }

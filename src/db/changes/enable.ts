@@ -26,7 +26,7 @@ const RETRY_MS = 500
  */
 export async function keepChanges(connectionString: string, options: KeepChangesOptions): Promise<void> {
   const schema = plain(options.schema ?? DEFAULT_SCHEMA)
-  const wanted = resources.map(({ inFeed }) => feedTriggers(schema, inFeed))
+  const wanted = resources.map((resource) => feedTriggers(schema, resource))
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await withClient(connectionString, (client) => keep(client, schema, wanted, options.isEnabled))

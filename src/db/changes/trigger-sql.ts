@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { getTableName } from 'drizzle-orm'
-import type { InFeed } from '../resource.ts'
+import type { Resource } from '../resource.ts'
 
 /** The channel of `NOTIFY` that says that there is something new; its payload is the schema. */
 export const WAKE_UP_CHANNEL = 'clerk_session_sync_changes'
@@ -33,12 +33,12 @@ export interface FeedTriggers {
 }
 
 /** The SQL that tells the changes of a resource's table in this (plain) schema. */
-export function feedTriggers(schema: string, feed: InFeed): FeedTriggers {
-  const table = getTableName(feed.table)
+export function feedTriggers(schema: string, resource: Pick<Resource, 'table' | 'inFeed'>): FeedTriggers {
+  const table = getTableName(resource.table)
   const target = `"${schema}"."${table}"`
   const functionName = `changes_of_${table}`
   const call = `execute function "${schema}"."${functionName}"()`
-  const createFunction = functionOf(schema, feed, functionName)
+  const createFunction = functionOf(schema, table, resource.inFeed, functionName)
   const createTriggers = [
     `create trigger changes_insert after insert on ${target} referencing new table as new_rows for each statement ${call}`,
     `create trigger changes_update after update on ${target} referencing old table as old_rows new table as new_rows for each statement ${call}`,
@@ -66,7 +66,12 @@ const ORDER = `select greatest(pg_current_xact_id(), (pg_snapshot_xmax(pg_curren
 
 // As its owner, since whoever may write to a table need not be allowed to write to the feed; therefore with a search_path of
 // its own and without rights for others. A full join, since a row whose id was changed is another object.
-function functionOf(schema: string, { entity, table, visible, isThere, owners = [] }: InFeed, name: string): string {
+function functionOf(
+  schema: string,
+  table: string,
+  { entity, visible, isThere, owners = [] }: Resource['inFeed'],
+  name: string,
+): string {
   const there = (row: 'o' | 'n') => `coalesce(${isThere(row)}, false)`
   const list = (row: 'o' | 'n') => visible.map((column) => `${row}."${column.name}"`).join(', ')
   const changed = visible
@@ -110,7 +115,7 @@ begin
   elsif tg_op = 'DELETE' then
     ${once('deleted', 'o', 'old_rows')}
   else
-    ${once('deleted', 'o', `"${schema}"."${getTableName(table)}"`)}
+    ${once('deleted', 'o', `"${schema}"."${table}"`)}
   end if;
   if found then
     perform pg_notify('${WAKE_UP_CHANNEL}', '${schema}');

@@ -23,6 +23,7 @@ const inLedger: InLedger<SessionState> = {
 
 export const session: Resource<SessionState> = {
   name: 'session',
+  table: sessions,
   events: sessionEvents,
   // With its user in the same change, the user's row is the place where it meets a deletion.
   locksOf: ({ user, session }) => (session && session.userId !== user?.id ? [`user ${session.userId}`] : []),
@@ -30,7 +31,6 @@ export const session: Resource<SessionState> = {
   inLedger,
   inFeed: {
     entity: 'session',
-    table: sessions,
     visible: [sessions.userId, sessions.status, sessions.clientId],
     isThere: (row) => `${row}.status not in (${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`,
     owners: [sessions.userId],

@@ -34,6 +34,7 @@ const inLedger: InLedger<UserChange> = {
 
 export const user: Resource<UserChange> = {
   name: 'user',
+  table: users,
   events: userEvents,
   // A session may come before the user's row, and must see a deletion that is under way.
   locksOf: ({ user }) => (user?.kind === 'deletion' ? [`user ${user.id}`] : []),
@@ -41,7 +42,6 @@ export const user: Resource<UserChange> = {
   inLedger,
   inFeed: {
     entity: 'user',
-    table: users,
     visible: [...profileColumns.filter((column) => !isTime(column)), users.banned],
     isThere: (row) => `${row}.deleted_at is null`,
   },

@@ -1,5 +1,10 @@
 import { test } from 'tap'
-import { FINAL_SESSION_STATUSES, isFinal, isLaterState, type SessionState } from '../../src/resources/session/change.ts'
+import {
+  FINAL_SESSION_STATUSES,
+  isFinal,
+  isLaterState,
+  type SessionState,
+} from '../../../src/resources/session/change.ts'
 
 const state = (status: string, updatedAt: number, eventAt: number | null = null): SessionState => ({
   id: 'sess_1',

@@ -1,7 +1,7 @@
 import { type Test, test } from 'tap'
-import type { Change } from '../../src/domain/change.ts'
-import { FINAL_SESSION_STATUSES } from '../../src/resources/session/change.ts'
-import { at, deletion, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
+import type { Change } from '../../../src/domain/change.ts'
+import { FINAL_SESSION_STATUSES } from '../../../src/resources/session/change.ts'
+import { at, deletion, session, snapshot, startRepository, T0 } from '../../helpers/repository.ts'
 
 async function start(t: Test) {
   const it = await startRepository(t)

@@ -1,6 +1,6 @@
 import { type Test, test } from 'tap'
-import { findAuthStates } from '../../src/resources/auth-state.ts'
-import type { UserChange } from '../../src/resources/user/change.ts'
+import { findAuthStates } from '../../../src/resources/auth-state.ts'
+import type { UserChange } from '../../../src/resources/user/change.ts'
 import {
   at,
   claims,
@@ -10,7 +10,7 @@ import {
   startRepository,
   T0,
   type TestRepository,
-} from '../helpers/repository.ts'
+} from '../../helpers/repository.ts'
 
 async function start(t: Test) {
   const it = await startRepository(t)
@@ -271,9 +271,12 @@ test('a lone read is planned once for all, not each time', async (t) => {
     select 'sess_' || n, 'user_' || n, 'active', now() from generate_series(1, 5000) n`)
   await database.query('analyze users, sessions')
   for (let i = 1; i <= 30; i += 1) await findAuthStates(pool, [{ userId: `user_${i}`, sessionId: `sess_${i}` }])
-  const { rows } = await pool.query(
-    "select custom_plans::int as custom, generic_plans::int as generic from pg_prepared_statements where name = 'auth_states'",
-  )
+  const { rows } = await pool.query({
+    name: '',
+    text: `select custom_plans::int as custom, generic_plans::int as generic from pg_prepared_statements
+      where name like 'auth\\_states%'`,
+    values: [],
+  })
   // PostgreSQL looks at five plans of their own before it decides.
   t.strictSame(rows, [{ custom: 5, generic: 25 }])
 })

@@ -154,9 +154,9 @@ test('one replica prunes at a time, and each schema has a pruner of its own', as
   await other.connect()
   t.teardown(() => other.end())
   const lock = (schema: string) => `(${0x7072756e}, hashtext('${schema}'))`
-  await other.query(`select pg_advisory_lock${lock('public')}`)
+  await other.query(`select pg_advisory_lock${lock('clerk')}`)
   t.equal(await repository.prune(30), 0, 'another replica is at it')
-  await other.query(`select pg_advisory_unlock${lock('public')}, pg_advisory_lock${lock('elsewhere')}`)
+  await other.query(`select pg_advisory_unlock${lock('clerk')}, pg_advisory_lock${lock('elsewhere')}`)
   t.equal(await repository.prune(30), 10)
   await fill(database, 10, 31)
   t.equal(await repository.prune(30), 10, 'the lock was given back')
@@ -170,7 +170,7 @@ test('a pruning that breaks gives its lock back', async (t) => {
   )
   await database.query('create trigger slow before delete on webhook_events for each row execute function slow()')
   await t.rejects(repository.prune(30), { code: 'DATABASE_UNAVAILABLE', cause: { code: '57014' } })
-  t.equal(pool.totalCount, 0, 'the connection was closed')
+  t.equal(pool.counts.total, 0, 'the connection was closed')
   await database.query('drop trigger slow on webhook_events')
   // PostgreSQL says that it failed a moment before it lets go of the lock.
   await waitUntil('the lock being free', async () => (await repository.prune(30)) === 10)
@@ -182,7 +182,7 @@ test('pruning keeps clear of messages that are being received', async (t) => {
   const intake = new pg.Client({ connectionString: database.url })
   await intake.connect()
   t.teardown(() => intake.end())
-  await intake.query("begin; select 1 from webhook_events where id = 'old_31_2' for update")
+  await intake.query("begin; select 1 from clerk.webhook_events where id = 'old_31_2' for update")
   t.equal(await repository.prune(30), 2, 'a locked one is skipped, not waited for')
   await intake.query('rollback')
 
@@ -209,6 +209,7 @@ test('pruning a large ledger reads no more than its batch, by the index', async 
   await database.query('vacuum analyze webhook_events')
   let statement = ''
   const spy: Executor = {
+    schema: 'clerk',
     async query({ text, values }) {
       statement = text.replace('$1', String(values[0]))
       return { rows: [] }

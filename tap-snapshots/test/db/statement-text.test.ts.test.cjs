@@ -1,0 +1,453 @@
+/* IMPORTANT
+ * This snapshot file is auto-generated, but designed for humans.
+ * It should be checked into source control and tracked carefully.
+ * Re-generate by setting TAP_SNAPSHOT=1 and running tests.
+ * Make sure to inspect the output below.  Do not ignore changes!
+ */
+'use strict'
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > auth_states 1`] = `
+select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata::text, round(date_part('epoch', u.last_sign_in_at) * 1000) as last_sign_in_at, u.banned, round(date_part('epoch', u.clerk_updated_at) * 1000) as clerk_updated_at, round(date_part('epoch', u.claims_issued_at) * 1000) as claims_issued_at, round(date_part('epoch', u.created_at) * 1000) as created_at, round(date_part('epoch', u.updated_at) * 1000) as updated_at, round(date_part('epoch', u.deleted_at) * 1000) as deleted_at, s.status as session_status
+  from unnest((select $1::text[]), (select $2::text[])) with ordinality as k(user_id, session_id, n)
+  left join "clerk"."users" u on u.id = k.user_id
+  left join "clerk"."sessions" s on s.id = k.session_id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > connections 1`] = `
+select count(*)::int as connections, current_setting('max_connections')::int as "maxConnections"
+  from pg_stat_activity where backend_type = 'client backend'
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > dashboard_buckets 1`] = `
+with charted as (
+    select type, outcome, floor(extract(epoch from received_at) / $1::int)::bigint as n,
+      case when outcome = 'applied' then greatest(extract(epoch from processed_at - event_at), 0)::float8 end as delay
+    from "clerk"."webhook_events"
+    where received_at >= to_timestamp((floor(extract(epoch from now()) / $1::int)::bigint - $2::int + 1) * $1::int)
+    order by received_at desc limit 50000),
+  counted as (
+    select n, (count(*) filter (where outcome = 'applied'))::int as applied, (count(*) filter (where outcome = 'stale'))::int as stale,
+      (count(*) filter (where outcome = 'ignored'))::int as ignored, (count(*) filter (where outcome = 'failed'))::int as failed,
+      (count(*) filter (where type = 'user.created' and outcome in ('applied', 'stale')))::int as created,
+      (count(*) filter (where type = 'user.deleted' and outcome in ('applied', 'stale')))::int as deleted,
+      percentile_cont(0.5) within group (order by delay) as median,
+      percentile_cont(0.95) within group (order by delay) as p95
+    from charted group by n)
+  select to_char(to_timestamp(b.n * $1::int) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, coalesce(applied, 0) as applied, coalesce(stale, 0) as stale,
+    coalesce(ignored, 0) as ignored, coalesce(failed, 0) as failed, coalesce(created, 0) as "usersCreated",
+    coalesce(deleted, 0) as "usersDeleted", median as "delayMedianSeconds", p95 as "delayP95Seconds"
+  from generate_series((floor(extract(epoch from now()) / $1::int)::bigint - $2::int + 1), floor(extract(epoch from now()) / $1::int)::bigint) as b(n) left join counted using (n) order by b.n
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > dashboard_events 1`] = `
+select id, type, outcome, to_char(received_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "receivedAt"
+  from (select * from "clerk"."webhook_events" order by received_at desc limit 10000) r where object_id = any($1::text[]) order by received_at desc limit 20
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > dashboard_failed 1`] = `
+select id, type, object_id as "objectId", left(error, 1000) as error, attempts, to_char(received_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "receivedAt",
+    payload is not null as "isReplayable"
+  from "clerk"."webhook_events" where outcome = 'failed' order by received_at desc, id limit 100
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > dashboard_last_of_type 1`] = `
+select type, count(*)::int as messages, to_char(max(received_at) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "lastReceivedAt",
+    (array_agg(outcome order by received_at desc))[1] as "lastOutcome"
+  from (select * from "clerk"."webhook_events" order by received_at desc limit 10000) r group by type order by max(received_at) desc limit 50
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > dashboard_sessions 1`] = `
+select id, user_id as "userId", status, to_char(clerk_updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "updatedAt"
+  from "clerk"."sessions" where user_id = any($1::text[]) order by clerk_updated_at desc limit 20
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > dashboard_users 1`] = `
+select id, email, nullif(concat_ws(' ', first_name, last_name), '') as name, banned as "isBanned",
+    sync_source as "syncSource", to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "createdAt", to_char(updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "updatedAt",
+    to_char(deleted_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "deletedAt"
+  from "clerk"."users" where id = $1 or email = $1 or email = lower($1) order by id limit 10
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > lease_give_up 1`] = `
+delete from "clerk"."sync_state" where job = 'lease ' || $1::text and state->>'holder' = $2
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > lease_take 1`] = `
+insert into "clerk"."sync_state" as l (job, state)
+  values ('lease ' || $1::text, jsonb_build_object('holder', $2::text, 'until', extract(epoch from now())::float8 + $3::float8))
+  on conflict (job) do update set state = excluded.state, updated_at = now()
+  where l.state->>'holder' = $2 or (l.state->>'until')::float8 < extract(epoch from now())::float8
+  returning job
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > locks 1`] = `
+select pg_advisory_xact_lock(hashtext('clerk'), h)
+  from (select distinct hashtext(key) as h from unnest($1::text[]) as key order by h) keys
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > seen_clear 1`] = `
+delete from "clerk"."reconcile_seen" where id in (select id from "clerk"."reconcile_seen" limit 10000) returning id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > seen_insert 1`] = `
+insert into "clerk"."reconcile_seen" select unnest($1::text[]) on conflict do nothing
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > session_locked 1`] = `
+with free as (select id from "clerk"."sessions" where id = any($1::text[]) for no key update skip locked)
+  select id from "clerk"."sessions" where id = any($1::text[]) and id not in (select id from free)
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > sessions_end 1`] = `
+update "clerk"."sessions" set status = 'ended', ended_by_deletion = true, updated_at = now()
+  where user_id = any($1::text[]) and status not in ('ended', 'removed', 'revoked', 'replaced', 'abandoned', 'expired')
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > sessions_prune 1`] = `
+with lock as materialized (select pg_try_advisory_xact_lock(1886549358, hashtext('clerk')) as taken)
+  delete from "clerk"."sessions" where id in (
+    select id from "clerk"."sessions"
+    where (select taken from lock) and status in ('ended', 'removed', 'revoked', 'replaced', 'abandoned', 'expired') and "sessions"."updated_at" < now() - make_interval(days => $1::int)
+    order by "sessions"."updated_at" limit 1000 for update skip locked)
+  returning id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > sessions_upsert 1`] = `
+insert into "clerk"."sessions" as s (id, user_id, client_id, status, ended_by_deletion,
+    clerk_created_at, clerk_updated_at, clerk_event_at, last_active_at, expire_at, abandon_at)
+  select i.id, i.user_id, i.client_id, case when (u.id is not null and i.status not in ('ended', 'removed', 'revoked', 'replaced', 'abandoned', 'expired')) then 'ended' else i.status end, (u.id is not null and i.status not in ('ended', 'removed', 'revoked', 'replaced', 'abandoned', 'expired')),
+    to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), to_timestamp(i.clerk_event_at / 1000),
+    to_timestamp(i.last_active_at / 1000), to_timestamp(i.expire_at / 1000), to_timestamp(i.abandon_at / 1000)
+  from json_to_recordset($1::json) as i(id text, user_id text, client_id text, status text,
+    clerk_created_at float8, clerk_updated_at float8, clerk_event_at float8,
+    last_active_at float8, expire_at float8, abandon_at float8)
+  left join "clerk"."users" u on u.id = i.user_id and u.deleted_at is not null
+  order by i.id
+  on conflict (id) do update set
+    user_id = excluded.user_id, client_id = excluded.client_id, status = excluded.status,
+    ended_by_deletion = excluded.ended_by_deletion, clerk_created_at = excluded.clerk_created_at,
+    clerk_updated_at = excluded.clerk_updated_at, clerk_event_at = excluded.clerk_event_at,
+    last_active_at = excluded.last_active_at, expire_at = excluded.expire_at, abandon_at = excluded.abandon_at,
+    updated_at = now()
+  where (excluded.status in ('ended', 'removed', 'revoked', 'replaced', 'abandoned', 'expired') and not excluded.ended_by_deletion,
+    excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity'), excluded.status) >= (s.status in ('ended', 'removed', 'revoked', 'replaced', 'abandoned', 'expired') and not s.ended_by_deletion,
+    s.clerk_updated_at, coalesce(s.clerk_event_at, '-infinity'), s.status)
+  returning s.id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > sync_state_delete 1`] = `
+delete from "clerk"."sync_state" where job = $1
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > sync_state_select 1`] = `
+select state from "clerk"."sync_state" where job = $1
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > sync_state_upsert 1`] = `
+insert into "clerk"."sync_state" (job, state) values ($1, $2::jsonb)
+  on conflict (job) do update set state = excluded.state, updated_at = now()
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > table_sizes 1`] = `
+select relname as name, greatest(s.n_live_tup, 0)::float8 as rows, pg_total_relation_size(relid)::float8 as bytes
+  from pg_stat_user_tables s
+  where schemaname = 'clerk' and relname in ('users', 'sessions', 'webhook_events') order by 1
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > table_statistics 1`] = `
+select (
+  select case when c.reltuples >= 1000 then c.reltuples::float8
+    else (select count(*) from (select 1 from "clerk"."users" limit 1000) r)::float8 end
+  from pg_class c where c.oid = ('clerk' || '.users')::regclass) as users, (
+  select case when c.reltuples >= 1000 then c.reltuples::float8
+    else (select count(*) from (select 1 from "clerk"."sessions" limit 1000) r)::float8 end
+  from pg_class c where c.oid = ('clerk' || '.sessions')::regclass) as sessions,
+    (select count(*)::int from (select 1 from "clerk"."webhook_events" where outcome = 'failed' limit 1000) f) as "failedEvents",
+    (select extract(epoch from max(received_at))::float8 from "clerk"."webhook_events") as "lastReceivedAt"
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > user_events 1`] = `
+select to_jsonb(e) - 'payload' as row from (select * from "clerk"."webhook_events" order by received_at desc limit 100000) e
+  where object_id = any($1::text[]) order by received_at desc limit 20
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > user_locked 1`] = `
+with free as (select id from "clerk"."users" where id = any($1::text[]) for no key update skip locked)
+  select id from "clerk"."users" where id = any($1::text[]) and id not in (select id from free)
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > user_row 1`] = `
+select to_jsonb(u) as row from "clerk"."users" u where id = $1
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > user_sessions 1`] = `
+select to_jsonb(s) as row from "clerk"."sessions" s where user_id = $1 order by clerk_updated_at desc limit 20
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_compare 1`] = `
+select i.id, (extract(epoch from u.clerk_updated_at) * 1000)::float8 as updated_at,
+    (extract(epoch from u.clerk_event_at) * 1000)::float8 as event_at,
+    case when u.id is null then 'missing'
+      when u.deleted_at is not null then 'deleted'
+      when u.clerk_updated_at is null or u.clerk_updated_at < to_timestamp(i.clerk_updated_at / 1000) then 'stale'
+      when u.clerk_updated_at > to_timestamp(i.clerk_updated_at / 1000) then 'newer'
+      when (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.banned) is distinct from (i.email, i.email_verified, i.first_name, i.last_name, i.username, i.image_url, i.public_metadata, to_timestamp(i.last_sign_in_at / 1000), i.banned) then 'different'
+      else 'same' end as difference
+  from json_to_recordset($1::json) as i(id text, clerk_updated_at float8, email text, email_verified boolean, first_name text, last_name text, username text, image_url text, public_metadata jsonb, last_sign_in_at float8, banned boolean)
+  left join "clerk"."users" u on u.id = i.id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_living 1`] = `
+select u.id, (extract(epoch from u.clerk_updated_at) * 1000)::float8 as updated_at,
+    (extract(epoch from u.clerk_event_at) * 1000)::float8 as event_at
+  from "clerk"."users" u where u.id = any($1::text[]) and u.deleted_at is null
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_measure 1`] = `
+select (extract(epoch from date_trunc('milliseconds', now())) * 1000)::float8 as now,
+    (select count(*)::int from "clerk"."users" where deleted_at is null) as living
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_rewind 1`] = `
+with wrong as (
+    select u.id, i.updated_at
+    from "clerk"."users" u
+    join json_to_recordset($1::json) as i(id text, updated_at float8, wrong_updated_at float8, wrong_event_at float8)
+      on i.id = u.id
+    where u.deleted_at is null
+      and u.clerk_updated_at = to_timestamp(i.wrong_updated_at / 1000)
+      and u.clerk_event_at is not distinct from to_timestamp(i.wrong_event_at / 1000)
+    order by u.id
+    for update of u)
+  update "clerk"."users" u set clerk_updated_at = to_timestamp(wrong.updated_at / 1000), clerk_event_at = null
+  from wrong where u.id = wrong.id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_unseen 1`] = `
+select u.id, seen.id is not null as is_seen from (
+    select id from "clerk"."users"
+    where id > $1 and deleted_at is null and created_at <= to_timestamp($2::float8 / 1000)
+    order by id limit $3::int) u
+  left join "clerk"."reconcile_seen" seen on seen.id = u.id order by u.id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_upsert 1`] = `
+insert into "clerk"."users" as u (id, email, email_verified, first_name, last_name, username, image_url, public_metadata, last_sign_in_at, banned, clerk_created_at, clerk_updated_at, clerk_event_at, sync_source, claims_issued_at, claims_columns, deleted_at)
+  select i.id, i.email, i.email_verified, i.first_name, i.last_name, i.username, i.image_url, i.public_metadata, to_timestamp(i.last_sign_in_at / 1000), i.banned, to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), to_timestamp(i.clerk_event_at / 1000), i.sync_source, to_timestamp(i.claims_issued_at / 1000), i.claims_columns, to_timestamp(i.deleted_at / 1000)
+  from json_to_recordset($1::json) as i(id text, email text, email_verified boolean, first_name text, last_name text, username text, image_url text, public_metadata jsonb, last_sign_in_at float8, banned boolean, clerk_created_at float8, clerk_updated_at float8, clerk_event_at float8, sync_source text, claims_issued_at float8, claims_columns text[], deleted_at float8)
+  order by i.id
+  on conflict (id) do update set
+    email = case
+      when not (excluded.claims_issued_at is not null) then excluded.email
+      when 'email' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('email' = any(u.claims_columns), false)) then excluded.email
+      else u.email end, email_verified = case
+      when not (excluded.claims_issued_at is not null) then excluded.email_verified
+      when 'email_verified' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('email_verified' = any(u.claims_columns), false)) then excluded.email_verified
+      else u.email_verified end, first_name = case
+      when not (excluded.claims_issued_at is not null) then excluded.first_name
+      when 'first_name' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('first_name' = any(u.claims_columns), false)) then excluded.first_name
+      else u.first_name end, last_name = case
+      when not (excluded.claims_issued_at is not null) then excluded.last_name
+      when 'last_name' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('last_name' = any(u.claims_columns), false)) then excluded.last_name
+      else u.last_name end, username = case
+      when not (excluded.claims_issued_at is not null) then excluded.username
+      when 'username' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('username' = any(u.claims_columns), false)) then excluded.username
+      else u.username end, image_url = case
+      when not (excluded.claims_issued_at is not null) then excluded.image_url
+      when 'image_url' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('image_url' = any(u.claims_columns), false)) then excluded.image_url
+      else u.image_url end, public_metadata = case
+      when not (excluded.claims_issued_at is not null) then excluded.public_metadata
+      when 'public_metadata' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('public_metadata' = any(u.claims_columns), false)) then excluded.public_metadata
+      else u.public_metadata end, last_sign_in_at = case
+      when not (excluded.claims_issued_at is not null) then excluded.last_sign_in_at
+      when 'last_sign_in_at' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('last_sign_in_at' = any(u.claims_columns), false)) then excluded.last_sign_in_at
+      else u.last_sign_in_at end,
+    banned = case when excluded.claims_issued_at is not null then u.banned else excluded.banned end, clerk_created_at = case when excluded.claims_issued_at is not null then u.clerk_created_at else excluded.clerk_created_at end, clerk_updated_at = case when excluded.claims_issued_at is not null then u.clerk_updated_at else excluded.clerk_updated_at end, clerk_event_at = case when excluded.claims_issued_at is not null then u.clerk_event_at else excluded.clerk_event_at end,
+    claims_issued_at = case when not excluded.deleted_at is not null then greatest(u.claims_issued_at, excluded.claims_issued_at) end,
+    claims_columns = case
+      when excluded.deleted_at is not null then null
+      when excluded.claims_issued_at is not null then array(select distinct unnest(u.claims_columns || excluded.claims_columns) order by 1)
+      else u.claims_columns end,
+    sync_source = excluded.sync_source,
+    deleted_at = excluded.deleted_at,
+    updated_at = case when excluded.deleted_at is not null or (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.banned)
+      is distinct from (case
+      when not (excluded.claims_issued_at is not null) then excluded.email
+      when 'email' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('email' = any(u.claims_columns), false)) then excluded.email
+      else u.email end, case
+      when not (excluded.claims_issued_at is not null) then excluded.email_verified
+      when 'email_verified' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('email_verified' = any(u.claims_columns), false)) then excluded.email_verified
+      else u.email_verified end, case
+      when not (excluded.claims_issued_at is not null) then excluded.first_name
+      when 'first_name' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('first_name' = any(u.claims_columns), false)) then excluded.first_name
+      else u.first_name end, case
+      when not (excluded.claims_issued_at is not null) then excluded.last_name
+      when 'last_name' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('last_name' = any(u.claims_columns), false)) then excluded.last_name
+      else u.last_name end, case
+      when not (excluded.claims_issued_at is not null) then excluded.username
+      when 'username' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('username' = any(u.claims_columns), false)) then excluded.username
+      else u.username end, case
+      when not (excluded.claims_issued_at is not null) then excluded.image_url
+      when 'image_url' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('image_url' = any(u.claims_columns), false)) then excluded.image_url
+      else u.image_url end, case
+      when not (excluded.claims_issued_at is not null) then excluded.public_metadata
+      when 'public_metadata' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('public_metadata' = any(u.claims_columns), false)) then excluded.public_metadata
+      else u.public_metadata end, case
+      when not (excluded.claims_issued_at is not null) then excluded.last_sign_in_at
+      when 'last_sign_in_at' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('last_sign_in_at' = any(u.claims_columns), false)) then excluded.last_sign_in_at
+      else u.last_sign_in_at end, case when excluded.claims_issued_at is not null then u.banned else excluded.banned end) then now() else u.updated_at end
+  where u.deleted_at is null and case
+    when excluded.deleted_at is not null then true
+    when excluded.claims_issued_at is not null then ((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or (u.clerk_updated_at is null and not excluded.claims_columns <@ u.claims_columns)
+    else (u.clerk_updated_at is null or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) >= (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity'))
+      and (excluded.sync_source <> 'clerk_api' or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) > (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity')) or excluded.deleted_at is not null or (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.banned)
+      is distinct from (case
+      when not (excluded.claims_issued_at is not null) then excluded.email
+      when 'email' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('email' = any(u.claims_columns), false)) then excluded.email
+      else u.email end, case
+      when not (excluded.claims_issued_at is not null) then excluded.email_verified
+      when 'email_verified' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('email_verified' = any(u.claims_columns), false)) then excluded.email_verified
+      else u.email_verified end, case
+      when not (excluded.claims_issued_at is not null) then excluded.first_name
+      when 'first_name' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('first_name' = any(u.claims_columns), false)) then excluded.first_name
+      else u.first_name end, case
+      when not (excluded.claims_issued_at is not null) then excluded.last_name
+      when 'last_name' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('last_name' = any(u.claims_columns), false)) then excluded.last_name
+      else u.last_name end, case
+      when not (excluded.claims_issued_at is not null) then excluded.username
+      when 'username' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('username' = any(u.claims_columns), false)) then excluded.username
+      else u.username end, case
+      when not (excluded.claims_issued_at is not null) then excluded.image_url
+      when 'image_url' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('image_url' = any(u.claims_columns), false)) then excluded.image_url
+      else u.image_url end, case
+      when not (excluded.claims_issued_at is not null) then excluded.public_metadata
+      when 'public_metadata' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('public_metadata' = any(u.claims_columns), false)) then excluded.public_metadata
+      else u.public_metadata end, case
+      when not (excluded.claims_issued_at is not null) then excluded.last_sign_in_at
+      when 'last_sign_in_at' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('last_sign_in_at' = any(u.claims_columns), false)) then excluded.last_sign_in_at
+      else u.last_sign_in_at end, case when excluded.claims_issued_at is not null then u.banned else excluded.banned end))) end
+  returning u.id, u.xmax = 0 as created
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_upsert_snapshots 1`] = `
+insert into "clerk"."users" as u (id, email, email_verified, first_name, last_name, username, image_url, public_metadata, last_sign_in_at, banned, clerk_created_at, clerk_updated_at, clerk_event_at, sync_source)
+  select i.id, i.email, i.email_verified, i.first_name, i.last_name, i.username, i.image_url, i.public_metadata, to_timestamp(i.last_sign_in_at / 1000), i.banned, to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), to_timestamp(i.clerk_event_at / 1000), i.sync_source
+  from json_to_recordset($1::json) as i(id text, email text, email_verified boolean, first_name text, last_name text, username text, image_url text, public_metadata jsonb, last_sign_in_at float8, banned boolean, clerk_created_at float8, clerk_updated_at float8, clerk_event_at float8, sync_source text)
+  order by i.id
+  on conflict (id) do update set
+    email = excluded.email, email_verified = excluded.email_verified, first_name = excluded.first_name, last_name = excluded.last_name, username = excluded.username, image_url = excluded.image_url, public_metadata = excluded.public_metadata, last_sign_in_at = excluded.last_sign_in_at, banned = excluded.banned, clerk_created_at = excluded.clerk_created_at, clerk_updated_at = excluded.clerk_updated_at, clerk_event_at = excluded.clerk_event_at, sync_source = excluded.sync_source,
+    updated_at = case when (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.banned) is distinct from (excluded.email, excluded.email_verified, excluded.first_name, excluded.last_name, excluded.username, excluded.image_url, excluded.public_metadata, excluded.last_sign_in_at, excluded.banned) then now() else u.updated_at end
+  where u.deleted_at is null and (u.clerk_updated_at is null or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) >= (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity'))
+      and (excluded.sync_source <> 'clerk_api' or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) > (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity')) or (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.banned) is distinct from (excluded.email, excluded.email_verified, excluded.first_name, excluded.last_name, excluded.username, excluded.image_url, excluded.public_metadata, excluded.last_sign_in_at, excluded.banned)))
+  returning u.id, u.xmax = 0 as created
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_applied 1`] = `
+select id from "clerk"."webhook_events" where id = any($1::text[]) and outcome <> 'failed'
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_enter 1`] = `
+insert into "clerk"."webhook_events" as e (id, type, object_id, event_at, outcome, attempts, processed_at, payload)
+  select i.id, i.type, i.object_id, to_timestamp(i.event_at / 1000),
+    case when i.user_id is null and i.session_id is null then 'ignored' when (select u.clerk_updated_at = to_timestamp(i.user_at / 1000)
+    and u.clerk_event_at is not distinct from to_timestamp(i.user_event_at / 1000)
+    and (u.deleted_at is not null) = i.user_deleted
+    from "clerk"."users" u where u.id = i.user_id) or (select s.clerk_updated_at = to_timestamp(i.session_at / 1000)
+    and s.clerk_event_at is not distinct from to_timestamp(i.session_event_at / 1000)
+    and (s.status = i.session_status or s.ended_by_deletion)
+    from "clerk"."sessions" s where s.id = i.session_id) then 'applied' else 'stale' end,
+    i.deliveries, now(), i.payload
+  from json_to_recordset($1::json) as i(id text, type text, object_id text, event_at float8, deliveries int,
+    payload text, user_id text, user_at float8, user_event_at float8, user_deleted boolean, session_id text, session_at float8, session_event_at float8, session_status text)
+  order by i.id
+  on conflict (id) do update set
+    outcome = case when e.outcome = 'failed' then excluded.outcome end,
+    type = excluded.type, object_id = excluded.object_id, event_at = excluded.event_at, error = null,
+    attempts = e.attempts + excluded.attempts, last_received_at = now(), processed_at = now(), payload = excluded.payload
+  returning e.id, e.outcome
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_fail 1`] = `
+insert into "clerk"."webhook_events" as e (id, type, object_id, event_at, outcome, error, payload)
+  values ($1, $2, $3, to_timestamp($4::float8 / 1000), 'failed', $5, $6)
+  on conflict (id) do update set attempts = e.attempts + 1, last_received_at = now(),
+    error = case when e.outcome = 'failed' then excluded.error else e.error end,
+    payload = case when e.outcome = 'failed' then excluded.payload else e.payload end
+  returning e.outcome
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_failed 1`] = `
+select id, type, object_id as "objectId", error, attempts, (extract(epoch from event_at) * 1000)::float8 as "eventAt",
+    (extract(epoch from received_at) * 1000)::float8 as "receivedAt", (extract(epoch from last_received_at) * 1000)::float8 as "lastReceivedAt", payload
+  from "clerk"."webhook_events"
+  where outcome = 'failed'
+    and received_at >= coalesce($1::timestamptz, '-infinity')
+    and ($2::text is null or type = $2)
+    and ($3::text[] is null or id = any($3))
+    and (received_at, id) > (coalesce($4::timestamptz, '-infinity'), coalesce($5::text, ''))
+  order by received_at, id
+  limit $6::int
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_latest 1`] = `
+select (extract(epoch from (select max(received_at) from "clerk"."webhook_events")) * 1000)::float8 as last_received_at,
+    (select count(*)::int from (select 1 from "clerk"."webhook_events" where outcome = 'failed' limit 1000) f) as failed,
+    current_setting('transaction_read_only') = 'on' as read_only
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_locked 1`] = `
+with free as (select id from "clerk"."webhook_events" where id = any($1::text[]) for no key update skip locked)
+  select id from "clerk"."webhook_events" where id = any($1::text[]) and id not in (select id from free)
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_oldest 1`] = `
+select (extract(epoch from min(received_at)) * 1000)::float8 as oldest from "clerk"."webhook_events" where type <> 'clerk-session-sync.test'
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_prune 1`] = `
+with lock as materialized (select pg_try_advisory_xact_lock(1886549358, hashtext('clerk')) as taken)
+  delete from "clerk"."webhook_events" where id in (
+    select id from "clerk"."webhook_events"
+    where (select taken from lock) and true and "webhook_events"."received_at" < now() - make_interval(days => $1::int)
+    order by "webhook_events"."received_at" limit 1000 for update skip locked)
+  returning id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_repeat 1`] = `
+update "clerk"."webhook_events" e set attempts = e.attempts + i.deliveries, last_received_at = now()
+  from json_to_recordset($1::json) as i(id text, deliveries int)
+  where e.id = i.id returning e.id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_types 1`] = `
+select type, sum(messages)::int as messages, sum(failed)::int as failed, (extract(epoch from max(last)) * 1000)::float8 as "lastReceivedAt"
+  from (
+    select type, count(*) as messages, 0 as failed, max(received_at) as last from (select * from "clerk"."webhook_events" order by received_at desc limit 100000) r group by type
+    union all
+    select type, 0, count(*), max(received_at) from "clerk"."webhook_events" where outcome = 'failed' group by type) t
+  where type <> 'clerk-session-sync.test' group by type order by type
+`
