@@ -57,7 +57,17 @@ test('three instances that start at once on an empty database all succeed', asyn
   t.equal(await applied(database), journal.entries.length)
   t.strictSame(
     await database.query("select table_name from information_schema.tables where table_schema = 'clerk' order by 1"),
-    [BOOKKEEPING, 'reconcile_seen', 'sessions', 'sync_state', 'users', 'webhook_events'].map((table_name) => ({
+    [
+      'change_consumers',
+      'change_deliveries',
+      'changes',
+      BOOKKEEPING,
+      'reconcile_seen',
+      'sessions',
+      'sync_state',
+      'users',
+      'webhook_events',
+    ].map((table_name) => ({
       table_name,
     })),
   )
