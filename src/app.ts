@@ -1,13 +1,13 @@
 /** The composite plugin: the whole service as an ordered list of plugins, mountable in any Fastify app. */
 import { readFileSync } from 'node:fs'
-import cors from '@fastify/cors'
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { RateLimited } from './errors.ts'
 import auth, { type AuthOptions } from './plugins/auth.ts'
-import changes, { type ChangesOptions } from './plugins/changes/index.ts'
-import closing from './plugins/closing.ts'
+import changes, { type ChangesOptions, changesRoute } from './plugins/changes/index.ts'
+import closing, { closingReplies } from './plugins/closing.ts'
+import cors from './plugins/cors.ts'
 import dashboard, { type DashboardOptions } from './plugins/dashboard/index.ts'
 import database, { type DatabaseOptions } from './plugins/database.ts'
 import errorReplies, { type ErrorRepliesOptions } from './plugins/error-replies.ts'
@@ -36,14 +36,17 @@ export interface AppOptions {
   reconciling?: Omit<ReconcilingOptions, 'database'>
   /** Without it there is no change feed. */
   changes?: Omit<ChangesOptions, 'database'>
-  errors?: ErrorRepliesOptions
+  /** With it, what no route knows is answered in our shape, too: for a host that serves nothing else. */
+  errors?: Omit<ErrorRepliesOptions, 'answersNotFound'>
   /** Metrics are at `/metrics`, or on a port of their own. */
   metrics?: Omit<MetricsOptions, 'version'>
   /** Without it there are no traces, and their SDK is not loaded. */
   tracing?: Omit<TracingOptions, 'version'>
   /** Without it there is no page at `/dashboard`. */
   dashboard?: DashboardOptions
-  /** The origins whose pages may call; none is off. */
+  /** Goes in front of the paths of all our routes. */
+  prefix?: string
+  /** The origins whose pages may call our routes; none is off. */
   corsOrigins?: readonly string[]
   /** Requests a minute a user, or a client address where no good token is sent; 0 is off. */
   rateLimitPerMinute?: number
@@ -53,62 +56,53 @@ export const VERSION: string = JSON.parse(readFileSync(new URL('../package.json'
 
 export default fp<AppOptions>(
   async (app, options) => {
-    await app.register(errorReplies, options.errors ?? {})
-    // Before every hook and route, which its spans are to hold.
-    if (options.tracing)
-      await app.register(import('./plugins/tracing/index.ts'), { ...options.tracing, version: VERSION })
-    // First of those that look at requests: its headers belong on every refusal.
-    await registerCors(app, options.corsOrigins ?? [])
+    const corsOrigins = options.corsOrigins ?? []
+    // Decorators are for the whole application around us.
     await app.register(closing)
-    await app.register(requestLog)
-    await app.register(openapi, {
-      version: VERSION,
-      receivesWebhooks: options.webhooks !== undefined,
-      readsChanges: options.changes?.token !== undefined,
-      pushesChanges: options.changes?.webhook !== undefined,
-    })
     await app.register(database, options.database)
-    await app.register(auth, options.auth)
+    await app.register(auth, { trustedOrigins: corsOrigins.filter((origin) => origin !== '*'), ...options.auth })
     await app.register(userSync, options.userSync ?? {})
-    // Before the routes that it measures.
-    await app.register(metrics, { ...options.metrics, version: VERSION })
-    await registerRateLimit(app, options.rateLimitPerMinute ?? 0)
-    if (options.webhooks) await app.register(webhooks, options.webhooks)
-    await app.register(pruning, options.pruning ?? {})
-    if (options.changes) await app.register(changes, { ...options.changes, database: options.database })
-    if (options.reconciling) await app.register(reconciling, { ...options.reconciling, database: options.database })
+    const { token: changesToken, ...changesOptions } = options.changes ?? {}
+    if (options.changes) await app.register(changes, { ...changesOptions, database: options.database })
 
-    await app.register(syncUser)
-    await app.register(profile)
-    await app.register(verify)
-    await app.register(health, { version: VERSION })
-    await app.register(livez)
-    if (options.dashboard) await app.register(dashboard, options.dashboard)
+    // Hooks, error handler, CORS and rate limit are for our own routes: a context that the rest of the application is not in.
+    await app.register(
+      async (ours) => {
+        await ours.register(errorReplies, { ...options.errors, answersNotFound: options.errors !== undefined })
+        // Before every hook and route, which its spans are to hold.
+        if (options.tracing)
+          await ours.register(import('./plugins/tracing/index.ts'), { ...options.tracing, version: VERSION })
+        // First of those that look at requests: its headers belong on every refusal.
+        if (corsOrigins.length > 0) await ours.register(cors, { origins: corsOrigins })
+        await ours.register(closingReplies)
+        await ours.register(requestLog)
+        await ours.register(openapi, {
+          version: VERSION,
+          receivesWebhooks: options.webhooks !== undefined,
+          readsChanges: changesToken !== undefined,
+          pushesChanges: options.changes?.webhook !== undefined,
+        })
+        // Before the routes that it measures.
+        await ours.register(metrics, { ...options.metrics, version: VERSION })
+        await registerRateLimit(ours, options.rateLimitPerMinute ?? 0)
+        if (options.webhooks) await ours.register(webhooks, options.webhooks)
+        if (changesToken !== undefined) await ours.register(changesRoute, { token: changesToken })
+        await ours.register(pruning, options.pruning ?? {})
+        if (options.reconciling)
+          await ours.register(reconciling, { ...options.reconciling, database: options.database })
+
+        await ours.register(syncUser)
+        await ours.register(profile)
+        await ours.register(verify, { corsOrigins })
+        await ours.register(health, { version: VERSION })
+        await ours.register(livez)
+        if (options.dashboard) await ours.register(dashboard, options.dashboard)
+      },
+      { prefix: options.prefix ?? '' },
+    )
   },
   { name: 'clerk-session-sync', fastify: '5.x' },
 )
-
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** False keeps @fastify/cors off the route. */
-    cors?: false
-  }
-}
-
-async function registerCors(app: FastifyInstance, origins: readonly string[]): Promise<void> {
-  if (origins.length === 0) return
-  const isAny = origins.includes('*')
-  await app.register(cors, {
-    origin: isAny ? '*' : [...origins],
-    // Cookies only for origins that are named.
-    credentials: !isAny,
-    methods: ['GET', 'HEAD', 'POST'],
-    exposedHeaders: ['Retry-After', 'WWW-Authenticate'],
-    maxAge: 600,
-    // Its refusals would not be in the shape of ours.
-    strictPreflight: false,
-  })
-}
 
 async function registerRateLimit(app: FastifyInstance, perMinute: number): Promise<void> {
   if (perMinute === 0) return

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
+import { normalizeOrigin } from './domain/origin.ts'
 import { readSecretFiles } from './secret-files.ts'
 import { isRsaPublicKey, issuerOf, split, toPem, trimSlash, trustProxy } from './setting-values.ts'
 
@@ -143,12 +144,7 @@ export interface Config
   extends Readonly<
     Omit<
       Settings,
-      | 'HOST'
-      | 'CLERK_PUBLISHABLE_KEY'
-      | 'CLERK_AUTHORIZED_PARTIES'
-      | 'CLERK_WEBHOOK_SIGNING_SECRET'
-      | 'CORS_ORIGINS'
-      | 'TRUST_PROXY'
+      'HOST' | 'CLERK_AUTHORIZED_PARTIES' | 'CLERK_WEBHOOK_SIGNING_SECRET' | 'CORS_ORIGINS' | 'TRUST_PROXY'
     >
   > {
   readonly HOST: string
@@ -205,19 +201,20 @@ export function loadConfig(environment: Environment, { dotenvPath = '.env', requ
   checkRequired(settings, required ?? (isProduction ? SERVICE_SETTINGS : hasClerk ? ['CLERK_ISSUER'] : []), problems)
   if (problems.size > 0) throw new ConfigError([...problems.values()])
 
-  const { CLERK_PUBLISHABLE_KEY, ...rest } = settings
   return Object.freeze({
-    ...rest,
+    ...settings,
     HOST: settings.HOST ?? (settings.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1'),
-    CLERK_ISSUER: trimSlash(settings.CLERK_ISSUER) ?? issuerOf(CLERK_PUBLISHABLE_KEY),
+    CLERK_ISSUER: trimSlash(settings.CLERK_ISSUER) ?? issuerOf(settings.CLERK_PUBLISHABLE_KEY),
     CLERK_JWT_KEY: settings.CLERK_JWT_KEY && toPem(settings.CLERK_JWT_KEY),
-    CLERK_AUTHORIZED_PARTIES: Object.freeze(split(settings.CLERK_AUTHORIZED_PARTIES).map((party) => trimSlash(party))),
+    CLERK_AUTHORIZED_PARTIES: Object.freeze(split(settings.CLERK_AUTHORIZED_PARTIES).map(toOrigin)),
     CLERK_WEBHOOK_SIGNING_SECRET: Object.freeze(split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '')),
-    CORS_ORIGINS: Object.freeze(split(settings.CORS_ORIGINS).map((origin) => trimSlash(origin))),
+    CORS_ORIGINS: Object.freeze(split(settings.CORS_ORIGINS).map(toOrigin)),
     TRUST_PROXY: trustProxy(settings.TRUST_PROXY) as Config['TRUST_PROXY'],
     isProduction,
   })
 }
+
+const toOrigin = (entry: string) => normalizeOrigin(entry) ?? entry
 
 function withoutEmpty(environment: Environment): Environment {
   return Object.fromEntries(
@@ -287,10 +284,12 @@ function checkBeyondSchema(settings: Settings, problems: Map<string, string>): v
     wrong('TRUST_PROXY', 'expected true, false, addresses of proxies with commas, or a number of proxies')
   }
   for (const name of ['CLERK_AUTHORIZED_PARTIES', 'CORS_ORIGINS'] as const) {
-    const bad = split(settings[name]).filter(
-      (origin) => !(origin === '*' && name === 'CORS_ORIGINS') && !/^[a-z][a-z0-9+.-]*:\/\/[^/\s]+\/?$/i.test(origin),
-    )
-    if (bad.length > 0) wrong(name, `${bad.length} of its entries are no origins such as https://app.example.com`)
+    const isGood = (entry: string) => (entry === '*' && name === 'CORS_ORIGINS') || normalizeOrigin(entry) !== undefined
+    const bad = split(settings[name]).flatMap((entry, index) => (isGood(entry) ? [] : [index + 1]))
+    if (bad.length > 0) {
+      const which = `${bad.length === 1 ? 'entry' : 'entries'} ${bad.join(', ')}`
+      wrong(name, `${which} can match no request: an origin is https://app.example.com, without path or wildcard`)
+    }
   }
 }
 

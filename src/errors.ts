@@ -3,8 +3,16 @@
  * a 401 says "this token or session is no good", a 503 says "our trouble, try again".
  */
 import { STATUS_CODES } from 'node:http'
-import createError from '@fastify/error'
+import createFastifyError from '@fastify/error'
 import { Type } from '@sinclair/typebox'
+
+class ServiceError extends Error {}
+
+const createError = (code: string, message: string, statusCode: number) =>
+  createFastifyError(code, message, statusCode, ServiceError as ErrorConstructor)
+
+/** Whether it is one of the errors declared here, and not one of the application around us. */
+export const isServiceError = (error: unknown) => error instanceof ServiceError
 
 export const MissingToken = createError(
   'MISSING_TOKEN',
@@ -48,6 +56,23 @@ export const SessionPending = createError(
   'SESSION_PENDING',
   'The session has a pending task and is not active yet',
   403,
+)
+
+export const CrossSiteRequest = createError(
+  'CROSS_SITE_REQUEST',
+  'A page of another site sent this request with a cookie: send the token as Authorization: Bearer, or add the origin to CORS_ORIGINS',
+  403,
+)
+export const Forbidden = createError('FORBIDDEN', 'The user lacks %s', 403)
+export const ReverificationRequired = createError(
+  'REVERIFICATION_REQUIRED',
+  'The user must verify again: this needs %s',
+  403,
+)
+export const UnknownCondition = createError(
+  'UNKNOWN_CONDITION',
+  'The query parameter %s is no condition, or its value cannot be one',
+  400,
 )
 
 export const WebhookHeadersMissing = createError(
@@ -139,7 +164,14 @@ const ERRORS = {
     new SessionRevoked(),
     new UserNotSynced(),
   ],
-  403: [new UserDeleted(), new UserBanned(), new SessionPending()],
+  403: [
+    new UserDeleted(),
+    new UserBanned(),
+    new SessionPending(),
+    new CrossSiteRequest(),
+    new Forbidden('the role org:admin'),
+    new ReverificationRequired('a factor of the last 10 minutes'),
+  ],
   404: [new RouteNotFound('GET', '/nowhere')],
   413: [{ code: 'FST_ERR_CTP_BODY_TOO_LARGE', message: 'Request body is too large' }],
   415: [{ code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE', message: 'Unsupported Media Type' }],
@@ -184,9 +216,12 @@ function errorReply(statusCode: number, errors: Described[]) {
   )
 }
 
-/** The reply schema of one error alone. */
-export function errorReplyOf(ErrorClass: new () => Error & { statusCode?: number; code: string }) {
-  const error = new ErrorClass()
+/** The reply schema of one error alone; `args` fill its message. */
+export function errorReplyOf(
+  ErrorClass: new (...args: string[]) => Error & { statusCode?: number; code: string },
+  ...args: string[]
+) {
+  const error = new ErrorClass(...args)
   return errorReply(error.statusCode as number, [error])
 }
 

@@ -116,6 +116,7 @@ export function appOptions(config: Config): AppOptions {
       issuer: config.CLERK_ISSUER as string,
       jwtKey: config.CLERK_JWT_KEY,
       authorizedParties: config.CLERK_AUTHORIZED_PARTIES,
+      publishableKey: config.CLERK_PUBLISHABLE_KEY,
       isAzpOptional: config.CLERK_AZP_OPTIONAL,
       allowsJwtTemplates: config.CLERK_JWT_TEMPLATES,
     },

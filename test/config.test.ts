@@ -22,6 +22,8 @@ function problemsOf(environment: Record<string, string>): string[] {
   return []
 }
 
+const configOf = (environment: Record<string, string>) => loadConfig(environment, nowhere)
+
 test('defaults are those of the README', async (t) => {
   const config = loadConfig({}, nowhere)
   t.match(config, {
@@ -146,6 +148,44 @@ test('what a schema cannot say is checked too', async (t) => {
     [/^CLERK_PUBLISHABLE_KEY is wrong/],
     'and not missing as well',
   )
+})
+
+test('origins are read as browsers write them, and those that can never match are an error', async (t) => {
+  const names = ['CORS_ORIGINS', 'CLERK_AUTHORIZED_PARTIES'] as const
+  for (const name of names) {
+    const given =
+      ' https://App.Example.com/,https://app.example.com:443,http://localhost:80,http://LOCALHOST:5173,https://bücher.example,capacitor://localhost,chrome-extension://AbC'
+    t.strictSame(configOf({ [name]: given })[name], [
+      'https://app.example.com',
+      'https://app.example.com',
+      'http://localhost',
+      'http://localhost:5173',
+      'https://xn--bcher-kva.example',
+      'capacitor://localhost',
+      'chrome-extension://abc',
+    ])
+    const bad = [
+      'https://*.vercel.app',
+      'https://a.example/path',
+      'https://user@a.example',
+      'https://a.example?x',
+      'https://',
+      'a.example',
+      'null',
+      'wss://a.example',
+      'file://a',
+      'https://a.example:99999',
+      'https://a example',
+    ]
+    for (const entry of bad) {
+      const [problem, ...more] = problemsOf({ [name]: `https://good.example, ${entry}` })
+      t.match(problem, `${name} is wrong: entry 2 can match no request`, entry)
+      t.strictSame(more, [])
+    }
+    t.match(problemsOf({ [name]: 'https://*.a, https://good.example, b' })[0], 'entries 1, 3')
+  }
+  t.strictSame(configOf({ CORS_ORIGINS: '*' }).CORS_ORIGINS, ['*'])
+  t.match(problemsOf({ CLERK_AUTHORIZED_PARTIES: '*' })[0], 'CLERK_AUTHORIZED_PARTIES is wrong')
 })
 
 test('the issuer is derived from the publishable key', async (t) => {

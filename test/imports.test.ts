@@ -16,7 +16,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   plugins: ['jobs', 'db', 'clerk', 'resources', 'domain', 'errors.ts'],
   routes: ['resources', 'domain', 'errors.ts'],
   'app.ts': ['plugins', 'routes', 'errors.ts'],
-  'config.ts': ['secret-files.ts', 'setting-values.ts'],
+  'config.ts': ['domain', 'secret-files.ts', 'setting-values.ts'],
   'secret-files.ts': [],
   'setting-values.ts': [],
   embedded: ['emulator', 'config.ts'],

@@ -1,6 +1,7 @@
 /** What a session token must say to be one of ours, before and besides its signature. */
 import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { type Authorization, readAuthorization } from './authorization.ts'
 import type { JsonObject } from './clean.ts'
 
 /** A verified session token, frozen through and through: requests that carry the same token share it. */
@@ -12,6 +13,8 @@ export interface SessionToken {
   readonly issuedAtSeconds: number
   /** The session waits for a task of Clerk's, such as choosing an organisation. */
   readonly isPending: boolean
+  /** What the token says about the user's organization, plan, features and factors. */
+  readonly authorization: Authorization
   readonly claims: Readonly<JsonObject>
 }
 
@@ -94,6 +97,7 @@ export function readSessionToken(header: TokenHeader, claims: JsonObject): Sessi
     sessionId: (claims.sid as string | undefined) ?? null,
     issuedAtSeconds: ageOf(header.oiat, claims.iat as number | undefined),
     isPending: claims.sts === 'pending',
+    authorization: readAuthorization(claims),
     claims,
   })
 }

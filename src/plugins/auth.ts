@@ -4,12 +4,13 @@
  */
 import { createPublicKey } from 'node:crypto'
 import fastifyJwt, { type FastifyJwtVerifyOptions } from '@fastify/jwt'
-import { parseCookie } from 'cookie'
-import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createJwks, type Jwks, type JwksOptions, type KeyLookup } from '../clerk/jwks.ts'
 import { createVerifiedTokens } from '../clerk/verified-tokens.ts'
 import type { JsonObject } from '../domain/clean.ts'
+import type { Conditions } from '../domain/conditions.ts'
+import { askedMethod, isCrossSite, normalizeOrigin } from '../domain/origin.ts'
 import {
   CLOCK_TOLERANCE_SECONDS,
   claimsFault,
@@ -19,17 +20,24 @@ import {
   type TokenHeader,
   type TokenRules,
 } from '../domain/session-token.ts'
-import { InvalidToken, JwksUnavailable, MissingToken, retryAfter, SessionPending, TokenExpired } from '../errors.ts'
+import { CrossSiteRequest, InvalidToken, JwksUnavailable, retryAfter, SessionPending, TokenExpired } from '../errors.ts'
 import { tokenTracing } from './channels.ts'
+import { type Credential, createCredentialFinder } from './credentials.ts'
 import errorHeaders from './error-headers.ts'
+import { checkConditions, type GuardFactory, guardFactory } from './guards.ts'
+import privateReplies from './private-replies.ts'
 
 export interface AuthOptions {
   /** Clerk's Frontend API URL, as in `iss`. */
   issuer: string
   /** A PEM public key: no network then. */
   jwtKey?: string
-  /** The origins that `azp` may name. Only with them is the `__session` cookie looked at. */
+  /** The origins that `azp` may name. Only with them do Clerk's cookies count. */
   authorizedParties?: readonly string[]
+  /** Further origins whose pages may send a cookie with a request that changes something. */
+  trustedOrigins?: readonly string[]
+  /** `pk_…`: names the cookies of this instance, which then take precedence over `__session`. */
+  publishableKey?: string
   isAzpOptional?: boolean
   allowsJwtTemplates?: boolean
   /** Limits of the key store. */
@@ -47,9 +55,16 @@ declare module 'fastify' {
     clerkAuthenticate: (request: FastifyRequest) => Promise<SessionToken>
     /**
      * Makes the guard of routes that need a valid session token: `app.get('/x', { onRequest: app.requireClerkAuth() }, …)`.
-     * It is called, so that a plugin not registered yet fails at the start instead of leaving the route open.
+     * It is called, so that a plugin not registered yet fails at the start instead of leaving the route open. Conditions are
+     * answered from the token: `app.requireClerkAuth({ role: 'org:admin' })`, else 403 `FORBIDDEN` or `REVERIFICATION_REQUIRED`.
      */
-    requireClerkAuth: () => onRequestAsyncHookHandler
+    requireClerkAuth: GuardFactory
+    /** The same check for conditions that only the request names; after a guard. Rejects with the 403 of the first that is not met. */
+    clerkCheckConditions: (request: FastifyRequest, conditions: Conditions) => Promise<void>
+  }
+  interface FastifyContextConfig {
+    /** The request stands for another one, whose method `X-Forwarded-Method` names. */
+    isForwardAuth?: true
   }
   interface FastifyRequest {
     /** The verified token; null on routes without a guard. */
@@ -63,12 +78,8 @@ interface DecodedJwt {
   signature: string
 }
 
-const COOKIE = '__session'
-const COOKIES = /(?:^|;)\s*__session\s*=/g
-const MAX_TOKEN_LENGTH = 16_384
 // Of those who called within the last minute; about 3 KB each.
 const MAX_VERIFIED_TOKENS = 10_000
-const TWICE = 'it was given twice'
 const MALFORMED = 'its form, time or signature is wrong'
 
 /** Decorates the app with `requireClerkAuth()`, the guard of routes that need a valid session token. */
@@ -76,11 +87,18 @@ export default fp<AuthOptions>(
   async (app, options) => {
     const rules: TokenRules = {
       issuer: options.issuer,
-      authorizedParties: options.authorizedParties ?? [],
+      authorizedParties: (options.authorizedParties ?? []).map(toOrigin),
       isAzpOptional: options.isAzpOptional ?? false,
       allowsJwtTemplates: options.allowsJwtTemplates ?? false,
     }
+    const trustedOrigins = new Set([...rules.authorizedParties, ...(options.trustedOrigins ?? []).map(toOrigin)])
+    const findCredentials = createCredentialFinder({
+      issuer: options.issuer,
+      allowsCookies: rules.authorizedParties.length > 0,
+      publishableKey: options.publishableKey,
+    })
     if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
+    if (!app.hasPlugin('clerk-private-replies')) await app.register(privateReplies)
 
     const jwtKey = options.jwtKey && toRsaPem(options.jwtKey)
     const jwks = jwtKey ? undefined : createJwks({ ...options.jwks, issuer: options.issuer, log: app.log })
@@ -133,10 +151,27 @@ export default fp<AuthOptions>(
     }
 
     async function authenticate(request: FastifyRequest): Promise<SessionToken> {
-      const credential = findCredential(request, rules.authorizedParties.length > 0)
-      request.clerkCredential = credential
-      request.clerkAuth = findVerified(credential) ?? (await verify(request, credential))
-      return request.clerkAuth
+      let refusal: unknown
+      for (const credential of findCredentials(request)) {
+        request.clerkCredential = credential
+        try {
+          const token = findVerified(credential) ?? (await verify(request, credential))
+          if (credential.isCookie && comesFromOtherSite(request)) throw new CrossSiteRequest()
+          request.clerkAuth = token
+          return token
+        } catch (error) {
+          // Only a bad copy of a cookie is followed by the next; our own trouble is none of the copy.
+          if ((error as { statusCode?: number }).statusCode !== 401) throw error
+          refusal ??= error
+        }
+      }
+      throw refusal
+    }
+    function comesFromOtherSite(request: FastifyRequest): boolean {
+      const { headers, host, routeOptions } = request
+      const method = routeOptions.config.isForwardAuth ? askedMethod(request.method, headers) : request.method
+      const fetchSite = headers['sec-fetch-site'] as string | undefined
+      return isCrossSite({ method, host, origin: headers.origin, fetchSite }, trustedOrigins)
     }
     app.decorate('clerkAuthenticate', (request: FastifyRequest) =>
       tokenTracing.tracePromise(authenticate, {}, undefined, request),
@@ -161,6 +196,7 @@ export default fp<AuthOptions>(
       }
       return token
     }
+    app.decorate('clerkCheckConditions', checkConditions)
     app.decorate(
       'requireClerkAuth',
       guardFactory('requireClerkAuth', async (request) => {
@@ -172,11 +208,6 @@ export default fp<AuthOptions>(
   { name: 'clerk-auth', fastify: '5.x' },
 )
 
-interface Credential {
-  token: string
-  isCookie: boolean
-}
-
 declare module 'fastify' {
   interface FastifyRequest {
     clerkCredential: Credential | null
@@ -184,37 +215,11 @@ declare module 'fastify' {
   }
 }
 
-/** The token that the request carries; a bearer token goes before the cookie. Throws the 401 that says what is amiss. */
-function findCredential(request: FastifyRequest, allowsCookie: boolean): Credential {
-  const credential = findBearer(request) ?? (allowsCookie ? findCookie(request) : undefined)
-  if (!credential) throw new MissingToken()
-  if (credential.token.length > MAX_TOKEN_LENGTH) throw new InvalidToken('it is too long')
-  return credential
-}
-
-function findBearer(request: FastifyRequest): Credential | undefined {
-  const { authorization } = request.headers
-  if (authorization === undefined) return undefined
-  // Node keeps the first of several Authorization headers and drops the rest without a word.
-  const { rawHeaders } = request.raw
-  let given = 0
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] as string
-    if (name.length === 13 && name.toLowerCase() === 'authorization') given += 1
-  }
-  if (given > 1) throw new InvalidToken(TWICE)
-  if (!/^bearer(?=\s|$)/i.test(authorization)) return undefined
-  const token = authorization.slice(6).trim()
-  if (token === '') return undefined
-  return { token, isCookie: false }
-}
-
-function findCookie(request: FastifyRequest): Credential | undefined {
-  const { cookie = '' } = request.headers
-  // Which of two would count is up to whoever set the other, on a subdomain for example.
-  if ((cookie.match(COOKIES)?.length ?? 0) > 1) throw new InvalidToken(TWICE)
-  const token = parseCookie(cookie)[COOKIE]
-  return token ? { token, isCookie: true } : undefined
+/** Fails at the start on an origin that no request could ever have. */
+function toOrigin(text: string): string {
+  const origin = normalizeOrigin(text)
+  if (origin === undefined) throw new TypeError(`${text} is no origin such as https://app.example.com`)
+  return origin
 }
 
 /** Our own errors as they are, those of @fastify/jwt and fast-jwt (some without a status code) as the 401 they stand for. */
@@ -229,12 +234,4 @@ function toRsaPem(pem: string): string {
   const key = createPublicKey(pem)
   if (key.asymmetricKeyType !== 'rsa') throw new TypeError('jwtKey is no RSA key')
   return key.export({ type: 'spki', format: 'pem' }).toString()
-}
-
-/** Makes a factory of guards: handed over as a hook itself, by a forgotten `()`, it refuses instead of letting through. */
-export function guardFactory(name: string, guard: onRequestAsyncHookHandler) {
-  return (...misplaced: unknown[]): onRequestAsyncHookHandler => {
-    if (misplaced.length > 0) throw new TypeError(`${name} makes a guard: write onRequest: app.${name}()`)
-    return guard
-  }
 }

@@ -5,6 +5,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Whether the app closes, or is about to. */
     clerkIsClosing: () => boolean
+    /** Whether new requests are refused. */
+    clerkIsRefusing: () => boolean
     /** Turns health to 503 and ends connections after their next reply, while requests are still served. */
     clerkStartDraining: () => void
   }
@@ -14,27 +16,36 @@ declare module 'fastify' {
   }
 }
 
-/** Answers 503 `SHUTTING_DOWN` to requests that still come, over connections kept open, while the app closes. */
+/** Tells whether the app closes. */
 export default fp(
   async (app) => {
     let isDraining = false
     let isClosing = false
     app.decorate('clerkIsClosing', () => isDraining || isClosing)
+    app.decorate('clerkIsRefusing', () => isClosing)
     app.decorate('clerkStartDraining', () => {
       isDraining = true
     })
     app.addHook('preClose', async () => {
       isClosing = true
     })
+  },
+  { name: 'clerk-closing', fastify: '5.x' },
+)
+
+/** Answers 503 `SHUTTING_DOWN` to requests that still come to its routes, over connections kept open, while the app closes. */
+export const closingReplies = fp(
+  async (app) => {
     // Callbacks, here and in other hooks of every request: a promise each costs more than what they do.
     app.addHook('onRequest', (request, _reply, done) => {
-      done(isClosing && !request.routeOptions.config.servesWhileClosing ? new ShuttingDown() : undefined)
+      const isRefused = app.clerkIsRefusing() && !request.routeOptions.config.servesWhileClosing
+      done(isRefused ? new ShuttingDown() : undefined)
     })
     // Also for requests accepted before: a connection kept open would keep the server from closing.
     app.addHook('onSend', (_request, reply, payload, done) => {
-      if (isDraining || isClosing) reply.header('connection', 'close')
+      if (app.clerkIsClosing()) reply.header('connection', 'close')
       done(null, payload)
     })
   },
-  { name: 'clerk-closing', fastify: '5.x' },
+  { name: 'clerk-closing-replies', fastify: '5.x', dependencies: ['clerk-closing'] },
 )

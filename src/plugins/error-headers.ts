@@ -1,11 +1,11 @@
 import fp from 'fastify-plugin'
-import { errorHeaders } from '../errors.ts'
+import { errorHeaders, isServiceError } from '../errors.ts'
 
-/** Adds `WWW-Authenticate` to 401 and `Retry-After` to 503, whatever error handler the app has. */
+/** Adds `WWW-Authenticate` to our 401 and `Retry-After` to our 503, whatever error handler the app has; its own errors stay. */
 export default fp(
   async (app) => {
     app.addHook('onError', async (_request, reply, error) => {
-      reply.headers(errorHeaders(error))
+      if (isServiceError(error)) reply.headers(errorHeaders(error))
     })
   },
   { name: 'clerk-error-headers', fastify: '5.x' },

@@ -7,13 +7,16 @@ import errorHeaders from './error-headers.ts'
 export interface ErrorRepliesOptions {
   /** Adds the stack and details of an error to its reply. Never in production. */
   showsDetails?: boolean
+  /** Answers what no route knows, too: for hosts that serve nothing else. */
+  answersNotFound?: boolean
 }
 
-/** Answers every error in one shape. A 5xx says nothing of its cause to the caller, and everything to the log. */
+/** Answers every error of its context in one shape. A 5xx says nothing of its cause to the caller, and everything to the log. */
 export default fp<ErrorRepliesOptions>(
-  async (app, { showsDetails = false }) => {
+  async (app, { showsDetails = false, answersNotFound = false }) => {
     if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
     app.setErrorHandler((error: FastifyError, request, reply) => sendError(error, request, reply, showsDetails))
+    if (!answersNotFound) return
     app.setNotFoundHandler((request) => {
       throw new RouteNotFound(request.method, request.url.split('?', 1)[0])
     })

@@ -2,6 +2,7 @@ import helmet from '@fastify/helmet'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { TSchema } from '@sinclair/typebox'
+import type { FastifyContextConfig } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorReplySchemas } from '../errors.ts'
 import { describePush } from './changes/openapi.ts'
@@ -14,6 +15,13 @@ export interface OpenapiOptions {
   /** Describes the reading of the change feed, and what it sends. */
   readsChanges?: boolean
   pushesChanges?: boolean
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What the route needs, by its names in this document. Not in the schema: the document of an application around us has no such names, and could not be made. */
+    credentials?: Record<string, string[]>[]
+  }
 }
 
 // The one style that swagger-ui's script adds to its page. Another version may add another: a test in a browser tells.
@@ -33,13 +41,17 @@ trouble on this side is a 503 with \`Retry-After\`. A path that is not here is a
 export default fp<OpenapiOptions>(
   async (app, { version, receivesWebhooks = false, readsChanges = false, pushesChanges = false }) => {
     await app.register(swagger, {
+      transform: ({ schema, url, route }) => {
+        const { credentials } = (route.config ?? {}) as FastifyContextConfig
+        return { schema: credentials ? { ...schema, security: credentials } : schema, url }
+      },
       openapi: {
         openapi: '3.1.0',
         info: {
           title: 'clerk-session-sync',
           version,
           description: DESCRIPTION,
-          license: { name: 'MIT' },
+          license: { name: 'MIT', identifier: 'MIT' },
         },
         ...((receivesWebhooks || pushesChanges) && {
           webhooks: { ...(receivesWebhooks && describeWebhooks()), ...(pushesChanges && describePush()) },
@@ -59,7 +71,7 @@ export default fp<OpenapiOptions>(
               type: 'apiKey',
               in: 'cookie',
               name: '__session',
-              description: 'Only where CLERK_AUTHORIZED_PARTIES is set',
+              description: 'Or __session_<suffix>; only where CLERK_AUTHORIZED_PARTIES is set',
             },
             svixSignature: {
               type: 'apiKey',

@@ -2,7 +2,7 @@
  * The explicit sync and the just-in-time sync: whoever holds a valid token has a row. Profiles come from Clerk's Backend API
  * where it can be asked, else from the claims that Clerk signed, never from the caller.
  */
-import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createUserLookup, type UserLookupOptions } from '../clerk/user-lookup.ts'
 import type { Change } from '../domain/change.ts'
@@ -13,8 +13,8 @@ import { isFinal } from '../resources/session/change.ts'
 import type { SyncSource } from '../resources/user/change.ts'
 import { claimsChange, claimsIssuedAt } from '../resources/user/change.ts'
 import type { User } from '../resources/user/payload.ts'
-import { guardFactory } from './auth.ts'
 import { apiCallChannel, syncChannel, tell } from './channels.ts'
+import { type GuardFactory, guardFactory } from './guards.ts'
 
 export interface UserSyncOptions {
   /** Whether any authenticated call syncs a missing row; default true. */
@@ -35,9 +35,10 @@ declare module 'fastify' {
     clerkSyncUser: (request: FastifyRequest) => Promise<SyncResult>
     /**
      * Makes the guard of routes that need the user's row, synced first when it is missing; the handler finds it in
-     * `request.clerkUser`: `app.get('/x', { onRequest: app.requireClerkUser() }, …)`.
+     * `request.clerkUser`: `app.get('/x', { onRequest: app.requireClerkUser() }, …)`. Takes the same conditions as
+     * `requireClerkAuth`, which come after everything else that may be wrong.
      */
-    requireClerkUser: () => onRequestAsyncHookHandler
+    requireClerkUser: GuardFactory
   }
   interface FastifyRequest {
     /** The row of the token's user; null on routes without `requireClerkUser`. */
@@ -99,8 +100,7 @@ export default fp<UserSyncOptions>(
       return { user, created, source }
     })
 
-    async function findUser(request: FastifyRequest): Promise<User> {
-      const auth = await app.clerkAuthenticate(request)
+    async function findUser(request: FastifyRequest, auth: SessionToken): Promise<User> {
       let state = await readState(auth)
       if (autoSync && state.user === undefined && !state.isDeleted) {
         const startedAt = performance.now()
@@ -118,7 +118,7 @@ export default fp<UserSyncOptions>(
     app.decorate(
       'requireClerkUser',
       guardFactory('requireClerkUser', async (request) => {
-        request.clerkUser = await findUser(request)
+        request.clerkUser = await findUser(request, await app.clerkAuthenticate(request))
       }),
     )
   },

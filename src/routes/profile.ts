@@ -6,11 +6,11 @@ const profile: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/api/auth/profile',
     {
+      config: { isPrivate: true, credentials: BEARER },
       onRequest: app.requireClerkUser(),
       schema: {
         tags: ['auth'],
         summary: 'The signed-in user',
-        security: BEARER,
         response: { 200: UserReply, ...AUTH_ERRORS },
       },
     },

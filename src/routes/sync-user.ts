@@ -24,10 +24,10 @@ const syncUser: FastifyPluginAsyncTypebox = async (app) => {
   app.post(
     '/api/auth/sync-user',
     {
+      config: { isPrivate: true, credentials: BEARER },
       schema: {
         tags: ['auth'],
         summary: 'Bring the row of the signed-in user up to date',
-        security: BEARER,
         response: {
           200: syncReply('The row was there, and is as new as its source', false),
           201: syncReply('The row has been made', true),

@@ -1,9 +1,10 @@
 import { test } from 'tap'
 import { createVerifiedTokens, type VerifiedToken } from '../../src/clerk/verified-tokens.ts'
+import { readSessionToken } from '../../src/domain/session-token.ts'
 import { startService } from '../helpers/service.ts'
 
 const verdict = (userId: string, validUntilMs = 1_000): VerifiedToken => ({
-  token: { userId, sessionId: null, issuedAtSeconds: 0, isPending: false, claims: {} },
+  token: readSessionToken({ alg: 'RS256' }, { sub: userId }),
   kid: 'ins_1',
   pem: 'PEM',
   validUntilMs,

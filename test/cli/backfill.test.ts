@@ -245,7 +245,7 @@ test('a dry run may be interrupted or refused, and a second Ctrl-C ends at once'
   clerk.faults.api = undefined
   const client = new pg.Client(database.url)
   await client.connect()
-  await client.query('begin; lock table users')
+  await client.query('begin; lock table clerk.users')
   const blocked = start('backfill')
   const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
   await waitUntil('the wait for the table', async () => (await database.query(waits)).length > 0)

@@ -96,7 +96,7 @@ test('dev embeds what is missing, tells the story, ends without a trace, and fin
   const { default: pg } = await import('pg')
   const client = new pg.Client(url)
   await client.connect()
-  const { rows } = await client.query('select id from users where id = $1', [user.id])
+  const { rows } = await client.query('select id from clerk.users where id = $1', [user.id])
   await client.end()
   t.equal(rows.length, 1, 'the data of the first start is there')
   again.child.kill('SIGTERM')

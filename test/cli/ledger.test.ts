@@ -59,7 +59,7 @@ test('replay lists what failed, and applies it', async (t) => {
 
 test('Ctrl-C ends a replay between two events', async (t) => {
   const { database, start } = await startWithFailures(t)
-  const blocker = `begin; select 1 from webhook_events where id = 'msg_1' for update`
+  const blocker = `begin; select 1 from clerk.webhook_events where id = 'msg_1' for update`
   const client = new pg.Client(database.url)
   await client.connect()
   await client.query(blocker)
@@ -82,7 +82,7 @@ test('a replay that loses the database says what it has done', async (t) => {
   const client = new pg.Client(database.url)
   await client.connect()
   t.teardown(() => client.end())
-  await client.query(`begin; select 1 from webhook_events where id = 'msg_2' for update`)
+  await client.query(`begin; select 1 from clerk.webhook_events where id = 'msg_2' for update`)
   const running = run('replay')
   const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
   await waitUntil('the wait for the second', async () => (await database.query(waits)).length > 0)

@@ -107,6 +107,7 @@ test('a token is read with its age from oiat, else iat, in whole seconds', async
     sessionId: 'sess_2abc',
     issuedAtSeconds: NOW,
     isPending: false,
+    authorization: { organization: null, plans: [], features: [], factorAges: null, actorId: null },
     claims: { ...claims, sts: 'active' },
   })
   t.match(read({ sts: 'pending', sid: undefined }), { isPending: true, sessionId: null })

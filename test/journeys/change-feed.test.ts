@@ -121,7 +121,7 @@ test('replicas and the database are killed while users come, change and go', asy
     'by pull each once, in order',
   )
   const wanted = new Set(told.map(({ id }) => id))
-  await waitUntil('all pushed', async () => new Set(receiver.received.map(({ id }) => id)).size === wanted.size, 60_000)
+  await waitUntil('all pushed', async () => new Set(receiver.received.map(({ id }) => id)).size === wanted.size)
   for (let i = 0; i < USERS; i += 1) {
     const of = (list: Read[]) => [
       ...new Set(list.filter(({ entityId }) => entityId === `user_${i}`).map(({ id }) => id)),

@@ -85,5 +85,7 @@ test('a failover to a standby: reads go on, writes are 503 until it is promoted,
   await query(standby.url, 'select pg_promote()')
   await waitUntil('webhooks being written', async () => (await webhook()).status === 200)
   t.match(await call('/api/auth/profile', { token: newcomer }), { status: 200, body: { user: { id: grace.id } } })
-  t.match(await query(standby.url, "select outcome from webhook_events where id = 'msg_1'"), [{ outcome: 'applied' }])
+  t.match(await query(standby.url, "select outcome from clerk.webhook_events where id = 'msg_1'"), [
+    { outcome: 'applied' },
+  ])
 })

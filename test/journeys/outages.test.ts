@@ -130,7 +130,7 @@ test('all connections terminated: what was acknowledged is there, and the next r
     await Promise.all(sent)
   }
   await waitUntil('a webhook being taken', async () => (await send('/clerk', webhook('msg_last'))).status === 200)
-  const { rows } = await admin.query('select id from webhook_events')
+  const { rows } = await admin.query('select id from clerk.webhook_events')
   const found = new Set(rows.map(({ id }) => id))
   t.strictSame(
     [...acknowledged, 'msg_last'].filter((id) => !found.has(id)),

@@ -1,5 +1,7 @@
+import { getCookieSuffix } from '@clerk/shared/keys'
 import { type Test, test } from 'tap'
 import type { TokenOverrides } from '../../src/emulator/index.ts'
+import { suffixedCookie } from '../../src/plugins/credentials.ts'
 import { type Service, startService } from '../helpers/service.ts'
 
 const PARTY = 'https://app.example.com'
@@ -52,12 +54,90 @@ test('the header goes before the cookie, be it good or bad; other schemes leave 
   await assertCode(t, service, { authorization: 'Bearer', cookie }, undefined)
 })
 
-test('two session cookies are refused: which of them counts is up to whoever set the other', async (t) => {
+test('cookies for different users are refused: which of them counts is up to whoever set the other', async (t) => {
   const service = await startSignedIn(t, parties)
-  const [one, other] = [service.token(), service.token({ claims: { jti: 'other' } })]
-  await assertCode(t, service, { cookie: `__session=${one}; __session=${other}` }, 'INVALID_TOKEN')
-  await assertCode(t, service, { cookie: `__session=${one};a=b;__session =x` }, 'INVALID_TOKEN')
-  await assertCode(t, service, { cookie: `__session=x`, authorization: `Bearer ${one}` }, undefined)
+  const other = service.token({ claims: { sub: 'user_2other' } })
+  for (const cookie of [
+    `__session=${service.token()}; __session=${other}`,
+    `__session=${other};a=b;__session =${service.token()}`,
+  ]) {
+    const { status, body } = await service.call('/api/auth/profile', { headers: { cookie } })
+    t.match([status, body.code, body.message], [401, 'INVALID_TOKEN', /different users/])
+  }
+  await assertCode(t, service, { cookie: `__session=x`, authorization: `Bearer ${service.token()}` }, undefined)
+})
+
+test('copies that say nothing do not count', async (t) => {
+  const service = await startSignedIn(t, parties)
+  const { token } = service
+  const good = token()
+  const expired = token({ expiresInSeconds: -60, claims: { sub: 'user_2other' } })
+  const foreign = token({ claims: { iss: 'https://clerk.other.example', sub: 'user_2other' } })
+  const others = {
+    identical: good,
+    empty: '',
+    expired,
+    foreign,
+    unreadable: 'x',
+    'no claims': 'a.bnVsbA.c',
+    'a number': 'a.MQ.c',
+    'far too long': `a.${'x'.repeat(17_000)}.c`,
+    twice: token(),
+  }
+  for (const [name, other] of Object.entries(others)) {
+    await t.test(name, async (t) => {
+      await assertCode(t, service, { cookie: `__session=${good}; __session=${other}` }, undefined)
+      await assertCode(t, service, { cookie: `__session=${other}; __session=${good}` }, undefined)
+    })
+  }
+  const forged = `${good.split('.').slice(0, 2).join('.')}.${token().split('.')[2]}`
+  await assertCode(t, service, { cookie: `__session=${forged}; __session=${good}` }, undefined)
+  await assertCode(t, service, { cookie: `__session=${expired}; __session=${foreign}` }, 'TOKEN_EXPIRED')
+  await assertCode(t, service, { cookie: `__session=${foreign}; __session=` }, 'INVALID_TOKEN')
+})
+
+test('trouble of our own is no fault of a copy', async (t) => {
+  const service = await startSignedIn(t, parties)
+  service.clerk.rotateKeys()
+  service.clerk.faults.jwks = 'error'
+  const { status, body } = await service.call('/api/auth/profile', {
+    headers: { cookie: `__session=${service.token()}; __session=${service.token()}` },
+  })
+  t.strictSame([status, body.code], [503, 'JWKS_UNAVAILABLE'])
+})
+
+test("with the publishable key, this instance's own cookie takes precedence", async (t) => {
+  const key = `pk_test_${Buffer.from('clerk.example.com$').toString('base64')}`
+  const name = suffixedCookie(key)
+  const service = await startSignedIn(t, { ...parties, CLERK_PUBLISHABLE_KEY: key })
+  const { token } = service
+  const foreign = token({ claims: { iss: 'https://clerk.other.example' } })
+  const other = token({ claims: { sub: 'user_2other' } })
+  await assertCode(t, service, { cookie: `${name}=${token()}` }, undefined)
+  await assertCode(t, service, { cookie: `__session=${foreign}; ${name}=${token()}` }, undefined)
+  await assertCode(t, service, { cookie: `__session=${other}; ${name}=${token()}` }, undefined)
+  await assertCode(t, service, { cookie: `__session=${token()}; ${name}=${foreign}` }, undefined)
+  await assertCode(
+    t,
+    service,
+    { cookie: `${name}=${token({ expiresInSeconds: -60 })}; __session=${token()}` },
+    undefined,
+  )
+  await assertCode(
+    t,
+    service,
+    { cookie: `${name}=${token({ expiresInSeconds: -60 })}; __session=${foreign}` },
+    'TOKEN_EXPIRED',
+  )
+  await assertCode(t, service, { cookie: `__session_other123=${token()}` }, 'MISSING_TOKEN')
+  const without = await startSignedIn(t, parties)
+  await assertCode(t, without, { cookie: `${name}=${without.token()}` }, 'MISSING_TOKEN')
+})
+
+test("the suffix is that of Clerk's own SDK", async (t) => {
+  const key = 'pk_test_Y2xlcmsuZXhhbXBsZS5jb20k'
+  t.equal(suffixedCookie(key), `__session_${await getCookieSuffix(key)}`)
+  t.match(suffixedCookie(key), /^__session_[\w-]{8}$/)
 })
 
 test('an optional azp is never so for a cookie, not even for a token that passed as a bearer', async (t) => {

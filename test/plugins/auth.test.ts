@@ -131,6 +131,13 @@ test('a key of no use stops the start, rather than refusing everybody', async (t
   }
 })
 
+test('an origin that no request can have stops the start', async (t) => {
+  const issuer = 'https://clerk.example.com'
+  for (const options of [{ authorizedParties: ['https://*.example.com'] }, { trustedOrigins: ['example.com'] }]) {
+    await t.rejects(startHost(t, { issuer, ...options }), /is no origin such as/)
+  }
+})
+
 test('a token that came too early is good as soon as its time has come', async (t) => {
   const { clerk, token } = await signedIn(t)
   const { ask } = await startHost(t, { issuer: clerk.issuer })

@@ -73,6 +73,12 @@ test('every reply can be read by the pages named, refusals and our own trouble i
   await assertReadable(t, call('/api/auth/profile', as('user_2unknown')), [503, 'JWKS_UNAVAILABLE'])
 })
 
+test('a HEAD can be read as its GET', async (t) => {
+  const { url } = await startService(t, { settings })
+  const { headers } = await fetch(`${url}/livez`, { method: 'HEAD', headers: { origin: ORIGIN } })
+  t.equal(headers.get('access-control-allow-origin'), ORIGIN)
+})
+
 test('a refusal by the rate limit can be read, too', async (t) => {
   const { call } = await startService(t, { settings: { ...settings, RATE_LIMIT_PER_MINUTE: '1' } })
   await call('/api/auth/profile')
@@ -128,11 +134,41 @@ test('a preflight is answered without a token, for any path', async (t) => {
   )
 })
 
-test('OPTIONS of /api/auth/verify is a request to be allowed or refused, no preflight', async (t) => {
+test('verify lets the preflights of named origins through to the application, and refuses all others', async (t) => {
   const service = await startService(t, { settings })
-  const { status, headers, body } = await preflight(service, '/api/auth/verify', ORIGIN)
-  t.match([status, body.code], [401, 'MISSING_TOKEN'])
-  t.strictSame(corsHeaders(headers), {})
+  const asked = { origin: ORIGIN, 'access-control-request-method': 'PUT' }
+  const ask = async (method: string, headers: Record<string, string>, path = '/api/auth/verify') => {
+    const reply = await service.call(path, { method, headers })
+    return [reply.status, reply.body.code]
+  }
+  for (const path of ['/api/auth/verify', '/api/auth/verify/', '/api/auth/verify/deep/er?x=1']) {
+    const { status, headers, body } = await preflight(service, path, ORIGIN)
+    t.strictSame([status, body], [200, ''], path)
+    t.equal(headers.get('x-auth-request-user'), '', 'and replaces what the client claims to be')
+    t.equal(headers.get('access-control-allow-methods'), null, 'the application answers it')
+    t.strictSame(await ask('GET', { ...asked, 'x-forwarded-method': 'OPTIONS' }, path), [200, undefined])
+  }
+  const refused = [401, 'MISSING_TOKEN']
+  t.strictSame(await ask('OPTIONS', { ...asked, origin: 'https://evil.example' }), refused)
+  t.strictSame(await ask('OPTIONS', { origin: ORIGIN }), refused, 'OPTIONS of a page is no preflight')
+  t.strictSame(await ask('OPTIONS', { 'access-control-request-method': 'PUT' }), refused, 'nor without an origin')
+  t.strictSame(await ask('GET', asked), refused)
+  t.strictSame(await ask('OPTIONS', { ...asked, 'x-forwarded-method': 'POST' }), refused, 'the client sent a POST')
+  t.strictSame(await ask('OPTIONS', asked, '/api/auth/verify?rol=x'), [400, 'UNKNOWN_CONDITION'])
+  const off = await startService(t, { beside: service })
+  t.match(await preflight(off, '/api/auth/verify', ORIGIN), { status: 401 })
+})
+
+test('the page behind a proxy can read what verify refuses', async (t) => {
+  const service = await startService(t, { settings })
+  await assertReadable(t, service.call('/api/auth/verify', from(ORIGIN)), [401, 'MISSING_TOKEN'])
+  await assertReadable(t, service.call('/api/auth/verify?x=1', from(ORIGIN)), [400, 'UNKNOWN_CONDITION'])
+})
+
+test('the dashboard is for its own page alone', async (t) => {
+  const { call } = await startService(t, { settings: { ...settings, DASHBOARD_TOKEN: 'x'.repeat(24) } })
+  const { status, headers } = await call('/dashboard/api/overview?range=hour', from(ORIGIN))
+  t.strictSame([status, corsHeaders(headers)], [401, {}])
 })
 
 test('* is every origin, without cookies', async (t) => {

@@ -1,3 +1,4 @@
+import SwaggerParser from '@apidevtools/swagger-parser'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { Value } from '@sinclair/typebox/value'
 import { test } from 'tap'
@@ -45,7 +46,7 @@ test('the description names every route of the contract with its replies', async
   const routes: [string, string, string[]][] = [
     ['/api/auth/sync-user', 'post', ['200', '201', '401', '403', '429', '500', '503']],
     ['/api/auth/profile', 'get', ['200', '401', '403', '429', '500', '503']],
-    ['/api/auth/verify', 'get', ['200', '401', '403', '429', '500', '503']],
+    ['/api/auth/verify', 'get', ['200', '400', '401', '403', '429', '500', '503']],
     ['/api/auth/verify/{*}', 'get', ['200', '401', '403', '429', '500', '503']],
     ['/api/auth/health', 'get', ['200', '500', '503']],
     ['/readyz', 'get', ['200', '500', '503']],
@@ -90,6 +91,24 @@ test('the document is valid OpenAPI 3.1, and leaves nothing without a word', asy
   }
 })
 
+test('every route that needs a credential says which', async (t) => {
+  const { call } = await startService(t)
+  const { paths } = (await call('/docs/json')).body
+  const token = [{ bearerToken: [] }, { sessionCookie: [] }]
+  t.strictSame(paths['/api/auth/profile'].get.security, token)
+  t.strictSame(paths['/api/auth/sync-user'].post.security, token)
+  for (const path of ['/api/auth/verify', '/api/auth/verify/{*}']) t.strictSame(paths[path].put.security, token)
+  t.strictSame(paths['/clerk'].post.security, [{ svixSignature: [] }])
+  t.strictSame(paths['/dashboard/api/overview'].get.security, [{ dashboardToken: [] }])
+  t.equal(paths['/livez'].get.security, undefined)
+})
+
+test('the parser that most tools stand on takes the document', async (t) => {
+  const { call } = await startService(t)
+  const { body } = await call('/docs/json')
+  t.match(await SwaggerParser.validate(body), { info: { license: { identifier: 'MIT' } } })
+})
+
 test('every route that is registered is in the document, but for the pages of the document', async (t) => {
   const registered = new Set<string>()
   const { call } = await startService(t, {
@@ -99,8 +118,9 @@ test('every route that is registered is in the document, but for the pages of th
         const path = url.replace('*', '{*}').replace(/:(\w+)/, '{$1}')
         // HEAD comes with every GET.
         for (const one of [method].flat()) if (!schema?.hide && one !== 'HEAD') registered.add(`${one} ${path}`)
-        // The files of the page, and methods that OpenAPI does not know.
-        if (schema?.hide) t.match(url, /^\/api\/auth\/verify|^\/dashboard(?!\/api\/)/, `${url} may be hidden`)
+        // The files of the page, methods that OpenAPI does not know, and an address that is the same as another.
+        if (schema?.hide)
+          t.match(url, /^\/api\/auth\/verify|^\/dashboard(?!\/api\/)|^\/clerk\/$/, `${url} may be hidden`)
       }),
   })
   const { body } = await call('/docs/json')

@@ -14,8 +14,11 @@ import { DeliveryError } from '../../jobs/delivery-lanes.ts'
 import { watchChanges } from '../../jobs/watch-changes.ts'
 import { deliveryChannel, tell } from '../channels.ts'
 import type { DatabaseOptions } from '../database.ts'
+import errorReplies from '../error-replies.ts'
 import { createPush, PUSH_CONCURRENCY, type PushOptions } from './push.ts'
-import changesRoute from './route.ts'
+import changesRoute, { type ChangesFeed } from './route.ts'
+
+export { changesRoute }
 
 export interface ChangesOptions {
   database: DatabaseOptions
@@ -54,6 +57,8 @@ declare module 'fastify' {
      * whichever is running: `app.clerkOn('user.created', { name: 'welcome-mail' }, async (change) => …)`. Before the app is ready.
      */
     clerkOn: (type: FeedType | readonly FeedType[], options: ClerkOnOptions, handler: ClerkOnHandler) => void
+    /** What reads of the feed go through. */
+    clerkChangesFeed: ChangesFeed
     /** How far consumers are, and what delays the feed. */
     clerkChangesStatus: () => Promise<ChangesStatus>
     /** Deliveries that were given up, the oldest first. */
@@ -105,8 +110,12 @@ export default fp<ChangesOptions>(
     await whenReachable(app, stop.signal, () => keepChanges(connectionString, { schema, isEnabled: true }))
 
     const watch = watchChanges({ pool, connectionString, onTrouble })
+    app.decorate('clerkChangesFeed', { watch, closing: stop.signal, guarded })
     if (token !== undefined) {
-      await app.register(changesRoute, { token, watch, closing: stop.signal, guarded })
+      await app.register(async (ours) => {
+        if (!ours.hasPlugin('clerk-error-replies')) await ours.register(errorReplies)
+        await ours.register(changesRoute, { token })
+      })
     }
     let delivering: Promise<unknown> | undefined
     app.addHook('onReady', async () => {

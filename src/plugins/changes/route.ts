@@ -11,13 +11,17 @@ import {
 import type { ChangeWatch } from '../../jobs/watch-changes.ts'
 import { createTokenCheck } from '../token-check.ts'
 
-export interface ChangesRouteOptions {
-  token: string
+/** What reads of the feed go through. */
+export interface ChangesFeed {
   watch: ChangeWatch
   /** Answers those who wait, as when the app closes. */
   closing: AbortSignal
   /** Turns trouble of the database into the error to answer with. */
   guarded: <T>(work: Promise<T>) => Promise<T>
+}
+
+export interface ChangesRouteOptions {
+  token: string
 }
 
 const MAX_WAIT_SECONDS = 30
@@ -52,8 +56,9 @@ export const ChangesReply = Type.Object(
   },
 )
 
-/** `GET /api/changes`: the change feed by long poll. */
-const changes: FastifyPluginAsyncTypebox<ChangesRouteOptions> = async (app, { token, watch, closing, guarded }) => {
+/** `GET /api/changes`: the change feed by long poll. Needs the plugin `clerk-changes`. */
+const changes: FastifyPluginAsyncTypebox<ChangesRouteOptions> = async (app, { token }) => {
+  const { watch, closing, guarded } = app.clerkChangesFeed
   const check = createTokenCheck(token)
 
   app.get(

@@ -32,6 +32,7 @@ const SAMPLE_MS = 15_000
 const MAX_DEAD_LETTERS = 100
 const FRESH_MS = 4_000
 const CONFIG = { cors: false, rateLimit: false } as const
+const PRIVATE = { ...CONFIG, isPrivate: true as const, credentials: [{ dashboardToken: [] }] }
 const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
 const PAGE_HEADERS = {
   ...HEADERS,
@@ -43,7 +44,6 @@ const PAGE_HEADERS = {
 }
 const API = {
   tags: ['dashboard'],
-  security: [{ dashboardToken: [] }],
 }
 const refusals = { 401: errorReplyOf(DashboardTokenInvalid), ...errorReplySchemas(503) }
 
@@ -72,7 +72,7 @@ const api: FastifyPluginAsyncTypebox<Required<Pick<DashboardOptions, 'freshMs'>>
   app.get(
     '/overview',
     {
-      config: CONFIG,
+      config: PRIVATE,
       schema: {
         ...API,
         summary: 'The figures of the dashboard',
@@ -92,7 +92,7 @@ const api: FastifyPluginAsyncTypebox<Required<Pick<DashboardOptions, 'freshMs'>>
   app.post(
     '/failed-events/:id/replay',
     {
-      config: CONFIG,
+      config: PRIVATE,
       schema: {
         ...API,
         summary: 'Applies a failed webhook once more',
@@ -116,7 +116,7 @@ const api: FastifyPluginAsyncTypebox<Required<Pick<DashboardOptions, 'freshMs'>>
   app.post(
     '/users/search',
     {
-      config: CONFIG,
+      config: PRIVATE,
       schema: {
         ...API,
         summary: 'One user by id, or by exact address',

@@ -56,33 +56,42 @@ export default fp<WebhooksOptions>(
         { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
         (_request, body, done) => done(null, body),
       )
-      app.post(
-        path,
-        {
-          config: { rateLimit: false },
-          schema: {
-            tags: ['webhooks'],
-            summary: "Target of Clerk's webhooks",
-            description: 'Svix retries after anything but a 2xx. Answered after the commit.',
-            security: [{ svixSignature: [] }],
-            headers: WebhookHeaders,
-            body: ClerkEnvelope,
-            response: { 200: WebhookReply, ...errorReplySchemas(400, 413, 415, 422, 503) },
+      for (const url of spellings(app, path)) {
+        app.post(
+          url,
+          {
+            config: { rateLimit: false, credentials: [{ svixSignature: [] }] },
+            schema: {
+              hide: url.endsWith('/'),
+              tags: ['webhooks'],
+              summary: "Target of Clerk's webhooks",
+              description: 'Svix retries after anything but a 2xx. Answered after the commit.',
+              headers: WebhookHeaders,
+              body: ClerkEnvelope,
+              response: { 200: WebhookReply, ...errorReplySchemas(400, 413, 415, 422, 503) },
+            },
+            // The body is raw until its signature is verified; its schema comes after, and never coerces.
+            validatorCompiler: () => () => true,
           },
-          // The body is raw until its signature is verified; its schema comes after, and never coerces.
-          validatorCompiler: () => () => true,
-        },
-        async (request) => {
-          // A request without a body has no parser either.
-          const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
-          const delivery = signatureTracing.traceSync(verify, {}, undefined, request.headers, body)
-          return receive(app, request, delivery, body)
-        },
-      )
+          async (request) => {
+            // A request without a body has no parser either.
+            const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
+            const delivery = signatureTracing.traceSync(verify, {}, undefined, request.headers, body)
+            return receive(app, request, delivery, body)
+          },
+        )
+      }
     })
   },
   { name: 'clerk-webhooks', fastify: '5.x', dependencies: ['clerk-database'] },
 )
+
+/** The path with and without a slash at its end: Svix follows no redirects, and a pasted slash must not lose events. */
+function spellings({ initialConfig }: FastifyInstance, path: string): string[] {
+  const { ignoreTrailingSlash } = { ...initialConfig, ...initialConfig.routerOptions }
+  const bare = path.replace(/\/+$/, '')
+  return ignoreTrailingSlash ? [bare] : [bare, `${bare}/`]
+}
 
 /** Applies the event, and logs one line of it whatever becomes of it. */
 async function receive(app: FastifyInstance, request: FastifyRequest, delivery: Delivery, body: Buffer) {

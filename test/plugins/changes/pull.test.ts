@@ -1,6 +1,9 @@
+import Fastify from 'fastify'
 import { type Test, test } from 'tap'
 import { statementTracing } from '../../../src/db/channels.ts'
 import { createClerkEmulator } from '../../../src/emulator/index.ts'
+import clerkChanges from '../../../src/plugins/changes/index.ts'
+import clerkDatabase from '../../../src/plugins/database.ts'
 import { createDatabase } from '../../helpers/database.ts'
 import { type Service, type ServiceOptions, startService } from '../../helpers/service.ts'
 import { createTcpProxy } from '../../helpers/tcp-proxy.ts'
@@ -215,4 +218,21 @@ test('health names a transaction that delays the feed, and how many changes were
     checks: { changes: { status: 'degraded', reason: /process 7, open for 61 s, delays the change feed: end it/ } },
   })
   app.clerkChangesStatus = real
+})
+
+test('the plugin alone, in an app of its own, has the route, the errors and the handlers', async (t) => {
+  const database = await createDatabase(t)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(clerkDatabase, { connectionString: database.url })
+  await app.register(clerkChanges, { database: { connectionString: database.url }, token: TOKEN })
+  const seen: string[] = []
+  app.clerkOn('user.created', { name: 'own' }, ({ entityId }) => seen.push(entityId))
+  await app.ready()
+  const refused = await app.inject('/api/changes')
+  t.match([refused.statusCode, refused.json()], [401, { code: 'CHANGES_TOKEN_INVALID', statusCode: 401 }])
+  await database.query("insert into users (id, sync_source) values ('user_1', 'x')")
+  await waitUntil('the handler', async () => seen.length === 1)
+  const reply = await app.inject({ url: '/api/changes?wait=10', headers: { authorization: `Bearer ${TOKEN}` } })
+  t.match(reply.json(), { changes: [{ entityId: 'user_1' }] })
 })

@@ -32,6 +32,7 @@ test('requests are counted by the pattern of their route, tokens by what became 
   await call('/api/auth/sync-user', { method: 'POST', token })
   await call('/api/auth/profile', { token })
   await call('/api/auth/verify/of/user_ada', { token })
+  await call('/api/auth/verify?role=org:admin', { token })
   await call('/nowhere/at/all', { method: 'PURGE' })
   await counted(service, duration('method="GET",route="/api/auth/profile",status="401"'), 3)
   await counted(service, duration('method="GET",route="/api/auth/profile",status="200"'), 1)
@@ -43,6 +44,7 @@ test('requests are counted by the pattern of their route, tokens by what became 
     ['MISSING_TOKEN', 1],
     ['INVALID_TOKEN', 1],
     ['USER_NOT_SYNCED', 1],
+    ['FORBIDDEN', 1],
     ['TOKEN_EXPIRED', 0],
   ] as const) {
     await counted(service, `auth_results_total{code="${code}"}`, count)

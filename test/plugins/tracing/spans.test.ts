@@ -316,7 +316,7 @@ async function whileLocked(database: { url: string }, work: () => Promise<void>)
   const client = new pg.Client({ connectionString: database.url })
   await client.connect()
   try {
-    await client.query('begin; lock table users in access exclusive mode')
+    await client.query('begin; lock table clerk.users in access exclusive mode')
     await work()
   } finally {
     await client.end()
