@@ -74,6 +74,10 @@ function webhook(type: 'created' | 'updated'): Change {
       version: { updatedAt: at, eventAt: at },
       profile: { ...EMPTY_PROFILE, email: `${sent}@example.com`, emailVerified: true, firstName: `First ${sent}` },
       banned: false,
+      locked: false,
+      deprovisioned: false,
+      unsafeMetadata: null,
+      privateMetadata: null,
       clerkCreatedAt: at,
     },
   }

@@ -11,6 +11,7 @@ import cors from './plugins/cors.ts'
 import dashboard, { type DashboardOptions } from './plugins/dashboard/index.ts'
 import database, { type DatabaseOptions } from './plugins/database.ts'
 import errorReplies, { type ErrorRepliesOptions } from './plugins/error-replies.ts'
+import identity, { type IdentityOptions } from './plugins/identity.ts'
 import metrics, { type MetricsOptions } from './plugins/metrics/index.ts'
 import openapi from './plugins/openapi.ts'
 import pruning, { type PruningOptions } from './plugins/pruning.ts'
@@ -32,6 +33,8 @@ export interface AppOptions {
   /** Without signing secrets no webhook route is mounted. */
   webhooks?: WebhooksOptions
   pruning?: PruningOptions
+  /** Without it nobody compares secret key, issuer and database at the start. */
+  identity?: Omit<IdentityOptions, 'database'>
   /** Without it the service never reconciles by itself. */
   reconciling?: Omit<ReconcilingOptions, 'database'>
   /** Without it there is no change feed. */
@@ -60,6 +63,7 @@ export default fp<AppOptions>(
     // Decorators are for the whole application around us.
     await app.register(closing)
     await app.register(database, options.database)
+    if (options.identity) await app.register(identity, { ...options.identity, database: options.database })
     await app.register(auth, { trustedOrigins: corsOrigins.filter((origin) => origin !== '*'), ...options.auth })
     await app.register(userSync, options.userSync ?? {})
     const { token: changesToken, ...changesOptions } = options.changes ?? {}

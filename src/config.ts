@@ -8,7 +8,7 @@ import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import { normalizeOrigin } from './domain/origin.ts'
 import { readSecretFiles } from './secret-files.ts'
-import { isRsaPublicKey, issuerOf, split, toPem, trimSlash, trustProxy } from './setting-values.ts'
+import { databaseUrlFault, isRsaPublicKey, issuerOf, split, toPem, trimSlash, trustProxy } from './setting-values.ts'
 
 const Maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
 // `description` is the mend that an error message names; `title` the value's shape.
@@ -37,7 +37,7 @@ const Settings = Type.Object({
     Text(
       'postgres://user:password@host:5432/database',
       'the PostgreSQL database to keep in step',
-      '^postgres(ql)?://.',
+      '^(postgres(ql)?://.|socket:.|/.)',
     ),
   ),
   DATABASE_SCHEMA: Type.String({
@@ -109,6 +109,12 @@ const Settings = Type.Object({
     ),
   ),
   CHANGES_RETENTION_DAYS: Count('days after which the change feed forgets a change', 1, 365, 7),
+  SYNC_METADATA: Type.String({
+    title: 'unsafe, private, or both with a comma',
+    description: 'the metadata of users that are kept beside the public ones; empty is none',
+    pattern: '^\\s*((unsafe|private)\\s*(,\\s*(unsafe|private)\\s*)*,?\\s*)?$',
+    default: '',
+  }),
   AUTO_SYNC: Flag('syncs a missing user on any authenticated call', true),
   PORT: Count('the port to listen on; 0 for any', 0, 65_535, 3000),
   HOST: Maybe(Text('0.0.0.0 or 127.0.0.1', 'the address to listen on', '^\\S+$')),
@@ -144,13 +150,19 @@ export interface Config
   extends Readonly<
     Omit<
       Settings,
-      'HOST' | 'CLERK_AUTHORIZED_PARTIES' | 'CLERK_WEBHOOK_SIGNING_SECRET' | 'CORS_ORIGINS' | 'TRUST_PROXY'
+      | 'HOST'
+      | 'CLERK_AUTHORIZED_PARTIES'
+      | 'CLERK_WEBHOOK_SIGNING_SECRET'
+      | 'CORS_ORIGINS'
+      | 'TRUST_PROXY'
+      | 'SYNC_METADATA'
     >
   > {
   readonly HOST: string
   readonly CLERK_AUTHORIZED_PARTIES: readonly string[]
   readonly CLERK_WEBHOOK_SIGNING_SECRET: readonly string[]
   readonly CORS_ORIGINS: readonly string[]
+  readonly SYNC_METADATA: readonly ('unsafe' | 'private')[]
   readonly TRUST_PROXY: boolean | number | string[]
   readonly isProduction: boolean
 }
@@ -208,6 +220,7 @@ export function loadConfig(environment: Environment, { dotenvPath = '.env', requ
     CLERK_JWT_KEY: settings.CLERK_JWT_KEY && toPem(settings.CLERK_JWT_KEY),
     CLERK_AUTHORIZED_PARTIES: Object.freeze(split(settings.CLERK_AUTHORIZED_PARTIES).map(toOrigin)),
     CLERK_WEBHOOK_SIGNING_SECRET: Object.freeze(split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '')),
+    SYNC_METADATA: Object.freeze(split(settings.SYNC_METADATA) as ('unsafe' | 'private')[]),
     CORS_ORIGINS: Object.freeze(split(settings.CORS_ORIGINS).map(toOrigin)),
     TRUST_PROXY: trustProxy(settings.TRUST_PROXY) as Config['TRUST_PROXY'],
     isProduction,
@@ -253,13 +266,9 @@ const shapeOf = (value: string) => `${value.length} characters`
 
 function checkBeyondSchema(settings: Settings, problems: Map<string, string>): void {
   const wrong = (name: keyof Settings, what: string) => problems.set(name, `${name} is wrong: ${what}`)
-  for (const name of [
-    'DATABASE_URL',
-    'CLERK_ISSUER',
-    'CLERK_API_URL',
-    'CHANGES_WEBHOOK_URL',
-    'OTEL_EXPORTER_OTLP_ENDPOINT',
-  ] as const) {
+  const fault = settings.DATABASE_URL && databaseUrlFault(settings.DATABASE_URL)
+  if (fault) wrong('DATABASE_URL', fault)
+  for (const name of ['CLERK_ISSUER', 'CLERK_API_URL', 'CHANGES_WEBHOOK_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const) {
     const value = settings[name]
     if (value !== undefined && !URL.canParse(value)) wrong(name, `not a URL (${shapeOf(value)})`)
   }

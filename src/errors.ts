@@ -52,6 +52,11 @@ export const CursorExpired = createError(
 
 export const UserDeleted = createError('USER_DELETED', 'The user has been deleted', 403)
 export const UserBanned = createError('USER_BANNED', 'The user is banned', 403)
+export const UserDeprovisioned = createError(
+  'USER_DEPROVISIONED',
+  'The user has been deprovisioned by their directory and may not sign in',
+  403,
+)
 export const SessionPending = createError(
   'SESSION_PENDING',
   'The session has a pending task and is not active yet',
@@ -167,6 +172,7 @@ const ERRORS = {
   403: [
     new UserDeleted(),
     new UserBanned(),
+    new UserDeprovisioned(),
     new SessionPending(),
     new CrossSiteRequest(),
     new Forbidden('the role org:admin'),

@@ -9,8 +9,8 @@ import Fastify, { type FastifyHttpOptions, type FastifyInstance, LogController }
 import app, { type AppOptions } from './app.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { keepChanges } from './db/changes/enable.ts'
-import { isDatabaseTrouble } from './db/errors.ts'
-import { migrate } from './db/migrate.ts'
+import { certificateRemedy, isDatabaseTrouble } from './db/errors.ts'
+import { migrate, SchemaError } from './db/migrate.ts'
 import { embedMissing } from './embedded/index.ts'
 import { sendError } from './plugins/error-replies.ts'
 
@@ -111,6 +111,7 @@ export function appOptions(config: Config): AppOptions {
       max: config.DATABASE_POOL_MAX,
       transactionPooling: config.DATABASE_TRANSACTION_POOLING,
       storePayloads: config.WEBHOOK_STORE_PAYLOADS,
+      syncMetadata: config.SYNC_METADATA,
     },
     auth: {
       issuer: config.CLERK_ISSUER as string,
@@ -142,11 +143,15 @@ export function appOptions(config: Config): AppOptions {
             : undefined,
         }
       : undefined,
+    identity: config.CLERK_SECRET_KEY
+      ? { ...identityOf(config), isStrict: config.isProduction, backendApi: backendApiOf(config) }
+      : undefined,
     reconciling:
       config.RECONCILE_INTERVAL_MINUTES > 0 && config.CLERK_SECRET_KEY
         ? {
             intervalMs: config.RECONCILE_INTERVAL_MINUTES * 60_000,
-            backendApi: { secretKey: config.CLERK_SECRET_KEY, apiUrl: config.CLERK_API_URL },
+            ...identityOf(config),
+            backendApi: backendApiOf(config),
           }
         : undefined,
     errors: { showsDetails: config.NODE_ENV === 'development' },
@@ -158,6 +163,12 @@ export function appOptions(config: Config): AppOptions {
   }
 }
 
+const backendApiOf = (config: Config) => ({
+  secretKey: config.CLERK_SECRET_KEY as string,
+  apiUrl: config.CLERK_API_URL,
+})
+const identityOf = (config: Config) => ({ issuer: config.CLERK_ISSUER as string, jwtKey: config.CLERK_JWT_KEY })
+
 // A database that starts together with the service is waited for; anything that it refuses fails at once.
 async function migrateWhenReachable(config: Config, { log }: FastifyInstance): Promise<void> {
   const giveUpAt = performance.now() + DATABASE_WAIT_MS
@@ -167,7 +178,9 @@ async function migrateWhenReachable(config: Config, { log }: FastifyInstance): P
       await keepChanges(config.DATABASE_URL as string, { schema: config.DATABASE_SCHEMA, isEnabled: config.CHANGES })
       return
     } catch (error) {
-      if (!isDatabaseTrouble(error) || performance.now() > giveUpAt) throw error
+      const isLasting =
+        error instanceof SchemaError || !isDatabaseTrouble(error) || certificateRemedy(error) !== undefined
+      if (isLasting || performance.now() > giveUpAt) throw error
       log.warn({ err: error }, 'the database is not ready, trying again')
       await sleep(DATABASE_RETRY_MS)
     }
@@ -180,7 +193,7 @@ export function explain(error: unknown): string {
   const { code, message, port, address } = error as NodeJS.ErrnoException & { port?: number; address?: string }
   if (code === 'EADDRINUSE')
     return `clerk-session-sync: ${address}:${port} is in use: stop what listens there, or set PORT or METRICS_PORT`
-  return `clerk-session-sync: cannot start: ${message || code || String(error)}`
+  return `clerk-session-sync: cannot start: ${certificateRemedy(error) ?? (message || code || String(error))}`
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === import.meta.filename) {

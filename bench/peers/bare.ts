@@ -10,7 +10,9 @@ const claims = customClaims(NUMBER)
 const user: User = {
   id: userId(NUMBER),
   email: claims.email,
+  externalId: null,
   emailVerified: true,
+  phoneNumber: null,
   firstName: claims.first_name,
   lastName: claims.last_name,
   username: claims.username,

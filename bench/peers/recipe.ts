@@ -114,8 +114,10 @@ type Row = typeof users.$inferSelect
 function toReply(row: Row): User {
   return {
     id: row.id,
+    externalId: row.externalId,
     email: row.email,
     emailVerified: row.emailVerified,
+    phoneNumber: row.phoneNumber,
     firstName: row.firstName,
     lastName: row.lastName,
     username: row.username,

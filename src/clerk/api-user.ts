@@ -6,9 +6,12 @@ import { ClerkUser } from '../resources/user/payload.ts'
 
 const userCheck = TypeCompiler.Compile(ClerkUser)
 
-/** A user as the Backend API answered, or why it cannot be used; that says nothing of what is in it. */
-export function readApiUser(raw: unknown, nowMs: number): { user: UserSnapshot } | { reason: string } {
+/**
+ * A user as the Backend API answered, or why it cannot be used; that says nothing of what is in it.
+ * @param askedAt when it was asked, in ms since 1970: what dates the answer against an inferred deletion
+ */
+export function readApiUser(raw: unknown, askedAt: number): { user: UserSnapshot } | { reason: string } {
   if (!userCheck.Check(raw)) return { reason: 'an unexpected body' }
-  const user = snapshotFromApi(raw)
-  return isAhead(user.version.updatedAt, nowMs) ? { reason: 'dated more than a day ahead' } : { user }
+  const user = snapshotFromApi(raw, askedAt)
+  return isAhead(user.version.updatedAt, askedAt) ? { reason: 'dated more than a day ahead' } : { user }
 }

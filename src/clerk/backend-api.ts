@@ -138,10 +138,11 @@ export function createBackendApi(options: BackendApiOptions) {
   }
 
   async function findUser(id: string): Promise<UserAnswer> {
+    const askedAt = Date.now()
     const { status, body } = await get(`/v1/users/${encodeURIComponent(id)}`, () => true)
     if (status === 404) return { state: 'absent' }
     if (status !== 200) throw new ClerkRefusal(status, 'GET /v1/users/{id}')
-    const read = readApiUser(body, Date.now())
+    const read = readApiUser(body, askedAt)
     if ('reason' in read) return { state: 'unusable', reason: read.reason }
     return read.user.id === id ? { state: 'found', user: read.user } : { state: 'unusable', reason: UNEXPECTED }
   }
@@ -165,7 +166,8 @@ export function createBackendApi(options: BackendApiOptions) {
       ...filter
     }: UserListQuery): Promise<UserPage> {
       const page = { limit, order_by: orderBy, starting_after: startingAfter, offset }
-      return readPage((await list('/v1/users', { ...page, ...toParameters(filter) })).items)
+      const askedAt = Date.now()
+      return readPage((await list('/v1/users', { ...page, ...toParameters(filter) })).items, askedAt)
     },
 
     async countUsers(filter: UserFilter = {}): Promise<number> {
@@ -174,10 +176,13 @@ export function createBackendApi(options: BackendApiOptions) {
       return field(body, 'total_count') as number
     },
 
-    /** The ids of the keys with which this instance signs tokens. Undefined when the API has no such path. */
-    async findKeyIds(): Promise<string[] | undefined> {
+    /** The keys with which this instance signs tokens: id and modulus. Undefined when the API has no such path. */
+    async findKeys(): Promise<{ kid: string; n: string | undefined }[] | undefined> {
       const body = await getIfKnown('/v1/jwks', (body) => Array.isArray(field(body, 'keys')))
-      return (field(body, 'keys') as unknown[] | undefined)?.map((key) => String(field(key, 'kid')))
+      return (field(body, 'keys') as unknown[] | undefined)?.map((key) => ({
+        kid: String(field(key, 'kid')),
+        n: field(key, 'n') as string | undefined,
+      }))
     },
 
     /** The instance that the secret key belongs to. Undefined when the API has no such path. */
@@ -215,12 +220,12 @@ function toQuery(query: Query): string {
   return search.toString()
 }
 
-function readPage(items: readonly unknown[]): UserPage {
+function readPage(items: readonly unknown[], askedAt: number): UserPage {
   const page: UserPage = { users: [], unusable: [], ids: [] }
   for (const item of items) {
     const id = String(field(item, 'id'))
     page.ids.push(id)
-    const read = readApiUser(item, Date.now())
+    const read = readApiUser(item, askedAt)
     if ('user' in read) page.users.push(read.user)
     else page.unusable.push({ id, reason: read.reason })
   }

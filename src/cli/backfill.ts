@@ -9,6 +9,7 @@ import {
   EXIT_DONE,
   EXIT_FAILED,
   EXIT_INTERRUPTED,
+  identityCheck,
   LOCK_WAIT_MS,
   noteRetry,
   withDatabase,
@@ -32,12 +33,14 @@ export async function runBackfill(context: Context, { restart, dryRun, emit }: B
   )
 }
 
-async function fill({ output, signal }: Context, api: BackendApi, database: JobDatabase, isRestart?: boolean) {
+async function fill(context: Context, api: BackendApi, database: JobDatabase, isRestart?: boolean) {
+  const { output, signal } = context
   const startedAt = performance.now()
   const result = await backfill({
     database,
     api,
     signal,
+    checkIdentity: identityCheck(context, api),
     isRestart,
     waitMs: LOCK_WAIT_MS,
     onResume: ({ users, startedAt }) =>

@@ -2,7 +2,9 @@
 import { type BackendApi, type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
 import type { Config } from '../config.ts'
 import { LEASE_TTL_MS } from '../db/lease.ts'
+import type { Executor } from '../db/statement.ts'
 import { createJobDatabase, type JobDatabase, type JobDatabaseOptions } from '../jobs/database.ts'
+import { checkIdentity } from '../jobs/identity.ts'
 import type { Output } from './output.ts'
 
 export const EXIT_DONE = 0
@@ -37,6 +39,7 @@ export async function withDatabase<T>(
     transactionPooling: config.DATABASE_TRANSACTION_POOLING,
     storePayloads: config.WEBHOOK_STORE_PAYLOADS,
     cause,
+    syncMetadata: config.SYNC_METADATA,
     max: CONNECTIONS,
     applicationName: 'clerk-session-sync cli',
     connectTimeoutMs: 5_000,
@@ -63,6 +66,18 @@ export function createApi({ config, output, signal }: Context, options: Partial<
     ...options,
   })
 }
+
+/** Makes the check that a job makes before its first write. */
+export const identityCheck =
+  ({ config, output }: Context, api: BackendApi) =>
+  (executor: Executor): Promise<void> =>
+    checkIdentity({
+      api,
+      executor,
+      issuer: config.CLERK_ISSUER,
+      jwtKey: config.CLERK_JWT_KEY,
+      onWarning: (message) => output.note(message),
+    })
 
 /** The first Ctrl-C or SIGTERM asks to stop, the second insists. */
 export function onInterrupt(output: Output): AbortSignal {

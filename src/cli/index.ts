@@ -104,6 +104,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
       '--from-schema <name>',
       'first move the tables, with all that they hold, from this schema to DATABASE_SCHEMA',
     )
+    .option('--adopt-instance', 'take the database over for the Clerk instance of CLERK_SECRET_KEY')
     .action((flags: MigrateFlags) => run(flags, DATABASE, runMigrate))
 
   command('backfill', 'bring every Clerk user into the table; may be interrupted, and goes on from there')
@@ -127,7 +128,11 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     .option('--type <type>', 'of this type, such as user.updated')
     .option('--id <id...>', 'of these Svix message ids')
     .option('--changes', 'instead those of the change feed that could not be delivered (--id: ids of changes)')
-    .action((flags: ReplayFlags & { changes?: boolean }) => run(flags, DATABASE, flags.changes ? runRetry : runReplay))
+    .option('--discard', 'give up those that --id names, instead of applying them')
+    .action((flags: ReplayFlags & { changes?: boolean }, command: Command) => {
+      if (flags.discard && !flags.id) command.error('error: --discard needs --id')
+      return run(flags, DATABASE, flags.changes ? runRetry : runReplay)
+    })
 
   const changes = program.command('changes').description('the change feed, and those who are given it')
   changes

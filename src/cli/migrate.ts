@@ -1,21 +1,24 @@
 /** `migrate`: brings the database up to date, or says how far it is. */
 import { keepChanges } from '../db/changes/enable.ts'
+import { adoptInstanceId } from '../db/instance.ts'
 import { migrate } from '../db/migrate.ts'
 import { findMigrationStatus } from '../db/migration-status.ts'
-import { type Context, EXIT_DONE, EXIT_FAILED } from './context.ts'
+import { type Context, createApi, EXIT_DONE, EXIT_FAILED, withDatabase } from './context.ts'
 
 export interface MigrateFlags {
   status?: boolean
   /** The schema from which the tables are moved. */
   fromSchema?: string
+  adoptInstance?: boolean
   /** False turns the change feed off. */
   changes?: boolean
 }
 
 export async function runMigrate(
-  { config, output }: Context,
-  { status, fromSchema, changes }: MigrateFlags,
+  context: Context,
+  { status, fromSchema, adoptInstance, changes }: MigrateFlags,
 ): Promise<number> {
+  const { config, output } = context
   const { DATABASE_URL = '', DATABASE_SCHEMA, CHANGES } = config
   if (!status) {
     await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA, fromSchema })
@@ -23,11 +26,22 @@ export async function runMigrate(
     const isEnabled = CHANGES && changes !== false
     if (isEnabled || changes === false) await keepChanges(DATABASE_URL, { schema: DATABASE_SCHEMA, isEnabled })
   }
+  const adopted = adoptInstance && !status ? await adopt(context) : undefined
   const migrations = await findMigrationStatus(DATABASE_URL, DATABASE_SCHEMA)
   const isUpToDate = migrations.every(({ isApplied }) => isApplied)
   output.result({ isUpToDate, migrations }, [
     ...(status ? migrations.map(({ name, isApplied }) => `${isApplied ? 'applied' : 'PENDING'}  ${name}`) : []),
+    ...(adopted ? [adopted] : []),
     isUpToDate ? 'The database is up to date.' : 'Run clerk-session-sync migrate.',
   ])
   return isUpToDate ? EXIT_DONE : EXIT_FAILED
+}
+
+/** Makes the database that of the secret key's instance, or of nobody. Resolves to what to say of it. */
+async function adopt(context: Context): Promise<string> {
+  const instance = context.config.CLERK_SECRET_KEY ? await createApi(context).findInstance() : undefined
+  await withDatabase(context, ({ pool }) => adoptInstanceId(pool, instance?.id))
+  return instance
+    ? `The database is now that of the Clerk instance ${instance.id}.`
+    : 'The database no longer remembers its Clerk instance: the next start with CLERK_SECRET_KEY writes its own.'
 }

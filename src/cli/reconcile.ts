@@ -9,6 +9,7 @@ import {
   EXIT_DONE,
   EXIT_FAILED,
   EXIT_INTERRUPTED,
+  identityCheck,
   LOCK_WAIT_MS,
   withDatabase,
 } from './context.ts'
@@ -27,6 +28,7 @@ export async function runReconcile(context: Context, { fix = false, maxDeletions
       database,
       api,
       signal,
+      checkIdentity: identityCheck(context, api),
       isFixing: fix,
       maxDeletions,
       waitMs: LOCK_WAIT_MS,
@@ -58,7 +60,7 @@ const MEANING: Record<DriftKind, string> = {
 const SHOWN = 5
 
 function describeDrift(report: ReconcileReport, isFixing: boolean): string[] {
-  const { checked, drift, deletedHere, unusable, deletionsWithheld, isComplete } = report
+  const { checked, drift, deletedHere, unusable, failures, deletionsWithheld, isComplete } = report
   const rows = DRIFT_KINDS.map((kind) => {
     const { count: found, repaired, sample } = drift[kind]
     const more = found > SHOWN ? ', …' : ''
@@ -70,6 +72,7 @@ function describeDrift(report: ReconcileReport, isFixing: boolean): string[] {
     ...columns(rows),
     ...(deletedHere > 0 ? [`  ${count(deletedHere)} deleted here are still listed by Clerk; they stay deleted.`] : []),
     ...(unusable.length > 0 ? [`  Clerk's answer could not be read for ${unusable.join(', ')}.`] : []),
+    ...failures.map(({ id, reason }) => `  ${id} could not be repaired: ${reason}`),
     ...(deletionsWithheld > 0
       ? [
           `  ${count(deletionsWithheld)} are so many that nothing is deleted: is CLERK_SECRET_KEY of this instance? ` +

@@ -7,13 +7,16 @@ import { columns, count } from './output.ts'
 
 export interface ReplayFlags {
   list?: boolean
+  /** With `id` alone. */
+  discard?: boolean
   since?: Date
   type?: string
   id?: string[]
 }
 
-export async function runReplay(context: Context, { list, since, type, id }: ReplayFlags): Promise<number> {
-  const filter = { since, type, ids: id }
+export async function runReplay(context: Context, { list, discard, since, type, id }: ReplayFlags): Promise<number> {
+  const filter = { since, type, ids: id, isWaiting: list }
+  if (discard) return withDatabase(context, ({ repository }) => discardThem(context, repository, id ?? []))
   return withDatabase(context, ({ repository }) =>
     list ? listThem(context, repository, filter) : replayThem(context, repository, filter),
   )
@@ -35,6 +38,16 @@ async function listThem({ output }: Context, repository: Repository, filter: Fai
     `${count(events.length)} failed events.`,
   ])
   return EXIT_DONE
+}
+
+async function discardThem({ output }: Context, repository: Repository, ids: string[]): Promise<number> {
+  const discarded = await repository.discard(ids)
+  const unknown = ids.filter((id) => !discarded.includes(id))
+  output.result({ discarded, unknown }, [
+    `${count(discarded.length)} failed events discarded.`,
+    ...unknown.map((id) => `${id} is no failed event.`),
+  ])
+  return unknown.length > 0 ? EXIT_FAILED : EXIT_DONE
 }
 
 async function replayThem(context: Context, repository: Repository, filter: FailedEventsFilter): Promise<number> {

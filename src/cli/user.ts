@@ -1,19 +1,20 @@
 /** `user <id>` and `sync <id>`: one user, here and at Clerk. */
 
+import type { BackendApi } from '../clerk/backend-api.ts'
 import { findUserHistory, type UserHistory } from '../db/user-history.ts'
 import type { Change } from '../domain/change.ts'
 import type { Difference } from '../domain/drift.ts'
 import type { JobDatabase } from '../jobs/database.ts'
 import type { UserSnapshot } from '../resources/user/change.ts'
 import { compareUsers } from '../resources/user/drift.ts'
-import { type Context, createApi, EXIT_DONE, EXIT_FAILED, withDatabase } from './context.ts'
+import { type Context, createApi, EXIT_DONE, EXIT_FAILED, identityCheck, withDatabase } from './context.ts'
 import { columns } from './output.ts'
 
 /** The row beside Clerk's answer, the sessions and the last events. Exit code 1 when they differ. */
 export async function runUser(context: Context, id: string): Promise<number> {
   return withDatabase(context, async ({ pool }) => {
     const history = await findUserHistory(pool, id)
-    const clerk = context.config.CLERK_SECRET_KEY ? await ask(context, id) : undefined
+    const clerk = context.config.CLERK_SECRET_KEY ? await ask(createApi(context), id) : undefined
     const [compared] = clerk ? await compareUsers(pool, [clerk]) : []
     const verdict = describeVerdict(context, history, compared?.difference)
     context.output.result(
@@ -39,10 +40,11 @@ export async function runUser(context: Context, id: string): Promise<number> {
 /** Brings one user's row up to date with Clerk. */
 export async function runSync(context: Context, id: string): Promise<number> {
   return withDatabase(context, async (database) => {
-    const clerk = await ask(context, id)
-    const change = clerk
-      ? { user: clerk }
-      : { user: { kind: 'deletion' as const, id, deletedAt: Date.now(), source: 'clerk_api' as const } }
+    const api = createApi(context)
+    await identityCheck(context, api)(database.pool)
+    const deletedAt = Date.now() // From before the question: what is dated after it may know better.
+    const clerk = await ask(api, id)
+    const change = clerk ? { user: clerk } : { user: { kind: 'deletion', id, deletedAt, source: 'clerk_api' } as const }
     // Nothing is written of a user whom neither side knows.
     const isKnown = clerk !== undefined || isLiving(await findUserHistory(database.pool, id))
     const outcome = isKnown ? await write(database, change) : 'unknown to Clerk and here'
@@ -61,8 +63,7 @@ async function write({ repository }: JobDatabase, change: Change) {
 }
 
 /** Undefined when Clerk says twice, as before any deletion, that it has no such user: not listed, and 404. */
-async function ask(context: Context, id: string): Promise<UserSnapshot | undefined> {
-  const api = createApi(context)
+async function ask(api: BackendApi, id: string): Promise<UserSnapshot | undefined> {
   const { users, unusable } = await api.listUsers({ ids: [id] })
   const found = users.find((user) => user.id === id)
   if (found || (unusable.length === 0 && (await api.isAbsent(id)))) return found

@@ -2,7 +2,6 @@
  * The one write path: everything that a batch of changes does is sent at once, as one transaction. PostgreSQL decides what
  * became of each change, by the rows.
  */
-import { sql } from 'drizzle-orm'
 import type { Change, Message, Outcome } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
 import { causeOf } from './changes/cause.ts'
@@ -14,9 +13,10 @@ import {
   type KnownMessages,
   repeatMessages,
 } from './ledger.ts'
+import { lockObjects } from './locks.ts'
 import type { Pool, TransactOptions } from './pool.ts'
 import type { Written } from './resource.ts'
-import { $, type Call, statement } from './statement.ts'
+import type { Call } from './statement.ts'
 
 /** What became of a change that no error came in the way of. */
 export interface AppliedChange {
@@ -60,12 +60,6 @@ async function withLost(pool: Pool, changes: Change[], batch: Batch, options: Ap
   return changes.map((change, i) => (isLost(change) ? late.shift() : results[i]) as AppliedChange)
 }
 
-const lock = statement(
-  'locks',
-  (t) => sql`select pg_advisory_xact_lock(hashtext(${t.schema}), h)
-  from (select distinct hashtext(key) as h from unnest(${$(1)}::text[]) as key order by h) keys`,
-)
-
 /**
  * Locks are taken in the same order everywhere: those of objects without a row, then the rows of each resource, then those
  * of the ledger, each by id.
@@ -92,8 +86,9 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
   const entered = enterMessages([...entries.values()], known.failed, storePayloads)
   const counted = repeats.size > 0 ? [repeatMessages(repeats)] : []
   const calls: Call[] = [
-    ...(keys.length > 0 ? [lock.call(keys)] : []),
+    ...(keys.length > 0 ? [lockObjects.call(keys)] : []),
     ...writings.flatMap(({ calls }) => calls),
+    ...resources.flatMap(({ erasure }) => erasure?.calls(live) ?? []),
     ...entered.calls,
     ...counted,
   ]

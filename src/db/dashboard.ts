@@ -5,6 +5,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { sessions } from '../resources/session/table.ts'
 import { users } from '../resources/user/table.ts'
+import { isWaiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, type Qualify, statement } from './statement.ts'
 
@@ -102,7 +103,7 @@ const selectFailed = statement<FailedHead>(
     t,
   ) => sql`select id, type, object_id as "objectId", left(error, 1000) as error, attempts, ${iso(sql`received_at`)} as "receivedAt",
     payload is not null as "isReplayable"
-  from ${t(webhookEvents)} where outcome = 'failed' order by received_at desc, id limit ${MAX_FAILED}`,
+  from ${t(webhookEvents)} e where ${isWaiting(t)} order by received_at desc, id limit ${MAX_FAILED}`,
 )
 
 /** The newest failed events, without their bodies. */

@@ -27,6 +27,19 @@ export const isLockTimeout = (error: unknown): boolean => codeOf(error) === '55P
 // What pg, TLS and sockets throw has no class in common; what the pool gets from them is noted here instead.
 const troubles = new WeakSet<object>()
 
+// Node's and OpenSSL's names for a certificate that cannot be trusted (https://nodejs.org/api/tls.html#x509-certificate-error-codes).
+const CERTIFICATE = /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_|CERT_|ERR_TLS_CERT_)/
+
+/** The remedy where PostgreSQL's certificate is not trusted, which waiting does not cure; else undefined. */
+export function certificateRemedy(error: unknown): string | undefined {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: string }
+  if (typeof code !== 'string' || !CERTIFICATE.test(code)) return undefined
+  return (
+    `PostgreSQL's certificate is not trusted (${message}). Add sslrootcert=<file with its CA> to DATABASE_URL, with ` +
+    'sslmode=verify-full; or uselibpqcompat=true&sslmode=require, which encrypts and checks nothing'
+  )
+}
+
 /** Notes that this error, which a connection gave us, is trouble of the database, and throws it. Bugs of ours stay bugs. */
 export function markTrouble(error: unknown): never {
   const isBug = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError

@@ -1,6 +1,6 @@
 /** The SQL of the ledger's failed messages, which wait for a replay. */
 import { sql } from 'drizzle-orm'
-import { toDate } from './ledger.ts'
+import { toDate, isWaiting as waiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, milliseconds, statement } from './statement.ts'
 
@@ -11,6 +11,8 @@ export interface FailedEventsFilter {
   type?: string
   /** Svix message ids. */
   ids?: readonly string[]
+  /** Without those that have been superseded; a replay of these changes nothing, and takes them off the list. */
+  isWaiting?: boolean
 }
 
 /** A place in the list: that of the message which was read last. */
@@ -40,8 +42,8 @@ const select = statement<Omit<FailedEvent, Times> & Record<Times, number | null>
   'webhook_events_failed',
   (t) => sql`select id, type, object_id as "objectId", error, attempts, ${milliseconds(sql`event_at`)} as "eventAt",
     ${milliseconds(sql`received_at`)} as "receivedAt", ${milliseconds(sql`last_received_at`)} as "lastReceivedAt", payload
-  from ${t(webhookEvents)}
-  where outcome = 'failed'
+  from ${t(webhookEvents)} e
+  where outcome = 'failed' and (${waiting(t)} or not ${$(7)}::boolean and payload is not null)
     and received_at >= coalesce(${$(1)}::timestamptz, '-infinity')
     and (${$(2)}::text is null or type = ${$(2)})
     and (${$(3)}::text[] is null or id = any(${$(3)}))
@@ -53,10 +55,10 @@ const select = statement<Omit<FailedEvent, Times> & Record<Times, number | null>
 /** A page of failed messages, the oldest first; the next one begins after the last of this. */
 export async function findFailedEvents(
   executor: Executor,
-  { since, type, ids }: FailedEventsFilter,
+  { since, type, ids, isWaiting = false }: FailedEventsFilter,
   { after, limit }: { after?: FailedEventsCursor; limit: number },
 ): Promise<FailedEvent[]> {
-  const rows = await select(executor, since, type, ids, after?.receivedAt, after?.id, limit)
+  const rows = await select(executor, since, type, ids, after?.receivedAt, after?.id, limit, isWaiting)
   return rows.map((row) => ({
     ...row,
     eventAt: toDate(row.eventAt),

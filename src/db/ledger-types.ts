@@ -2,6 +2,7 @@
 import { sql } from 'drizzle-orm'
 import type { LedgerEntry } from '../domain/silence.ts'
 import { TEST_EVENT_TYPE } from '../domain/test-event.ts'
+import { isWaiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, milliseconds, type Qualify, statement } from './statement.ts'
 
@@ -22,7 +23,7 @@ const selectTypes = statement<Omit<LedgerEntry, 'lastReceivedAt'> & { lastReceiv
   from (
     select type, count(*) as messages, 0 as failed, max(received_at) as last from ${recentEvents(t)} r group by type
     union all
-    select type, 0, count(*), max(received_at) from ${t(webhookEvents)} where outcome = 'failed' group by type) t
+    select type, 0, count(*), max(received_at) from ${t(webhookEvents)} e where ${isWaiting(t)} group by type) t
   where ${isClerks} group by type order by type`,
 )
 const selectOldest = statement<{ oldest: number | null }>(

@@ -3,9 +3,11 @@ import { type SQL, sql } from 'drizzle-orm'
 import pg from 'pg'
 import type { Change, Message, Outcome } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
-import { pruning } from './pruning.ts'
+import { lockObjects } from './locks.ts'
+import type { Pool } from './pool.ts'
+import { PRUNE_BATCH, pruning } from './pruning.ts'
 import { webhookEvents } from './schema.ts'
-import { $, type Executor, milliseconds, type Qualify, statement } from './statement.ts'
+import { $, type Executor, milliseconds, type Qualify, statement, timeOf } from './statement.ts'
 
 const stateColumns = sql.raw(
   resources
@@ -21,12 +23,34 @@ const isCurrent = (t: Qualify): SQL =>
     sql` or `,
   )
 
-// Each message with its outcome, read from the rows as the statements before have left them.
-const decided = (t: Qualify): SQL => sql`select i.id, i.type, i.object_id, to_timestamp(i.event_at / 1000) as event_at,
-      case when ${isAboutNothing} then 'ignored' when ${isCurrent(t)} then 'applied' else 'stale' end as outcome,
-      i.deliveries, i.payload
-    from json_to_recordset(${$(1)}::json) as i(id text, type text, object_id text, event_at float8, deliveries int,
-      payload text, ${stateColumns})
+const isAboutErased = (t: Qualify, id: SQL, at: SQL): SQL =>
+  sql`(${sql.join(
+    resources.flatMap(({ erasure }) => erasure?.isErased(t, id, at) ?? []),
+    sql` or `,
+  )})`
+
+/** A condition on the message `e`: it failed, and nothing newer has come since about its object. */
+export const isWaiting = (t: Qualify): SQL => sql`(e.outcome = 'failed' and not (${isSuperseded(t)}))`
+const isSuperseded = (t: Qualify): SQL =>
+  sql.join(
+    resources.map(({ inLedger }) => inLedger.isSuperseded(t)),
+    sql` or `,
+  )
+
+// Outcomes of messages that a later delivery may still apply.
+const OPEN = sql.raw(`('failed', 'superseded', 'discarded')`)
+
+// Each message with its outcome, read from the rows as the statements before have left them. Bodies are kept of what was applied,
+// unless its user is deleted.
+const decided = (t: Qualify): SQL => sql`select i.id, i.type, i.object_id, i.instance_id,
+      to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
+      case when k.is_kept then i.payload end as payload, case when k.is_kept then i.about_user end as user_id
+    from json_to_recordset(${$(1)}::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
+      error text, deliveries int, payload text, about_user text, ${stateColumns})
+    cross join lateral (select
+      case when ${isAboutNothing} then 'ignored' when ${isCurrent(t)} then 'applied' else 'stale' end as outcome) o
+    cross join lateral (select i.payload is not null and o.outcome = 'applied'
+      and not ${isAboutErased(t, sql`i.about_user`, timeOf('event_at'))} as is_kept) k
     order by i.id`
 
 // A message that is in the ledger already breaks its primary key, and PostgreSQL undoes the whole transaction. A second
@@ -35,8 +59,9 @@ const decided = (t: Qualify): SQL => sql`select i.id, i.type, i.object_id, to_ti
 const enter = statement<{ id: string; outcome: Outcome }>(
   'webhook_events_enter',
   (t) => sql`with entered as (
-    insert into ${t(webhookEvents)} (id, type, object_id, event_at, outcome, attempts, processed_at, payload)
-    select id, type, object_id, event_at, outcome, deliveries, now(), payload
+    insert into ${t(webhookEvents)}
+      (id, type, object_id, instance_id, event_at, outcome, error, attempts, processed_at, payload, user_id)
+    select id, type, object_id, instance_id, event_at, outcome, error, deliveries, now(), payload, user_id
     from (${decided(t)}) d
     returning id, outcome)
   select id, outcome from entered where outcome <> 'applied'`,
@@ -46,9 +71,9 @@ const enter = statement<{ id: string; outcome: Outcome }>(
 // undoes the whole transaction here as well.
 const enterAgain = statement<{ id: string; outcome: Outcome }>(
   'webhook_events_enter_again',
-  (t) => sql`update ${t(webhookEvents)} e set outcome = case when e.outcome = 'failed' then d.outcome end,
-    type = d.type, object_id = d.object_id, event_at = d.event_at, error = null, payload = d.payload,
-    attempts = e.attempts + d.deliveries, last_received_at = now(), processed_at = now()
+  (t) => sql`update ${t(webhookEvents)} e set outcome = case when e.outcome in ${OPEN} then d.outcome end,
+    type = d.type, object_id = d.object_id, instance_id = d.instance_id, event_at = d.event_at, error = d.error,
+    payload = d.payload, user_id = d.user_id, attempts = e.attempts + d.deliveries, last_received_at = now(), processed_at = now()
   from (${decided(t)}) d
   where e.id = d.id
   returning e.id, e.outcome`,
@@ -86,8 +111,9 @@ export function enterMessages(entries: Entry[], failedBefore: ReadonlySet<string
   }
 }
 
-function toRow({ id, type, objectId, eventAt, payload }: Message, withPayload: boolean) {
-  return { id, type, object_id: objectId, event_at: eventAt, ...(withPayload && { payload }) }
+function toRow({ id, type, objectId, instanceId, eventAt, ignoredFor, ...body }: Message, withPayload: boolean) {
+  const kept = withPayload && { payload: body.payload, about_user: body.userId }
+  return { id, type, object_id: objectId, instance_id: instanceId, event_at: eventAt, error: ignoredFor, ...kept }
 }
 
 /** Whether a transaction was undone because the ledger knows a message of it already. */
@@ -104,7 +130,7 @@ export interface KnownMessages {
 
 const selectKnown = statement<{ id: string; has_failed: boolean }>(
   'webhook_events_known',
-  (t) => sql`select id, outcome = 'failed' as has_failed from ${t(webhookEvents)} where id = any(${$(1)}::text[])`,
+  (t) => sql`select id, outcome in ${OPEN} as has_failed from ${t(webhookEvents)} where id = any(${$(1)}::text[])`,
 )
 
 export async function findKnownMessages(executor: Executor, ids: string[]): Promise<KnownMessages> {
@@ -126,8 +152,11 @@ export const repeatMessages = (deliveries: Map<string, number>) =>
 
 const fail = statement<{ outcome: string }>(
   'webhook_events_fail',
-  (t) => sql`insert into ${t(webhookEvents)} as e (id, type, object_id, event_at, outcome, error, payload)
-  values (${$(1)}, ${$(2)}, ${$(3)}, to_timestamp(${$(4)}::float8 / 1000), 'failed', ${$(5)}, ${$(6)})
+  (t) => sql`insert into ${t(webhookEvents)} as e
+    (id, type, object_id, instance_id, event_at, outcome, error, payload, user_id)
+  values (${$(1)}, ${$(2)}, ${$(3)}, ${$(4)}, to_timestamp(${$(5)}::float8 / 1000), 'failed', ${$(6)},
+    case when not ${isAboutErased(t, sql`${$(8)}::text`, sql`to_timestamp(${$(5)}::float8 / 1000)`)} then ${$(7)}::text end,
+    ${$(8)}::text)
   on conflict (id) do update set attempts = e.attempts + 1, last_received_at = now(),
     error = case when e.outcome = 'failed' then excluded.error else e.error end,
     payload = case when e.outcome = 'failed' then excluded.payload else e.payload end
@@ -135,27 +164,65 @@ const fail = statement<{ outcome: string }>(
 )
 
 /**
- * Keeps a message that cannot be used, with the reason, for a replay. One that was applied before stays so; says whether.
+ * Keeps a message that cannot be used, with the reason, for a replay; that of a deleted user without its body. One that was applied
+ * before stays so; says whether.
  */
-export async function failMessage(executor: Executor, message: Message, reason: string): Promise<boolean> {
-  const { id, type, objectId, eventAt, payload } = message
-  const [row] = await fail(executor, id, type, objectId, eventAt, reason, payload)
-  return row?.outcome !== 'failed'
+export async function failMessage(pool: Pool, message: Message, reason: string): Promise<boolean> {
+  const { id, type, objectId, instanceId, eventAt, payload, userId } = message
+  const failed = fail.call(id, type, objectId, instanceId, eventAt, reason, payload, userId)
+  // A deletion under way is waited for, and one that comes sees the body.
+  await pool.transact([...(userId ? [lockObjects.call([`user ${userId}`])] : []), failed])
+  return !['failed', 'superseded', 'discarded'].includes(failed.rows[0]?.outcome as string)
+}
+
+const discard = statement<{ id: string }>(
+  'webhook_events_discard',
+  (t) => sql`update ${t(webhookEvents)} set outcome = 'discarded', payload = null
+  where id = any(${$(1)}::text[]) and outcome = 'failed' returning id`,
+)
+
+/** Gives up failed messages for good, bodies included. Returns the ids of those that were failed. */
+export const discardMessages = async (executor: Executor, ids: readonly string[]): Promise<string[]> =>
+  (await discard(executor, ids)).map(({ id }) => id)
+
+const supersede = statement<{ id: string }>(
+  'webhook_events_supersede',
+  (t) => sql`update ${t(webhookEvents)} set outcome = 'superseded', payload = null where id in (
+    select e.id from ${t(webhookEvents)} e where e.outcome = 'failed' and (${isSuperseded(t)})
+    order by e.id limit ${sql.raw(String(PRUNE_BATCH))} for update of e skip locked)
+  returning id`,
+)
+
+/** Marks failed messages that have been superseded, and removes their bodies. Returns how many. */
+export async function supersedeMessages(executor: Executor): Promise<number> {
+  let superseded = 0
+  for (;;) {
+    const rows = await supersede(executor)
+    superseded += rows.length
+    if (rows.length < PRUNE_BATCH) return superseded
+  }
 }
 
 /** Deletes messages received more than so many days ago (see pruning.ts). Returns how many. */
-export const pruneMessages = pruning('webhook_events_prune', webhookEvents, webhookEvents.receivedAt)
+export const pruneMessages = pruning('webhook_events_prune', webhookEvents, sql`received_at`)
 
 interface Summary {
   last_received_at: number | null
   failed: number
+  foreign: number
+  foreign_instance: string | null
   read_only: boolean
 }
+
+const foreign = (t: Qualify) =>
+  sql`from ${t(webhookEvents)} where outcome = 'ignored' and error is not null and received_at > now() - interval '1 day'`
 
 const latest = statement<Summary>(
   'webhook_events_latest',
   (t) => sql`select ${milliseconds(sql`(select max(received_at) from ${t(webhookEvents)})`)} as last_received_at,
-    (select count(*)::int from (select 1 from ${t(webhookEvents)} where outcome = 'failed' limit 1000) f) as failed,
+    (select count(*)::int from (select 1 from ${t(webhookEvents)} e where ${isWaiting(t)} limit 1000) f) as failed,
+    (select count(*)::int from (select 1 ${foreign(t)} limit 1000) f) as foreign,
+    (select instance_id ${foreign(t)} order by received_at desc limit 1) as foreign_instance,
     current_setting('transaction_read_only') = 'on' as read_only`,
 )
 
@@ -165,6 +232,9 @@ export interface LedgerSummary {
   lastReceivedAt: Date | null
   /** How many wait as failed, 1,000 at most. */
   failed: number
+  /** How many of another Clerk instance came within a day, 1,000 at most, and the instance of the newest. */
+  foreign: number
+  foreignInstanceId: string | null
   /** Whether nothing can be entered, as on a standby. */
   isReadOnly: boolean
 }
@@ -172,7 +242,13 @@ export interface LedgerSummary {
 /** Reads it at a cost that does not grow with the ledger. */
 export async function findLedgerSummary(executor: Executor): Promise<LedgerSummary> {
   const [row] = (await latest(executor)) as [Summary]
-  return { lastReceivedAt: toDate(row.last_received_at), failed: row.failed, isReadOnly: row.read_only }
+  return {
+    lastReceivedAt: toDate(row.last_received_at),
+    failed: row.failed,
+    foreign: row.foreign,
+    foreignInstanceId: row.foreign_instance,
+    isReadOnly: row.read_only,
+  }
 }
 
 /** A time that a statement gave in milliseconds. */

@@ -83,7 +83,7 @@ class Pipeline {
     this.#settings = settings
     this.#statements = [...settings, ...statements]
     this.#results = this.#statements.map(() => new pg.Result('', pg.types))
-    this.#traces = statementTracing.hasSubscribers ? this.#statements.map(trace) : []
+    this.#traces = statementTracing.hasSubscribers ? statements.map(trace) : []
     this.callback = callback
   }
 
@@ -151,7 +151,7 @@ class Pipeline {
   }
 
   handleCommandComplete(): void {
-    this.#traces[this.#at]?.resolve()
+    this.#traces[this.#at - this.#settings.length]?.resolve()
     this.#at += 1
   }
 
@@ -160,7 +160,7 @@ class Pipeline {
   }
 
   handleError(error: Error): void {
-    for (const { reject } of this.#traces.slice(this.#at)) reject(error)
+    for (const { reject } of this.#traces.slice(Math.max(0, this.#at - this.#settings.length))) reject(error)
     this.callback(error, [])
   }
 

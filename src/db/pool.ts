@@ -106,11 +106,14 @@ export class Pool implements Executor {
     return { total: this.#pool.totalCount, idle: this.#pool.idleCount, waiting: this.#pool.waitingCount }
   }
 
-  /** Runs one statement, which is a transaction of its own. */
-  async query({ name, text, values }: Prepared): Promise<{ rows: unknown[] }> {
+  /**
+   * Runs one statement, which is a transaction of its own; conflicts are tried again, which a database with
+   * `default_transaction_isolation` above "read committed" has in single statements, too.
+   */
+  async query({ name, label = name, text, values }: Prepared): Promise<{ rows: unknown[] }> {
     const limits = sent('read_limits', READ_LIMITS, [String(this.#limits.statementMs)])
-    const statement = { name, text, values, label: name, hasRows: true }
-    const [rows] = await this.#send([limits], [statement], this.#limits.answerMs)
+    const statement = { name, text, values, label, hasRows: true }
+    const [rows] = await retryConflicts(() => this.#send([limits], [statement], this.#limits.answerMs))
     return { rows: rows as unknown[] }
   }
 
@@ -129,19 +132,10 @@ export class Pool implements Executor {
       label: statement.statementName,
       hasRows: true,
     }))
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        const rows = await (onChange
-          ? this.#sendAndAsk(limits, statements, onChange)
-          : this.#sendWrites(limits, statements))
-        for (const [i, call] of calls.entries()) call.rows = rows[i] as unknown[]
-        return
-      } catch (error) {
-        if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error
-      }
-      onRetry?.()
-      await sleep(Math.random() * 20 * 2 ** attempt)
-    }
+    const send = () =>
+      onChange ? this.#sendAndAsk(limits, statements, onChange) : this.#sendWrites(limits, statements)
+    const rows = await retryConflicts(send, onRetry)
+    for (const [i, call] of calls.entries()) call.rows = rows[i] as unknown[]
   }
 
   async end(): Promise<void> {
@@ -191,6 +185,18 @@ export class Pool implements Executor {
     }
     this.#keepsPrepared = false
     return this.#send(settings, statements, answerMs, finish)
+  }
+}
+
+async function retryConflicts<T>(work: () => Promise<T>, onRetry?: () => void): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error
+    }
+    onRetry?.()
+    await sleep(Math.random() * 20 * 2 ** attempt)
   }
 }
 

@@ -15,7 +15,7 @@ export const pruneLock = (t: Qualify): SQL =>
  * Makes the function that deletes the rows of a table whose `time` is more than so many days ago, as long as nobody else
  * prunes. It returns how many. The lock is of a statement alone: poolers hand the next one to another connection.
  */
-export function pruning(name: string, table: PgTable & { id: PgColumn }, time: PgColumn, condition: SQL = sql`true`) {
+export function pruning(name: string, table: PgTable & { id: PgColumn }, time: SQL, condition: SQL = sql`true`) {
   const prune = statement<{ id: string }>(
     name,
     (t) => sql`with lock as materialized (${pruneLock(t)})

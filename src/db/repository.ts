@@ -4,14 +4,16 @@ import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, OnChangeFailed, retryAfter } from '../errors.ts'
 import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
 import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
+import { type SyncedMetadata, withMetadata } from '../resources/user/metadata.ts'
 import type { AppliedChange } from './apply.ts'
 import { type OnChange, OnChangeError } from './changes/on-change.ts'
 import { pruneChanges } from './changes/prune.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
 import { isDatabaseTrouble } from './errors.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
+import { findInstanceId } from './instance.ts'
 import { createIsolation } from './isolation.ts'
-import { failMessage, findLedgerSummary, pruneMessages } from './ledger.ts'
+import { discardMessages, failMessage, findLedgerSummary, pruneMessages, supersedeMessages } from './ledger.ts'
 import type { Pool } from './pool.ts'
 import { findTableStatistics } from './table-statistics.ts'
 
@@ -26,6 +28,8 @@ export interface RepositoryOptions {
   cause?: string
   /** Is called within each transaction that the change feed tells something of. */
   onChange?: OnChange
+  /** The metadata of users that are kept beside the public ones; none by default. */
+  syncMetadata?: readonly SyncedMetadata[]
 }
 
 export type Repository = ReturnType<typeof createRepository>
@@ -34,7 +38,13 @@ const RETRY_AFTER_MS = 2_000
 const MIN_SESSION_DAYS = 7
 
 /** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
-export function createRepository({ pool, storePayloads = false, cause, onChange }: RepositoryOptions) {
+export function createRepository({
+  pool,
+  storePayloads = false,
+  syncMetadata = [],
+  cause,
+  onChange,
+}: RepositoryOptions) {
   const counts = { conflictRetries: 0 }
 
   const isolated = createIsolation({
@@ -52,16 +62,12 @@ export function createRepository({ pool, storePayloads = false, cause, onChange 
    * or rejects alone.
    */
   async function applyEach(changes: Change[]): Promise<(ChangeResult | Promise<ChangeResult>)[]> {
-    try {
-      return await isolated(changes)
-    } catch (error) {
-      throw asUnavailable(error)
-    }
+    const results = await guarded(isolated(changes.map((change) => withMetadata(change, syncMetadata))))
+    return results.map((result) => (result instanceof Promise ? late(result) : result))
   }
 
   /** The same, when all are through. Rejects when one of them does; the others are applied nevertheless. */
-  const apply = async (changes: Change[]): Promise<ChangeResult[]> =>
-    Promise.all((await applyEach(changes)).map((result) => guarded(Promise.resolve(result))))
+  const apply = async (changes: Change[]): Promise<ChangeResult[]> => Promise.all(await applyEach(changes))
 
   async function refuse({ message }: Change, error: DatabaseError | OnChangeError): Promise<ChangeResult> {
     // Not kept for a replay, which might run where no onChange does: Svix sends it again.
@@ -102,10 +108,19 @@ export function createRepository({ pool, storePayloads = false, cause, onChange 
     failedEvents: await guarded(findFailedHeads(pool)),
   })
 
+  /** Gives up failed messages for good. Resolves to the ids of those that were failed. */
+  const discard = (ids: readonly string[]) => guarded(discardMessages(pool, ids))
+
+  /** Marks failed messages about whose objects something newer is known by now. Returns how many. */
+  const supersede = () => guarded(supersedeMessages(pool))
+
+  /** The Clerk instance whose users these are; undefined while nobody knows. */
+  const instanceId = () => guarded(findInstanceId(pool))
+
   /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
   const prune = (retentionDays: number) => guarded(pruneMessages(pool, retentionDays))
 
-  /** The same for sessions that have been over for so long. Deliveries that Svix tries again must find them: a week at least. */
+  /** The same for sessions that have been over for so long, by an event or by their times. Deliveries that Svix tries again must find them: a week at least. */
   const pruneSessions = (retentionDays: number) =>
     guarded(pruneFinalSessions(pool, Math.max(retentionDays, MIN_SESSION_DAYS)))
 
@@ -121,6 +136,9 @@ export function createRepository({ pool, storePayloads = false, cause, onChange 
     dashboard,
     /** Users by id or exact address, for an operator. */
     searchUsers: (idOrEmail: string) => guarded(searchUsers(pool, idOrEmail)),
+    discard,
+    supersede,
+    instanceId,
     prune,
     pruneSessions,
     /** Deletes changes of the feed that are older than so many days. Returns how many. */
@@ -139,6 +157,13 @@ function asUnavailable(error: unknown): unknown {
   if (error instanceof OnChangeError) return retryAfter(new OnChangeFailed({ cause: error }), RETRY_AFTER_MS)
   if (!isDatabaseTrouble(error)) return error
   return retryAfter(new DatabaseUnavailable({ cause: error }), RETRY_AFTER_MS)
+}
+
+/** A result that comes later. Nobody need have asked for it by the time it rejects. */
+function late<T>(result: Promise<T>): Promise<T> {
+  const answer = guarded(result)
+  answer.catch(() => undefined)
+  return answer
 }
 
 async function guarded<T>(work: Promise<T>): Promise<T> {

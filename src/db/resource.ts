@@ -20,6 +20,8 @@ export interface Resource<State extends object = object> {
   locksOf?(change: Change): string[]
   /** The statements that apply these changes, one state an id in each, and what they wrote. */
   write(changes: readonly Change[]): Writing
+  /** Where a deletion of it erases what the ledger keeps of it. */
+  readonly erasure?: Erasure
   /** How the ledger decides whether a message's state is what the row says now. */
   readonly inLedger: InLedger<State>
   /** What the change feed tells of its rows. */
@@ -38,12 +40,21 @@ export interface Written {
   created: boolean
 }
 
+export interface Erasure {
+  /** The statements that erase the bodies of messages after these changes are written. */
+  calls(changes: readonly Change[]): Call[]
+  /** A condition: whether nothing may be kept that was said of this object at this time. */
+  isErased: (t: Qualify, id: SQL, at: SQL) => SQL
+}
+
 export interface InLedger<State> {
   /** The columns of its input, with their types. */
   columns: Record<string, string>
   input: (state: State) => Record<string, unknown>
   /** A scalar query on the input `i`: true when the row is of this state's version. Null without a state. */
   isCurrent: (t: Qualify) => SQL
+  /** A condition on the failed message `e`: that the row has newer news of the object, so that a replay would change nothing. */
+  isSuperseded: (t: Qualify) => SQL
 }
 
 export interface InFeed {

@@ -20,8 +20,11 @@ export const webhookEventsIn = (table: MakeTable) =>
       id: text('id').primaryKey(),
       type: text('type').notNull(),
       objectId: text('object_id'),
-      /** `applied`, `stale`, `ignored` or `failed`. */
+      /** The Clerk instance that the envelope names. */
+      instanceId: text('instance_id'),
+      /** `applied`, `stale`, `ignored` or `failed`; a failed one may become `superseded` or `discarded`. */
       outcome: text('outcome').notNull(),
+      /** Why it failed, or why an event of a known type was ignored. */
       error: text('error'),
       attempts: integer('attempts').notNull().default(1),
       /** When it happened at Clerk; `processed_at` minus this is how long the event took to reach the tables. */
@@ -31,10 +34,14 @@ export const webhookEventsIn = (table: MakeTable) =>
       processedAt: time('processed_at'),
       /** The body as it came: only while it failed, or with WEBHOOK_STORE_PAYLOADS. */
       payload: text('payload'),
+      /** Of failed events and of kept bodies, the user whom they are about: whose deletion erases the body. */
+      userId: text('user_id'),
     },
     (table) => [
       index('webhook_events_received_at_idx').on(table.receivedAt),
       index('webhook_events_failed_idx').on(table.receivedAt).where(sql`outcome = 'failed'`),
+      index('webhook_events_payload_idx').on(table.userId).where(sql`payload is not null`),
+      index('webhook_events_foreign_idx').on(table.receivedAt).where(sql`outcome = 'ignored' and error is not null`),
     ],
   )
 

@@ -13,6 +13,8 @@ export interface Executor {
 /** A statement ready to be sent, as `pg` takes it. */
 export interface Prepared {
   name: string
+  /** Its name in traces. */
+  label?: string
   text: string
   values: unknown[]
 }
@@ -61,7 +63,7 @@ export function statement<Row>(statementName: string, build: (t: Qualify) => SQL
   }
   const made: Statement<Row> = Object.assign(
     async (executor: Executor, ...values: unknown[]) =>
-      (await executor.query({ ...prepare(executor.schema), values })).rows as Row[],
+      (await executor.query({ ...prepare(executor.schema), label: statementName, values })).rows as Row[],
     { statementName, prepare, call: (...values: unknown[]): Call<Row> => ({ statement: made, values, rows: [] }) },
   )
   statements.push(made as Statement<never>)

@@ -13,6 +13,10 @@ const upsert = statement(
   (t) => sql`insert into ${t(syncState)} (job, state) values (${$(1)}, ${$(2)}::jsonb)
   on conflict (job) do update set state = excluded.state, updated_at = now()`,
 )
+const insert = statement(
+  'sync_state_insert',
+  (t) => sql`insert into ${t(syncState)} (job, state) values (${$(1)}, ${$(2)}::jsonb) on conflict (job) do nothing`,
+)
 const remove = statement('sync_state_delete', (t) => sql`delete from ${t(syncState)} where job = ${$(1)}`)
 
 /** What the job remembered last. */
@@ -23,6 +27,11 @@ export async function findState<State>(executor: Executor, job: string): Promise
 
 export async function saveState(executor: Executor, job: string, state: object): Promise<void> {
   await upsert(executor, job, JSON.stringify(state))
+}
+
+/** Saves it unless something is saved already. */
+export async function keepState(executor: Executor, job: string, state: object): Promise<void> {
+  await insert(executor, job, JSON.stringify(state))
 }
 
 export async function deleteState(executor: Executor, job: string): Promise<void> {

@@ -3,6 +3,7 @@ import { getTableName, sql } from 'drizzle-orm'
 import type { PgTable } from 'drizzle-orm/pg-core'
 import { sessions } from '../resources/session/table.ts'
 import { users } from '../resources/user/table.ts'
+import { isWaiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, type Qualify, statement } from './statement.ts'
 
@@ -25,7 +26,7 @@ const rows = (t: Qualify, table: PgTable) => sql`(
 const select = statement<TableStatistics>(
   'table_statistics',
   (t) => sql`select ${rows(t, users)} as users, ${rows(t, sessions)} as sessions,
-    (select count(*)::int from (select 1 from ${t(webhookEvents)} where outcome = 'failed' limit ${COUNTED}) f) as "failedEvents",
+    (select count(*)::int from (select 1 from ${t(webhookEvents)} e where ${isWaiting(t)} limit ${COUNTED}) f) as "failedEvents",
     (select extract(epoch from max(received_at))::float8 from ${t(webhookEvents)}) as "lastReceivedAt"`,
 )
 

@@ -33,6 +33,12 @@ export interface Message {
   eventAt: number | null
   /** The body as it came; kept while it failed, or always with `WEBHOOK_STORE_PAYLOADS`. */
   payload: string
+  /** The Clerk instance that the envelope names. */
+  instanceId?: string | null
+  /** The user whom the body is about. */
+  userId?: string | null
+  /** Why an event of a known type changes nothing here. */
+  ignoredFor?: string
 }
 
 /** What became of a delivery. */

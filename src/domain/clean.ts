@@ -36,9 +36,10 @@ export function cleanJson(value: unknown, depth = 0): unknown {
   if (depth >= MAX_DEPTH) return null
   if (Array.isArray(value)) return value.map((item) => cleanJson(item, depth + 1))
   const copy: JsonObject = {}
-  for (const [key, item] of Object.entries(value)) {
+  for (const [name, item] of Object.entries(value)) {
+    const key = cleanText(name)
     if (key === '__proto__' || key === 'constructor') continue
-    copy[cleanText(key)] = cleanJson(item, depth + 1)
+    copy[key] = cleanJson(item, depth + 1)
   }
   return copy
 }

@@ -34,10 +34,12 @@ export interface ReconcileReport {
   /** Users that Clerk listed. */
   checked: number
   drift: Record<DriftKind, Drift>
-  /** Listed by Clerk, deleted here: they stay deleted. */
+  /** Listed by Clerk, deleted here by an event: they stay deleted. */
   deletedHere: number
   /** Users of Clerk's that could not be read. */
   unusable: string[]
+  /** Users that could not be repaired, and why; some of them. */
+  failures: { id: string; reason: string }[]
   /** So many were not deleted, because too many would have been. */
   deletionsWithheld: number
   /** What Clerk changed since `undeliveredSince` that no webhook delivered. */

@@ -18,6 +18,8 @@ export const Id = Type.String({ minLength: 1, maxLength: 255 })
 export const ClerkEnvelope = Open({
   type: Type.String({ minLength: 1, maxLength: 255 }),
   timestamp: Maybe(Time),
+  /** The Clerk instance that it happened in. */
+  instance_id: Maybe(Type.String()),
   /** Of types that change nothing here, whatever it is. */
   data: Type.Optional(Type.Unknown()),
 })

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BackendApi } from '../clerk/backend-api.ts'
 import { readAhead, type Step, type Trail, walkUsers } from '../clerk/walk-users.ts'
+import type { Executor } from '../db/statement.ts'
 import { deleteState, findState, saveState } from '../db/sync-state.ts'
 import type { Change, Outcome } from '../domain/change.ts'
 import { compareUsers } from '../resources/user/drift.ts'
@@ -20,6 +21,8 @@ export interface BackfillOptions {
   api: Pick<BackendApi, 'listUsers' | 'countUsers'>
   /** No page is begun after it; what is being written is finished. */
   signal: AbortSignal
+  /** Called before anything is written: rejects where the secret key is of another instance than the database. */
+  checkIdentity?: (executor: Executor) => Promise<void>
   /** Begins anew, wherever an earlier run stopped. */
   isRestart?: boolean
   /** How long another process may take to end its backfill; default 0. */
@@ -77,8 +80,15 @@ export async function backfill(options: BackfillOptions): Promise<BackfillResult
   return ran?.result
 }
 
-async function resume({ database, api, isRestart, ...options }: BackfillOptions): Promise<BackfillResult> {
+async function resume({
+  database,
+  api,
+  isRestart,
+  checkIdentity,
+  ...options
+}: BackfillOptions): Promise<BackfillResult> {
   const { pool, repository } = database
+  await checkIdentity?.(pool)
   if (isRestart) await deleteState(pool, JOB)
   const from = await findState<BackfillPlace>(pool, JOB)
   if (from) options.onResume?.(from)

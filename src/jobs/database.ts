@@ -2,7 +2,7 @@
 import type { OnChange } from '../db/changes/on-change.ts'
 import { withLease } from '../db/lease.ts'
 import { createPool, type Pool, type PoolOptions } from '../db/pool.ts'
-import { createRepository, type Repository } from '../db/repository.ts'
+import { createRepository, type Repository, type RepositoryOptions } from '../db/repository.ts'
 
 export interface JobDatabaseOptions
   extends Pick<PoolOptions, 'connectionString' | 'schema' | 'transactionPooling' | 'max' | 'connectTimeoutMs'> {
@@ -11,6 +11,7 @@ export interface JobDatabaseOptions
   /** Why rows change, for the change feed; by default what each change says of itself. */
   cause?: string
   onChange?: OnChange
+  syncMetadata?: RepositoryOptions['syncMetadata']
   applicationName: string
   onError: (error: Error) => void
 }
@@ -33,7 +34,13 @@ export interface JobDatabase {
 
 const STATEMENT_TIMEOUT_MS = 60_000
 
-export function createJobDatabase({ storePayloads, cause, onChange, ...options }: JobDatabaseOptions): JobDatabase {
+export function createJobDatabase({
+  storePayloads,
+  syncMetadata,
+  cause,
+  onChange,
+  ...options
+}: JobDatabaseOptions): JobDatabase {
   const pool = createPool({
     ...options,
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
@@ -41,7 +48,7 @@ export function createJobDatabase({ storePayloads, cause, onChange, ...options }
   })
   return {
     pool,
-    repository: createRepository({ pool, storePayloads, cause, onChange }),
+    repository: createRepository({ pool, storePayloads, syncMetadata, cause, onChange }),
     whenAlone: (job, work, waitMs = 0) => withLease(pool, job, work, { waitMs }),
     end: () => pool.end(),
   }

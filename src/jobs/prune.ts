@@ -6,12 +6,16 @@ export interface Pruned {
   changes: number
 }
 
-/** Deletes old events of the ledger, sessions that have long been over, and old changes of the feed. Of several replicas, one does it. */
+/**
+ * Deletes old events of the ledger, bodies that nobody needs any more, sessions that have long been over, and old changes of the
+ * feed. Of several replicas, one does it.
+ */
 export async function prune(
-  repository: Pick<Repository, 'prune' | 'pruneSessions' | 'pruneChanges'>,
+  repository: Pick<Repository, 'prune' | 'pruneSessions' | 'pruneChanges' | 'supersede'>,
   retentionDays: number,
   changesRetentionDays: number,
 ): Promise<Pruned> {
+  await repository.supersede()
   return {
     events: await repository.prune(retentionDays),
     sessions: await repository.pruneSessions(retentionDays),

@@ -3,11 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type BackendApi, MAX_IDS } from '../clerk/backend-api.ts'
 import { readAhead, walkUsers } from '../clerk/walk-users.ts'
 import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
+import type { ChangeResult } from '../db/repository.ts'
+import type { Executor } from '../db/statement.ts'
 import { findState, saveState } from '../db/sync-state.ts'
 import type { ComparedRow, Difference, Drift, DriftKind, ReconcileReport } from '../domain/drift.ts'
 import { expectedSince, explainSilence, type LedgerEntry } from '../domain/silence.ts'
 import type { Version } from '../domain/version.ts'
-import type { UserSnapshot } from '../resources/user/change.ts'
+import type { UserDeletion, UserSnapshot } from '../resources/user/change.ts'
 import { compareUsers, createSeenIds, findLiving, measureUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
 
@@ -15,6 +17,8 @@ export interface ReconcileOptions {
   database: JobDatabase
   api: Pick<BackendApi, 'listUsers' | 'countUsers' | 'isAbsent'>
   signal: AbortSignal
+  /** Called before anything is written, or found: rejects where the secret key is of another instance than the database. */
+  checkIdentity?: (executor: Executor) => Promise<void>
   /** Repairs what it finds. */
   isFixing: boolean
   /** More deletions than that are withheld altogether; default 50 or a tenth of the users, whichever is more. */
@@ -65,6 +69,7 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRun
       if (last && Date.now() - Date.parse(last.startedAt) < notWithinMs) {
         return { state: 'recent', startedAt: last.startedAt }
       }
+      await options.checkIdentity?.(pool)
       const ledger = await findLedgerTypes(pool)
       const report = await search(expectedSince(await findOldestMessage(pool), Date.now()), { ...options, signal })
       // The next one may be skipped after one that was whole and repaired what it found, and after no other.
@@ -91,6 +96,7 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     drift: { missing: noDrift(), stale: noDrift(), newer: noDrift(), gone: noDrift() },
     deletedHere: 0,
     unusable: [],
+    failures: [],
     deletionsWithheld: 0,
     undelivered: { created: 0, updated: 0, deleted: 0 },
     undeliveredSince: new Date(since).toISOString(),
@@ -101,6 +107,20 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
   function note(kind: DriftKind, ids: readonly string[]): void {
     drift[kind].count += ids.length
     drift[kind].sample.push(...ids.slice(0, SAMPLE - drift[kind].sample.length))
+  }
+
+  /** Of these that were written, those that are not repaired are noted with the reason. */
+  function noteFailures(
+    changes: readonly { id: string }[],
+    results: readonly ChangeResult[],
+    isRepaired: (id: string) => boolean,
+  ) {
+    for (const [i, { id }] of changes.entries()) {
+      if (isRepaired(id) || report.failures.length === SAMPLE) continue
+      const result = results[i]
+      const reason = result && 'error' in result ? result.error.message : 'the row has newer news of the user'
+      report.failures.push({ id, reason })
+    }
   }
 
   /** What a webhook should have brought: it would have left the time of its event. */
@@ -117,13 +137,17 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     const drifting = users.filter(({ id }) => kinds.get(id) !== undefined)
     for (const { id } of drifting) note(kinds.get(id) as DriftKind, [id])
     if (!isFixing || drifting.length === 0) return
-    await repository.apply(drifting.map((user) => ({ user })))
+    const results = await repository.apply(drifting.map((user) => ({ user })))
+    const repaired = new Set<string>()
     for (const { id, difference } of await compare(drifting)) {
       const kind = kinds.get(id) as DriftKind
       // One that was behind may be ahead by now: a webhook came between. One that is ahead still, was not rewound.
       const isRepaired = KIND_OF[difference] === undefined || (difference === 'newer' && kind !== 'newer')
-      if (isRepaired) drift[kind].repaired += 1
+      if (!isRepaired) continue
+      drift[kind].repaired += 1
+      repaired.add(id)
     }
+    noteFailures(drifting, results, (id) => repaired.has(id))
   }
 
   /** The row is read first, then Clerk is asked: what it says now is newer than what the row was then. */
@@ -173,11 +197,19 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
 
   async function deleteGone(): Promise<void> {
     for await (const ids of gone()) {
-      const isAbsent = await Promise.all(ids.map((id) => api.isAbsent(id)))
+      // From before the question: what is dated after it may know better.
       const deletedAt = Date.now()
-      const absent = ids.filter((_, index) => isAbsent[index])
-      await repository.apply(absent.map((id) => ({ user: { kind: 'deletion', id, deletedAt, source: 'clerk_api' } })))
-      drift.gone.repaired += absent.length - (await findLiving(pool, absent)).size
+      const isAbsent = await Promise.all(ids.map((id) => api.isAbsent(id)))
+      const absent = ids
+        .filter((_, index) => isAbsent[index])
+        .map((id): UserDeletion => ({ kind: 'deletion', id, deletedAt, source: 'clerk_api' }))
+      const results = await repository.apply(absent.map((user) => ({ user })))
+      const livingNow = await findLiving(
+        pool,
+        absent.map(({ id }) => id),
+      )
+      drift.gone.repaired += absent.length - livingNow.size
+      noteFailures(absent, results, (id) => !livingNow.has(id))
     }
   }
 

@@ -2,7 +2,7 @@
 import type { FailedEvent, FailedEventsFilter } from '../db/failed-events.ts'
 import type { ChangeResult, Repository } from '../db/repository.ts'
 import type { Change, Outcome } from '../domain/change.ts'
-import { readReceivedEvent } from '../resources/received-event.ts'
+import { ignoreForeign, readReceivedEvent } from '../resources/received-event.ts'
 
 /** Applies one change; so does the app's repository, where those of requests share a batch. */
 type ApplyOne = (change: Change) => Promise<ChangeResult>
@@ -20,13 +20,14 @@ const PAGE = 100
  * redeliveries by Svix: a message is applied once. Rejects with `DatabaseUnavailable`.
  */
 export async function replayEvent(
-  repository: Pick<Repository, 'fail'> & { apply: ApplyOne },
+  repository: Pick<Repository, 'fail' | 'instanceId'> & { apply: ApplyOne },
   event: FailedEvent,
   nowMs: number,
 ): Promise<ReplayResult> {
   if (event.payload === null) return { event, outcome: 'failed', error: 'its body was not kept' }
   const sentAt = (event.eventAt ?? event.receivedAt).getTime()
-  const received = readReceivedEvent({ id: event.id, sentAt }, event.payload, nowMs)
+  const read = readReceivedEvent({ id: event.id, sentAt }, event.payload, nowMs)
+  const received = ignoreForeign(read, await repository.instanceId())
   if ('unusable' in received) {
     await repository.fail(received.unusable, received.reason)
     return { event, outcome: 'failed', error: received.reason }
@@ -39,7 +40,7 @@ export async function replayEvent(
 
 /** Replays the failed messages of a filter one after the other, the oldest first, each of them once. */
 export async function* replayFailedEvents(
-  repository: Pick<Repository, 'apply' | 'fail' | 'failedEvents'>,
+  repository: Pick<Repository, 'apply' | 'fail' | 'failedEvents' | 'instanceId'>,
   filter: FailedEventsFilter = {},
 ): AsyncGenerator<ReplayResult> {
   const apply: ApplyOne = async (change) => (await repository.apply([change]))[0] as ChangeResult

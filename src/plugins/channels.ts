@@ -16,6 +16,8 @@ export interface WebhookTold extends Told {
   type: string
   /** `failed`: well signed, but it cannot be used. */
   outcome: Outcome | 'failed'
+  /** It is of another Clerk instance, and was ignored for that. */
+  isForeign: boolean
   /** From the event at Clerk (or the delivery, where it has no date) to the commit. */
   delayMs: number
 }

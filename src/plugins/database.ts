@@ -7,6 +7,7 @@ import { type ChangeResult, createRepository, type Repository } from '../db/repo
 import type { Change } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
 import type { AuthKey, AuthState } from '../resources/auth-state.ts'
+import type { SyncedMetadata } from '../resources/user/metadata.ts'
 import { batchChannel, tell } from './channels.ts'
 import errorHeaders from './error-headers.ts'
 
@@ -18,6 +19,8 @@ export interface DatabaseOptions extends Omit<PoolOptions, 'onError'> {
    * It needs the change feed to be on.
    */
   onChange?: OnChange
+  /** The metadata of users that are kept beside the public ones; none by default. */
+  syncMetadata?: readonly SyncedMetadata[]
   /** Batches under way at once, and what may wait for them. */
   batching?: Partial<typeof BATCHING>
 }
@@ -58,13 +61,13 @@ const OVERLOADED_RETRY_AFTER_MS = 1_000
 
 /** Decorates the app with `clerkRepository` on a pool of its own. The database must be migrated (see `migrate`). */
 export default fp<DatabaseOptions>(
-  async (app, { storePayloads, onChange, batching, ...poolOptions }) => {
+  async (app, { storePayloads, syncMetadata, onChange, batching, ...poolOptions }) => {
     if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
     const pool = createPool({
       ...poolOptions,
       onError: (error) => app.log.warn({ err: error }, 'a database connection broke'),
     })
-    const repository = createRepository({ pool, storePayloads, onChange })
+    const repository = createRepository({ pool, storePayloads, syncMetadata, onChange })
     const limits = { ...BATCHING, ...batching }
     const common = {
       maxBatchSize: limits.maxBatchSize,

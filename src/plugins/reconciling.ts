@@ -1,13 +1,18 @@
 import fp from 'fastify-plugin'
 import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
+import type { Executor } from '../db/statement.ts'
 import { type ReconcileReport, remainingDrift } from '../domain/drift.ts'
 import { createJobDatabase } from '../jobs/database.ts'
+import { checkIdentity } from '../jobs/identity.ts'
 import { reconcile } from '../jobs/reconcile.ts'
 import type { DatabaseOptions } from './database.ts'
 
 export interface ReconcilingOptions {
   database: DatabaseOptions
   backendApi: Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'dispatcher'>
+  /** Whose keys those of the secret key's instance must meet. */
+  issuer?: string
+  jwtKey?: string
   intervalMs: number
 }
 
@@ -19,7 +24,16 @@ const ALMOST = 0.9
  * Of several replicas one does it, on connections of its own: it takes none from requests.
  */
 export default fp<ReconcilingOptions>(
-  async (app, { database: { connectionString, schema, transactionPooling, onChange }, backendApi, intervalMs }) => {
+  async (
+    app,
+    {
+      database: { connectionString, schema, transactionPooling, syncMetadata, onChange },
+      backendApi,
+      issuer,
+      jwtKey,
+      intervalMs,
+    },
+  ) => {
     const stop = new AbortController()
     const { signal } = stop
     const database = createJobDatabase({
@@ -27,16 +41,25 @@ export default fp<ReconcilingOptions>(
       schema,
       transactionPooling,
       onChange,
+      syncMetadata,
       max: 2,
       applicationName: 'clerk-session-sync reconcile',
       onError: (error) => app.log.warn({ err: error }, 'a database connection of the reconcile broke'),
     })
     const api = createBackendApi({ ...backendApi, signal })
+    const compareIdentity = (executor: Executor) => checkIdentity({ api, executor, issuer, jwtKey })
     let timer: NodeJS.Timeout | undefined
     let underWay: Promise<unknown> | undefined
 
     async function run(): Promise<void> {
-      const ran = await reconcile({ database, api, signal, isFixing: true, notWithinMs: intervalMs * ALMOST })
+      const ran = await reconcile({
+        database,
+        api,
+        signal,
+        checkIdentity: compareIdentity,
+        isFixing: true,
+        notWithinMs: intervalMs * ALMOST,
+      })
       if (ran.state === 'recent') {
         app.log.debug({ startedAt: ran.startedAt }, 'another replica has just reconciled')
       } else if (ran.state === 'done' && ran.report.isComplete) {
@@ -45,12 +68,13 @@ export default fp<ReconcilingOptions>(
     }
 
     function tell(report: ReconcileReport, silence: string[]): void {
-      const { checked, drift, deletionsWithheld, undelivered } = report
+      const { checked, drift, failures, deletionsWithheld, undelivered } = report
       const counts = Object.fromEntries(Object.entries(drift).map(([kind, { count }]) => [kind, count]))
       const details = {
         checked,
         drift: counts,
         remaining: remainingDrift(report),
+        failures,
         deletionsWithheld,
         undelivered,
         silence,

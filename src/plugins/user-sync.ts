@@ -7,7 +7,7 @@ import fp from 'fastify-plugin'
 import { createUserLookup, type UserLookupOptions } from '../clerk/user-lookup.ts'
 import type { Change } from '../domain/change.ts'
 import type { SessionToken } from '../domain/session-token.ts'
-import { SessionPending, SessionRevoked, UserBanned, UserDeleted, UserNotSynced } from '../errors.ts'
+import { SessionPending, SessionRevoked, UserBanned, UserDeleted, UserDeprovisioned, UserNotSynced } from '../errors.ts'
 import type { AuthState } from '../resources/auth-state.ts'
 import { isFinal } from '../resources/session/change.ts'
 import type { SyncSource } from '../resources/user/change.ts'
@@ -82,6 +82,10 @@ export default fp<UserSyncOptions>(
       return result
     }
 
+    // What refuses a user may have changed at Clerk: the Backend API is asked before the row is believed.
+    const mayBeOutdated = ({ isDeleted, isInferred, isBanned, isDeprovisioned }: AuthState) =>
+      findAtClerk !== undefined && (isDeleted ? isInferred : isBanned || isDeprovisioned)
+
     const readState = (auth: SessionToken) => repository.findAuthState(auth)
 
     app.decorateRequest('clerkUser', null)
@@ -90,9 +94,7 @@ export default fp<UserSyncOptions>(
       const startedAt = performance.now()
       const auth = await app.clerkAuthenticate(request)
       const before = await readState(auth)
-      // A row that says banned may be out of date: the Backend API is asked before it is believed.
-      const mayBeUnbanned = before.isBanned && findAtClerk !== undefined
-      if (before.isDeleted || (before.user && !mayBeUnbanned)) allowedUser(auth, before)
+      if ((before.isDeleted || before.user) && !mayBeOutdated(before)) allowedUser(auth, before)
       const { created, source } = await refresh(request, auth, before)
       const user = allowedUser(auth, before.user && source === 'database' ? before : await readState(auth))
       tell(syncChannel, { server, source, created })
@@ -102,7 +104,7 @@ export default fp<UserSyncOptions>(
 
     async function findUser(request: FastifyRequest, auth: SessionToken): Promise<User> {
       let state = await readState(auth)
-      if (autoSync && state.user === undefined && !state.isDeleted) {
+      if (autoSync && state.user === undefined && (!state.isDeleted || mayBeOutdated(state))) {
         const startedAt = performance.now()
         const { created, source } = await refresh(request, auth, state)
         tell(syncChannel, { server, source, created })
@@ -129,6 +131,7 @@ export default fp<UserSyncOptions>(
 function allowedUser(auth: SessionToken, state: AuthState): User {
   if (state.isDeleted) throw new UserDeleted()
   if (state.isBanned) throw new UserBanned()
+  if (state.isDeprovisioned) throw new UserDeprovisioned()
   if (auth.isPending) throw new SessionPending()
   if (isOver(state)) throw new SessionRevoked()
   if (!state.user) throw new UserNotSynced()

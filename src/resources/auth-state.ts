@@ -19,7 +19,10 @@ export interface AuthState {
   /** Undefined when no row is there, or only a tombstone. */
   user: User | undefined
   isDeleted: boolean
+  /** The deletion was inferred: Clerk may say otherwise. */
+  isInferred: boolean
   isBanned: boolean
+  isDeprovisioned: boolean
   /** Undefined when no event told of the session yet. */
   sessionStatus: string | undefined
   /** The row's version and the age of its claims, in ms since 1970; -Infinity where there is none. */
@@ -38,6 +41,8 @@ const READ = [
   users.id,
   ...profileColumns,
   users.banned,
+  users.deprovisioned,
+  users.syncSource,
   users.clerkUpdatedAt,
   users.claimsIssuedAt,
   users.createdAt,
@@ -77,7 +82,9 @@ function toState(row: StateRow): AuthState {
   return {
     user: row.id === null || row.deleted_at !== null ? undefined : toUser(row),
     isDeleted: row.deleted_at !== null,
+    isInferred: row.deleted_at !== null && row.sync_source === 'clerk_api',
     isBanned: row.banned === true,
+    isDeprovisioned: row.deprovisioned === true,
     sessionStatus: row.session_status ?? undefined,
     clerkUpdatedAt: (row.clerk_updated_at as number | null) ?? -Infinity,
     claimsIssuedAt: (row.claims_issued_at as number | null) ?? -Infinity,
@@ -87,8 +94,10 @@ function toState(row: StateRow): AuthState {
 function toUser(row: Record<string, unknown>): User {
   return {
     id: row.id as string,
+    externalId: row.external_id as string | null,
     email: row.email as string | null,
     emailVerified: row.email_verified as boolean | null,
+    phoneNumber: row.phone_number as string | null,
     firstName: row.first_name as string | null,
     lastName: row.last_name as string | null,
     username: row.username as string | null,

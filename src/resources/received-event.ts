@@ -3,7 +3,7 @@ import type { Static, TSchema } from '@sinclair/typebox'
 import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler'
 import { type Change, InvalidEventError, isAhead, type Message, type States } from '../domain/change.ts'
 import { cleanText, parseJson } from '../domain/clean.ts'
-import { ClerkEnvelope } from '../domain/payload.ts'
+import { ClerkEnvelope, Time } from '../domain/payload.ts'
 import { toMilliseconds, type Version } from '../domain/version.ts'
 import { EVENTS } from './index.ts'
 
@@ -26,17 +26,31 @@ export function readReceivedEvent(
     return { change: changeFromEvent(event, { ...delivery, payload }, nowMs) }
   } catch (error) {
     if (!(error instanceof InvalidEventError)) throw error
-    return { unusable: unusableMessage(event, delivery, payload), reason: error.message }
+    const unusable = unusableMessage(event, delivery, payload)
+    if (isAhead(unusable.eventAt as number, nowMs)) unusable.eventAt = delivery.sentAt
+    return { unusable, reason: error.message }
   }
 }
 
+/**
+ * The same, but of an event of another Clerk instance the message alone, to be ignored, and without its body.
+ * @param instanceId ours, where it is known
+ */
+export function ignoreForeign(received: ReceivedEvent, instanceId: string | undefined): ReceivedEvent {
+  const message = 'change' in received ? received.change.message : received.unusable
+  if (!message?.instanceId || instanceId === undefined || message.instanceId === instanceId) return received
+  const ignoredFor = `of another Clerk instance: ${message.instanceId}; ours is ${instanceId}`
+  return { change: { message: { ...message, payload: '', ignoredFor } } }
+}
+
 const envelopeCheck = TypeCompiler.Compile(ClerkEnvelope)
+const timeCheck = TypeCompiler.Compile(Time)
 const eventChecks = new Map<string, TypeCheck<TSchema>>(
   Object.entries(EVENTS).map(([type, { schema }]) => [type, TypeCompiler.Compile(schema)]),
 )
 
 /**
- * The change that a parsed webhook event stands for; an event of a type not handled becomes a message alone.
+ * The change that a parsed webhook event stands for; an event of a type not handled becomes a message alone, without its body.
  * @param delivery the Svix message id, its timestamp (ms, dates an envelope without one) and the body as it came
  * @param nowMs to refuse what is dated more than a day ahead, which would shut out every later event
  * @throws InvalidEventError when the event is not of its type's schema, or from the future
@@ -46,6 +60,8 @@ export function changeFromEvent(
   delivery: { id: string; sentAt: number; payload: string },
   nowMs: number,
 ): Change {
+  const unknown = readUnknownType(event, delivery)
+  if (unknown) return { message: unknown }
   assertSchema(envelopeCheck, event)
   const eventAt = event.timestamp == null ? delivery.sentAt : toMilliseconds(event.timestamp)
   const message: Message = {
@@ -54,13 +70,40 @@ export function changeFromEvent(
     objectId: idOf(event.data),
     eventAt,
     payload: delivery.payload,
+    instanceId: instanceIdOf(event),
+    userId: userIdOf(event),
   }
-  const check = eventChecks.get(event.type)
-  if (!check) return { message }
-  assertSchema(check, event)
+  assertSchema(eventChecks.get(event.type) as TypeCheck<TSchema>, event)
   const states = (EVENTS[event.type] as (typeof EVENTS)[string]).read(event.data, eventAt)
   assertNotAhead(states, eventAt, nowMs)
   return { message, ...states }
+}
+
+// Of a type that changes nothing here nothing is demanded, and nothing is kept that a replay could not use.
+function readUnknownType(event: unknown, delivery: { id: string; sentAt: number; payload: string }) {
+  const { type } = (event ?? {}) as { type?: unknown }
+  const isUnknown = typeof type === 'string' && type !== '' && type.length <= 255 && !Object.hasOwn(EVENTS, type)
+  return isUnknown ? unusableMessage(event, delivery, '') : undefined
+}
+
+function instanceIdOf(event: unknown): string | null {
+  const id = (event as { instance_id?: unknown } | null)?.instance_id
+  return typeof id === 'string' && id !== '' ? cleanText(id).slice(0, 255) : null
+}
+
+/** The user whom an event is about, as far as it can be read; of what cannot be read, the first user that it names. */
+function userIdOf(event: unknown, body = ''): string | null {
+  const { type, data } = (event ?? {}) as { type?: unknown; data?: Record<string, unknown> | null }
+  const nested = (name: string) => (data?.[name] as { id?: unknown; user_id?: unknown } | null | undefined) ?? {}
+  const ids = [
+    String(type).startsWith('user.') && data?.id,
+    data?.user_id,
+    nested('user').id,
+    nested('public_user_data').user_id,
+    ...(typeof data === 'object' && data !== null ? [] : (/user_\w+/.exec(body) ?? [])),
+  ]
+  const id = ids.find((id) => typeof id === 'string' && id !== '') as string | undefined
+  return id === undefined ? null : cleanText(id).slice(0, 255)
 }
 
 function idOf(data: unknown): string | null {
@@ -89,14 +132,16 @@ function parse(body: string): unknown {
   }
 }
 
-// What can be said of an event whose schema is wrong.
+// What can be said of an event whose schema is wrong, or is nobody's business here.
 function unusableMessage(event: unknown, { id, sentAt }: { id: string; sentAt: number }, payload: string): Message {
-  const { type, data } = (event ?? {}) as { type?: unknown; data?: { id?: unknown } | null }
+  const { type, timestamp, data } = (event ?? {}) as { type?: unknown; timestamp?: unknown; data?: unknown }
   return {
-    id,
+    id: cleanText(id),
     type: typeof type === 'string' ? cleanText(type).slice(0, 255) : 'unknown',
-    objectId: typeof data?.id === 'string' ? cleanText(data.id) : null,
-    eventAt: sentAt,
+    objectId: idOf(data),
+    eventAt: timeCheck.Check(timestamp) ? toMilliseconds(timestamp) : sentAt,
     payload,
+    instanceId: instanceIdOf(event),
+    userId: userIdOf(event, payload),
   }
 }

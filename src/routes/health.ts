@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type FastifyPluginAsyncTypebox, type Static, Type } from '@fastify/type-provider-typebox'
+import type { FastifyInstance } from 'fastify'
 import { describeDelay } from '../domain/feed-delay.ts'
 import { errorReplySchemas } from '../errors.ts'
 
@@ -56,6 +57,8 @@ const DownReply = {
   ],
 }
 
+type Summary = Awaited<ReturnType<FastifyInstance['clerkRepository']['ledgerSummary']>>
+
 export interface HealthOptions {
   version: string
   /** How long the database may take to answer before it counts as down. */
@@ -76,12 +79,12 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, 
     })
     for (const racer of [summary, changes, deadline]) racer.catch(() => undefined) // One of them comes after the race.
     try {
-      const { lastReceivedAt, failed, isReadOnly } = await Promise.race([summary, deadline])
+      const ledger = await Promise.race([summary, deadline])
       const latencyMs = Math.round((performance.now() - startedAt) * 100) / 100
-      const database: Check = isReadOnly
+      const database: Check = ledger.isReadOnly
         ? { status: 'degraded', latencyMs, reason: 'read-only: users are served, nothing is written' }
         : { status: 'ok', latencyMs }
-      return { database, webhooks: webhooksCheck(lastReceivedAt, failed), ...(await Promise.race([changes, deadline])) }
+      return { database, webhooks: webhooksCheck(ledger), ...(await Promise.race([changes, deadline])) }
     } catch (error) {
       app.log.warn({ err: error }, 'the database does not answer')
       const reason = 'unreachable or not answering in time'
@@ -92,9 +95,15 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, 
     }
   }
 
-  function webhooksCheck(lastReceivedAt: Date | null, failed: number): Check {
+  function webhooksCheck({ lastReceivedAt, failed, foreign, foreignInstanceId }: Summary): Check {
     if (!app.hasPlugin('clerk-webhooks')) return { status: 'disabled', reason: 'no signing secret is set' }
-    if (failed > 0) return { status: 'degraded', reason: `${failed} failed events wait for a replay` }
+    const reasons = [
+      ...(failed > 0 ? [`${failed} failed events wait for a replay`] : []),
+      ...(foreign > 0
+        ? [`${foreign} events of another Clerk instance (${foreignInstanceId}) were ignored within a day`]
+        : []),
+    ]
+    if (reasons.length > 0) return { status: 'degraded', reason: reasons.join('; ') }
     return {
       status: 'ok',
       reason: lastReceivedAt ? `last received ${lastReceivedAt.toISOString()}` : 'none received yet',

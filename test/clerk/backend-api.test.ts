@@ -52,7 +52,7 @@ test('every fault is tried again, and the answer comes in the end', async (t) =>
     maxAttempts: 2,
     firstPauseMs: 1,
   })
-  await t.rejects(impatient.findKeyIds(), {
+  await t.rejects(impatient.findKeys(), {
     name: 'ClerkUnavailable',
     message: "Clerk's Backend API: an unexpected body, 2 times",
   })
@@ -164,11 +164,11 @@ test('keys, the instance, and whether a user is there', async (t) => {
   const { clerk, api } = await start(t)
   const ada = clerk.createUser()
   const [kid] = (await clientOf(clerk).jwks.getJwks()).keys?.map((key) => key.kid) ?? []
-  t.strictSame(await api.findKeyIds(), [kid])
+  t.match(await api.findKeys(), [{ kid, n: String }])
   t.strictSame(await api.findInstance(), { id: clerk.instanceId, environmentType: 'development' })
   t.strictSame([await api.isAbsent(ada.id), await api.isAbsent('user_x')], [false, true])
   clerk.faults.api = clerk.faults.jwks = { status: 404 }
-  t.strictSame([await api.findKeyIds(), await api.findInstance()], [undefined, undefined], 'an API without them')
+  t.strictSame([await api.findKeys(), await api.findInstance()], [undefined, undefined], 'an API without them')
   clerk.faults.api = { status: 401 }
   await t.rejects(api.findInstance(), {
     name: 'ClerkRefusal',

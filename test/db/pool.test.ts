@@ -180,11 +180,21 @@ test('without an answer in time the connection is closed, its callers hear of it
 })
 
 const SHOWN = `select current_setting('statement_timeout') as statement, current_setting('lock_timeout') as lock,
-  current_setting('idle_in_transaction_session_timeout') as idle, current_setting('application_name') as name`
+  current_setting('transaction_isolation') as isolation, current_setting('application_name') as name`
+const shown = statement<Record<string, string>>('shown', () => sql.raw(SHOWN))
+
+/** The settings within a transaction of writes. */
+async function shownByWrites(pool: Pool) {
+  const call = shown.call()
+  await pool.transact([call])
+  return call.rows
+}
 
 test('limits and names are those of the options, or the defaults, and are of the transaction alone', async (t) => {
   const { database, pool } = await start(t, { max: 1 })
-  t.strictSame(await runOn(pool, SHOWN), [{ statement: '3s', lock: '1500ms', idle: '5s', name: 'clerk-session-sync' }])
+  const ours = { isolation: 'read committed', name: 'clerk-session-sync' }
+  t.strictSame(await runOn(pool, SHOWN), [{ ...ours, statement: '3s', lock: '0' }], 'reads wait for no row')
+  t.strictSame(await shownByWrites(pool), [{ ...ours, statement: '3s', lock: '1500ms' }])
   const other = createPool({
     connectionString: database.url,
     applicationName: 'mine',
@@ -193,7 +203,8 @@ test('limits and names are those of the options, or the defaults, and are of the
     onError: () => undefined,
   })
   t.teardown(() => other.end())
-  t.strictSame(await runOn(other, SHOWN), [{ statement: '70ms', lock: '60ms', idle: '5s', name: 'mine' }])
+  const theirs = { ...ours, name: 'mine' }
+  t.strictSame(await shownByWrites(other), [{ ...theirs, statement: '70ms', lock: '60ms' }])
   // The session itself keeps none: what PostgreSQL would tell the next client of a pooler.
   const [row] = await runOn<{ reset: string[] }>(
     pool,

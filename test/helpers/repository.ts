@@ -1,15 +1,22 @@
 /** Changes and repositories for tests of the tables. */
 import type { Test } from 'tap'
 import { createPool, type Pool, type PoolOptions } from '../../src/db/pool.ts'
-import { type ChangeResult, createRepository, type Repository } from '../../src/db/repository.ts'
+import {
+  type ChangeResult,
+  createRepository,
+  type Repository,
+  type RepositoryOptions,
+} from '../../src/db/repository.ts'
 import type { Change, Message } from '../../src/domain/change.ts'
 import type { SessionState } from '../../src/resources/session/change.ts'
 import {
   EMPTY_PROFILE,
+  EMPTY_STATE,
   type Profile,
   type UserClaims,
   type UserDeletion,
   type UserSnapshot,
+  type UserState,
 } from '../../src/resources/user/change.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 
@@ -25,16 +32,17 @@ export interface TestRepository {
 
 export interface TestRepositoryOptions extends Partial<PoolOptions> {
   storePayloads?: boolean
+  syncMetadata?: RepositoryOptions['syncMetadata']
   /** Another replica: on the same database. */
   database?: TestDatabase
 }
 
 /** A repository with a pool of its own. */
 export async function startRepository(t: Test, options: TestRepositoryOptions = {}): Promise<TestRepository> {
-  const { storePayloads, database = await createDatabase(t), ...poolOptions } = options
+  const { storePayloads, syncMetadata, database = await createDatabase(t), ...poolOptions } = options
   const pool = createPool({ connectionString: database.url, onError: () => undefined, ...poolOptions })
   t.teardown(() => pool.end())
-  const repository = createRepository({ pool, storePayloads })
+  const repository = createRepository({ pool, storePayloads, syncMetadata })
   const apply = async (...changes: Change[]) => (await repository.apply(changes)).map(outcomeOf)
   return {
     repository,
@@ -66,6 +74,8 @@ export interface SnapshotOptions extends Partial<Profile> {
   eventAt?: number | null
   source?: UserSnapshot['source']
   banned?: boolean
+  state?: Partial<UserState>
+  askedAt?: number
 }
 
 /** A full snapshot; of the Backend API when `eventAt` is null. */
@@ -74,6 +84,8 @@ export function snapshot(id: string, updatedAt: number, options: SnapshotOptions
     eventAt = updatedAt,
     source = eventAt === null ? 'clerk_api' : 'webhook',
     banned = false,
+    state = {},
+    askedAt,
     ...profile
   } = options
   return {
@@ -82,8 +94,11 @@ export function snapshot(id: string, updatedAt: number, options: SnapshotOptions
     source,
     version: { updatedAt, eventAt },
     profile: { ...EMPTY_PROFILE, ...profile },
+    ...EMPTY_STATE,
+    ...state,
     banned,
     clerkCreatedAt: T0,
+    ...(askedAt !== undefined && { askedAt }),
   }
 }
 
@@ -95,6 +110,14 @@ export const claims = (id: string, issuedAt: number, profile: Partial<Profile>):
 })
 
 export const deletion = (id: string, deletedAt: number): UserDeletion => ({ kind: 'deletion', id, deletedAt })
+
+/** A deletion that was inferred from the Backend API. */
+export const inferred = (id: string, deletedAt: number): UserDeletion => ({
+  kind: 'deletion',
+  id,
+  deletedAt,
+  source: 'clerk_api',
+})
 
 export const session = (
   id: string,

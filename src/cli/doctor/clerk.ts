@@ -1,9 +1,11 @@
 import { ClerkRefusal } from '../../clerk/api-errors.ts'
 import { type BackendApi, MAX_IDS } from '../../clerk/backend-api.ts'
+import { findInstanceId } from '../../db/instance.ts'
+import { checkIdentity } from '../../jobs/identity.ts'
 import { compareUsers } from '../../resources/user/drift.ts'
 import { type Context, createApi, withDatabase } from '../context.ts'
 import { count } from '../output.ts'
-import { type Check, fail, pass, reasonOf, warn } from './check.ts'
+import { type Check, fail, guarded, pass, reasonOf, warn } from './check.ts'
 
 const DEADLINE_MS = 5_000
 const SKEW_SECONDS = 5
@@ -17,25 +19,37 @@ export async function checkClerk(context: Context, hasDatabase: boolean): Promis
   if (!context.config.CLERK_SECRET_KEY) return checks
   const api = createApi(context, { maxAttempts: 2, deadlineMs: DEADLINE_MS })
   try {
-    const ids = await api.findKeyIds()
-    const isSame = keys.ids.length === 0 || !ids || ids.some((id) => keys.ids.includes(id))
+    const theirs = await api.findKeys()
+    const isSame = keys.ids.length === 0 || !theirs || theirs.some(({ kid }) => keys.ids.includes(kid))
     const users = `valid, of an instance with ${count(await api.countUsers())} users`
-    checks.push(
-      isSame
-        ? pass('Backend API', users)
-        : fail(
-            'Backend API',
-            `${users} that is not the issuer's`,
-            'take CLERK_SECRET_KEY and CLERK_ISSUER from one instance',
-          ),
-    )
-    if (isSame && hasDatabase) checks.push(await checkSample(context, api))
+    const remedy = 'take CLERK_SECRET_KEY and CLERK_ISSUER from one instance'
+    checks.push(isSame ? pass('Backend API', users) : fail('Backend API', `${users} that is not the issuer's`, remedy))
+    const identity = hasDatabase ? await checkInstance(context, api) : undefined
+    if (identity) checks.push(identity)
+    if (identity?.status === 'pass')
+      checks.push(...(await guarded('drift', async () => [await checkSample(context, api)], 'see its message')))
   } catch (error) {
     const remedy =
       error instanceof ClerkRefusal ? 'copy CLERK_SECRET_KEY again' : 'check CLERK_API_URL and status.clerk.com'
     checks.push(fail('Backend API', reasonOf(error), remedy))
   }
   return checks
+}
+
+/** Whether secret key, issuer and database are of one Clerk instance. */
+async function checkInstance(context: Context, api: BackendApi): Promise<Check> {
+  const warnings: string[] = []
+  const { CLERK_ISSUER: issuer, CLERK_JWT_KEY: jwtKey } = context.config
+  try {
+    const known = await withDatabase(context, async ({ pool: executor }) => {
+      await checkIdentity({ api, executor, issuer, jwtKey, onWarning: (message) => warnings.push(message) })
+      return findInstanceId(executor)
+    })
+    if (warnings.length > 0) return warn('instance', warnings.join('; '), 'check CLERK_API_URL')
+    return pass('instance', `secret key, issuer and database are of ${known}`)
+  } catch (error) {
+    return fail('instance', reasonOf(error), 'nothing is written until it is of one instance')
+  }
 }
 
 async function checkKeys(issuer: string): Promise<{ checks: Check[]; ids: string[] }> {

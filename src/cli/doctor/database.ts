@@ -1,12 +1,13 @@
 import type { Config } from '../../config.ts'
 import { type ChangesStatus, findChangesStatus } from '../../db/changes/status.ts'
 import { findDatabaseSize } from '../../db/database-size.ts'
+import type { LedgerSummary } from '../../db/ledger.ts'
 import { findLedgerTypes } from '../../db/ledger-types.ts'
 import { findMigrationStatus } from '../../db/migration-status.ts'
 import { describeDelay } from '../../domain/feed-delay.ts'
 import { type Context, withDatabase } from '../context.ts'
 import { count, duration } from '../output.ts'
-import { type Check, fail, pass, reasonOf, warn } from './check.ts'
+import { type Check, fail, guarded, pass, reasonOf, warn } from './check.ts'
 
 const QUIET_HOURS = 24
 const MEGABYTE = 1_048_576
@@ -14,7 +15,7 @@ const CROWDED = 0.8
 
 /** The database: reachable, migrated, and what the ledger and the sizes of the tables say. */
 export async function checkDatabase(context: Context): Promise<Check[]> {
-  const { DATABASE_URL, DATABASE_SCHEMA, DATABASE_POOL_MAX } = context.config
+  const { DATABASE_URL, DATABASE_SCHEMA } = context.config
   const startedAt = performance.now()
   let pending: string[]
   try {
@@ -27,18 +28,24 @@ export async function checkDatabase(context: Context): Promise<Check[]> {
   if (pending.length > 0) {
     return [reachable, fail('migrations', `not applied: ${pending.join(', ')}`, 'run clerk-session-sync migrate')]
   }
-  return withDatabase(context, async ({ pool }) => {
+  const tables = () => checkTables(context)
+  const remedy =
+    'see its message; a pooler may refuse what connections of the service set: compare with a direct DATABASE_URL'
+  return [reachable, pass('migrations', 'all applied'), ...(await guarded('tables', tables, remedy))]
+}
+
+async function checkTables(context: Context): Promise<Check[]> {
+  return withDatabase(context, async ({ pool, repository }) => {
     const { connections, maxConnections, tables } = await findDatabaseSize(pool)
     const sizes = tables.map(
       ({ name, rows, bytes }) => `${name} ${count(rows)} rows, ${Math.ceil(bytes / MEGABYTE)} MB`,
     )
     return [
-      reachable,
-      pass('migrations', 'all applied'),
-      checkCrowd(connections, maxConnections, DATABASE_POOL_MAX),
+      checkCrowd(connections, maxConnections, context.config.DATABASE_POOL_MAX),
       pass('tables', sizes.join('; ')),
       ...checkLedger(await findLedgerTypes(pool), Date.now()),
       ...checkChanges(context.config, await findChangesStatus(pool)),
+      checkForeign(await repository.ledgerSummary()),
     ]
   })
 }
@@ -49,6 +56,17 @@ export function checkCrowd(connections: number, maxConnections: number, poolMax:
   return connections > maxConnections * CROWDED
     ? warn('connections', crowd, 'lower DATABASE_POOL_MAX, or raise max_connections')
     : pass('connections', crowd)
+}
+
+function checkForeign({ foreign, foreignInstanceId }: LedgerSummary): Check {
+  if (foreign === 0) return pass('foreign events', 'none within a day')
+  const remedy =
+    "take the other instance's secret out of CLERK_WEBHOOK_SIGNING_SECRET, or its endpoint out of the Clerk dashboard, Webhooks"
+  return warn(
+    'foreign events',
+    `${count(foreign)} of another Clerk instance (${foreignInstanceId}) within a day`,
+    remedy,
+  )
 }
 
 function checkLedger(ledger: Awaited<ReturnType<typeof findLedgerTypes>>, nowMs: number): Check[] {

@@ -2,7 +2,7 @@
 import type { Config } from '../../config.ts'
 import { type Context, EXIT_DONE, EXIT_FAILED } from '../context.ts'
 import { columns, type Output } from '../output.ts'
-import { type Check, fail } from './check.ts'
+import { type Check, fail, guarded } from './check.ts'
 import { checkClerk } from './clerk.ts'
 import { checkDatabase } from './database.ts'
 import { checkService } from './service.ts'
@@ -26,8 +26,8 @@ export async function runDoctor(context: Context, { url, token }: DoctorFlags): 
     return report(output, await explainToken(context, text, hasDatabase))
   }
   const [clerk, service] = await Promise.all([
-    checkClerk(context, hasDatabase),
-    checkService(config, url?.replace(/\/+$/, '') ?? addressOf(config)),
+    guarded('Clerk', () => checkClerk(context, hasDatabase), 'see its message'),
+    guarded('service', () => checkService(config, url?.replace(/\/+$/, '') ?? addressOf(config)), 'see its message'),
   ])
   return report(output, [...checkSettings(config), ...database, ...clerk, ...service])
 }

@@ -96,8 +96,18 @@ async function findKey({ CLERK_JWT_KEY, CLERK_ISSUER }: Config, kid: unknown): P
 async function explainState(context: Context, { sub, sid }: JsonObject): Promise<Check[]> {
   const sessionId = typeof sid === 'string' ? sid : null
   const state = await withDatabase(context, ({ repository }) => repository.findAuthState(sub as string, sessionId))
-  if (state.isDeleted) return [fail('user', 'deleted (403 USER_DELETED)', 'nothing: a deleted user stays deleted')]
+  if (state.isDeleted) {
+    const remedy = state.isInferred
+      ? "Clerk's API did not know the user: clerk-session-sync sync <id> asks again"
+      : 'nothing: a deleted user stays deleted'
+    return [fail('user', 'deleted (403 USER_DELETED)', remedy)]
+  }
   if (state.isBanned) return [fail('user', 'banned (403 USER_BANNED)', 'unban the user in the Clerk dashboard')]
+  if (state.isDeprovisioned) {
+    return [
+      fail('user', 'deprovisioned (403 USER_DEPROVISIONED)', "restore the user in their organization's directory"),
+    ]
+  }
   const user = state.user
     ? pass('user', 'has a row')
     : warn('user', 'has no row yet', 'the first call syncs it; or: clerk-session-sync sync <id>')

@@ -10,6 +10,7 @@ import { createGuard } from './access.ts'
 import { type AuthCounts, createAuthResults } from './auth-results.ts'
 import { readPageFiles } from './page-files.ts'
 import {
+  DismissReply,
   OverviewQuery,
   OverviewReply,
   RANGES,
@@ -110,6 +111,27 @@ const api: FastifyPluginAsyncTypebox<Required<Pick<DashboardOptions, 'freshMs'>>
       overview.forget()
       log.info({ svixId: id, type: event.type, outcome }, 'replayed from the dashboard')
       return { id, outcome, error }
+    },
+  )
+
+  app.post(
+    '/failed-events/:id/dismiss',
+    {
+      config: CONFIG,
+      schema: {
+        ...API,
+        summary: 'Gives up a failed webhook, and its body',
+        params: ReplayParams,
+        body: ReplayBody,
+        response: { 200: DismissReply, ...refusals, 404: errorReplyOf(FailedEventNotFound) },
+      },
+    },
+    async ({ params: { id }, log }) => {
+      const discarded = await app.clerkRepository.discard([id])
+      overview.forget()
+      if (discarded.length === 0) throw new FailedEventNotFound()
+      log.info({ svixId: id }, 'dismissed from the dashboard')
+      return { id }
     },
   )
 

@@ -150,6 +150,11 @@ export const ReplayReply = Type.Object(
   { description: 'What became of it', examples: [{ id: EVENT, outcome: 'applied' }] },
 )
 
+export const DismissReply = Type.Object(
+  { id: Type.String() },
+  { description: 'It is gone from the list', examples: [{ id: EVENT }] },
+)
+
 export const SearchBody = Type.Object({
   query: Type.String({
     minLength: 1,

@@ -37,6 +37,11 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
     labelNames: ['type', 'outcome'],
     registers,
   })
+  const foreign = new Counter({
+    name: 'clerk_session_sync_webhook_foreign_total',
+    help: 'Well-signed webhooks of another Clerk instance, which are ignored.',
+    registers,
+  })
   const delays = new Histogram({
     name: 'clerk_session_sync_webhook_event_delay_seconds',
     help: 'From the event at Clerk to its commit here, of those applied.',
@@ -89,7 +94,8 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
   }
   for (const [source, result] of SYNCS) syncs.inc({ source, result }, 0)
 
-  listen(app, webhookChannel, ({ type, outcome, delayMs }) => {
+  listen(app, webhookChannel, ({ type, outcome, isForeign, delayMs }) => {
+    if (isForeign) foreign.inc()
     // Anybody at Clerk may name new types: only those that mean something here have a series.
     deliveries.inc({ type: EVENT_TYPES.includes(type) ? type : 'other', outcome })
     // A clock that is behind Clerk's sees events from its future.

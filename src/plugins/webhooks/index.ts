@@ -9,9 +9,10 @@ import type { ChangeResult } from '../../db/repository.ts'
 import type { Change, Message, Outcome } from '../../domain/change.ts'
 import { ClerkEnvelope } from '../../domain/payload.ts'
 import { errorReplySchemas, WebhookPayloadInvalid } from '../../errors.ts'
-import { type ReceivedEvent, readReceivedEvent } from '../../resources/received-event.ts'
+import { ignoreForeign, type ReceivedEvent, readReceivedEvent } from '../../resources/received-event.ts'
 import { signatureTracing, tell, type WebhookTold, webhookChannel } from '../channels.ts'
 import errorReplies from '../error-replies.ts'
+import { createInstanceLookup } from './instance.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
 export interface WebhooksOptions {
@@ -28,7 +29,8 @@ export const WebhookReply = Type.Object(
     outcome: Type.Unsafe<Outcome>({
       type: 'string',
       enum: ['applied', 'duplicate', 'stale', 'ignored'],
-      description: 'applied; seen before; older than what is here; or of a type that changes nothing here',
+      description:
+        'applied; seen before; older than what is here; or of a type that changes nothing here, or of another Clerk instance',
     }),
   },
   { description: 'Committed', examples: [{ received: true, outcome: 'applied' }] },
@@ -47,6 +49,7 @@ const MAX_BODY_BYTES = 1_048_576
 export default fp<WebhooksOptions>(
   async (parent, { signingSecrets, path = '/clerk' }) => {
     const verify = createVerifier(signingSecrets)
+    const findInstanceId = createInstanceLookup(parent)
     // A context of its own: its parser keeps the raw bytes, and other routes keep theirs.
     await parent.register(async (app) => {
       if (!app.hasPlugin('clerk-error-replies')) await app.register(errorReplies)
@@ -77,7 +80,7 @@ export default fp<WebhooksOptions>(
             // A request without a body has no parser either.
             const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
             const delivery = signatureTracing.traceSync(verify, {}, undefined, request.headers, body)
-            return receive(app, request, delivery, body)
+            return receive(app, request, { ...delivery, body, findInstanceId })
           },
         )
       }
@@ -85,6 +88,11 @@ export default fp<WebhooksOptions>(
   },
   { name: 'clerk-webhooks', fastify: '5.x', dependencies: ['clerk-database'] },
 )
+
+interface ToReceive extends Delivery {
+  body: Buffer
+  findInstanceId: () => Promise<string | undefined>
+}
 
 /** The path with and without a slash at its end: Svix follows no redirects, and a pasted slash must not lose events. */
 function spellings({ initialConfig }: FastifyInstance, path: string): string[] {
@@ -94,29 +102,33 @@ function spellings({ initialConfig }: FastifyInstance, path: string): string[] {
 }
 
 /** Applies the event, and logs one line of it whatever becomes of it. */
-async function receive(app: FastifyInstance, request: FastifyRequest, delivery: Delivery, body: Buffer) {
+async function receive(app: FastifyInstance, request: FastifyRequest, delivery: ToReceive) {
   const startedAt = performance.now()
-  const received = readReceivedEvent(delivery, body.toString('utf8'), Date.now())
+  let received = readReceivedEvent(delivery, delivery.body.toString('utf8'), Date.now())
   const change: Change = 'change' in received ? received.change : { message: received.unusable }
   // Dated by its envelope, or else by its delivery.
   const { type, objectId, eventAt } = change.message as Message & { eventAt: number }
   // While nothing of it is kept: Svix sends it again.
   let outcome: WebhookTold['outcome'] | 'refused' = 'refused'
+  let reason = 'reason' in received ? received.reason : undefined
   try {
+    received = ignoreForeign(received, await delivery.findInstanceId())
+    if ('change' in received) reason = received.change.message?.ignoredFor
     const result = await keep(app, received)
     outcome = 'error' in result ? 'failed' : result.outcome
-    tell(webhookChannel, { server: app.server, type, outcome, delayMs: Date.now() - eventAt })
+    const isForeign = outcome === 'ignored' && reason !== undefined
+    tell(webhookChannel, { server: app.server, type, outcome, isForeign, delayMs: Date.now() - eventAt })
     if ('error' in result) throw result.error
     return { received: true as const, outcome: result.outcome }
   } finally {
-    request.log[outcome === 'failed' ? 'warn' : 'info'](
+    request.log[outcome === 'failed' || reason ? 'warn' : 'info'](
       {
         svixId: delivery.id,
         type,
         objectId,
         userId: change.session?.userId ?? change.user?.id,
         outcome,
-        reason: 'reason' in received ? received.reason : undefined,
+        reason,
         durationMs: Math.round((performance.now() - startedAt) * 100) / 100,
       },
       'webhook',

@@ -3,6 +3,7 @@ import type { InLedger, Resource, Writing } from '../../db/resource.ts'
 import { timeOf } from '../../db/statement.ts'
 import type { Change } from '../../domain/change.ts'
 import { newestById } from '../../domain/version.ts'
+import { isInferred } from '../user/change.ts'
 import { FINAL_SESSION_STATUSES, isLaterState, type SessionState, sessionEvents } from './change.ts'
 import { sessions } from './table.ts'
 import { endSessionsOf, upsertSessions } from './upsert.ts'
@@ -19,6 +20,8 @@ const inLedger: InLedger<SessionState> = {
     and s.clerk_event_at is not distinct from ${timeOf('session_event_at')}
     and (s.status = i.session_status or s.ended_by_deletion)
     from ${t(sessions)} s where s.id = i.session_id)`,
+  isSuperseded: (t) => sql`exists (select 1 from ${t(sessions)} s where s.id = e.object_id
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at)`,
 }
 
 export const session: Resource<SessionState> = {
@@ -37,9 +40,12 @@ export const session: Resource<SessionState> = {
   },
 }
 
-/** Users come first: a session must see the tombstone of its user, and a deletion ends the sessions that are there. */
+/**
+ * Users come first: a session must see the tombstone of its user, and a deletion ends the sessions that are there. An inferred one
+ * leaves them as they are: nobody gets in while the user is deleted, and when the user comes back they are as Clerk told.
+ */
 function write(changes: readonly Change[]): Writing {
-  const deleted = changes.flatMap(({ user }) => (user?.kind === 'deletion' ? user.id : []))
+  const deleted = changes.flatMap(({ user }) => (user?.kind === 'deletion' && !isInferred(user) ? user.id : []))
   const winners = newestById(
     changes.flatMap(({ session }) => session ?? []),
     isLaterState,

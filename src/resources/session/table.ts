@@ -29,6 +29,7 @@ export const sessionsIn = (table: MakeTable) =>
       index('sessions_user_id_idx').on(table.userId),
       // For their pruning: only sessions that are over pay for it.
       index('sessions_final_idx').on(table.updatedAt).where(isFinal),
+      index('sessions_lapsed_idx').on(sql`greatest("expire_at", "abandon_at")`).where(sql`not (${isFinal})`),
     ],
   )
 

@@ -1,7 +1,7 @@
 /** The SQL of `sessions`. */
 import { sql } from 'drizzle-orm'
 import { pruning } from '../../db/pruning.ts'
-import { $, statement } from '../../db/statement.ts'
+import { $, type Executor, statement } from '../../db/statement.ts'
 import { users } from '../user/table.ts'
 import { FINAL_SESSION_STATUSES, type SessionState } from './change.ts'
 import { sessions } from './table.ts'
@@ -28,7 +28,7 @@ const upsert = statement<{ id: string }>(
   from json_to_recordset(${$(1)}::json) as i(id text, user_id text, client_id text, status text,
     clerk_created_at float8, clerk_updated_at float8, clerk_event_at float8,
     last_active_at float8, expire_at float8, abandon_at float8)
-  left join ${t(users)} u on u.id = i.user_id and u.deleted_at is not null
+  left join ${t(users)} u on u.id = i.user_id and u.deleted_at is not null and u.sync_source <> 'clerk_api'
   order by i.id
   on conflict (id) do update set
     user_id = excluded.user_id, client_id = excluded.client_id, status = excluded.status,
@@ -68,5 +68,16 @@ const end = statement(
 /** The statement that ends every session of these users that is not over yet. */
 export const endSessionsOf = (userIds: string[]) => end.call(userIds)
 
-/** Deletes sessions that have been over for more than so many days (see pruning.ts). Returns how many. */
-export const pruneSessions = pruning('sessions_prune', sessions, sessions.updatedAt, sql`status in ${FINAL}`)
+const pruneFinal = pruning('sessions_prune', sessions, sql`updated_at`, sql`status in ${FINAL}`)
+// No event tells of the end of most of these: they are past every time at which Clerk would have ended them.
+const pruneLapsed = pruning(
+  'sessions_prune_lapsed',
+  sessions,
+  sql`greatest(expire_at, abandon_at)`,
+  sql`status not in ${FINAL}`,
+)
+
+/** Deletes sessions that have been over, by an event or by their times, for more than so many days. Returns how many. */
+export async function pruneSessions(executor: Executor, retentionDays: number): Promise<number> {
+  return (await pruneFinal(executor, retentionDays)) + (await pruneLapsed(executor, retentionDays))
+}

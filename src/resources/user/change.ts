@@ -21,6 +21,17 @@ export interface Profile {
   publicMetadata: JsonObject
   /** Milliseconds since 1970. */
   lastSignInAt: number | null
+  externalId: string | null
+  phoneNumber: string | null
+}
+
+/** What only a snapshot says of a user. */
+export interface UserState {
+  banned: boolean
+  locked: boolean
+  deprovisioned: boolean
+  unsafeMetadata: JsonObject | null
+  privateMetadata: JsonObject | null
 }
 
 export const EMPTY_PROFILE: Profile = {
@@ -32,19 +43,30 @@ export const EMPTY_PROFILE: Profile = {
   imageUrl: null,
   publicMetadata: {},
   lastSignInAt: null,
+  externalId: null,
+  phoneNumber: null,
+}
+
+export const EMPTY_STATE: UserState = {
+  banned: false,
+  locked: false,
+  deprovisioned: false,
+  unsafeMetadata: null,
+  privateMetadata: null,
 }
 
 /** Where a row's state came from. */
 export type SyncSource = 'webhook' | 'clerk_api' | 'session_claims'
 
 /** The whole of a user at one time, as events and the Backend API give it. */
-export interface UserSnapshot {
+export interface UserSnapshot extends UserState {
   kind: 'snapshot'
   id: string
   source: SyncSource
   version: Version
   profile: Profile
-  banned: boolean
+  /** When the Backend API was asked, in milliseconds since 1970; not known counts as just now. */
+  askedAt?: number
   /** When Clerk created the user, in milliseconds since 1970. */
   clerkCreatedAt: number | null
   /**
@@ -64,15 +86,24 @@ export interface UserClaims {
   profile: Partial<Profile>
 }
 
-/** The end of a user. It wins over everything and for ever. */
+/**
+ * The end of a user. Told by a webhook, it wins over everything and for ever. Inferred from the Backend API (`source` is
+ * `clerk_api`), it wins over what is not dated after it: the API naming the user again, or a later event, brings the user back.
+ */
 export interface UserDeletion {
   kind: 'deletion'
   id: string
-  /** The timestamp of the event's envelope, in milliseconds since 1970. */
+  /** The timestamp of the event's envelope, or when the Backend API was asked; in milliseconds since 1970. */
   deletedAt: number
   /** A webhook by default. */
   source?: SyncSource
 }
+
+/** What dates a snapshot against an inferred deletion, in milliseconds since 1970. */
+export const saidAt = ({ source, askedAt, version }: UserSnapshot): number =>
+  source === 'clerk_api' ? (askedAt ?? Number.POSITIVE_INFINITY) : (version.eventAt ?? Number.NEGATIVE_INFINITY)
+
+export const isInferred = (change: UserChange): boolean => change.kind === 'deletion' && change.source === 'clerk_api'
 
 export type UserChange = UserSnapshot | UserClaims | UserDeletion
 
@@ -89,14 +120,18 @@ export const userEvents: Record<string, EventReader> = {
   })),
 }
 
-/** A full snapshot from a user of the Backend API, which has no envelope to date it between equals. */
-export function snapshotFromApi(user: ClerkUser): UserSnapshot {
-  return snapshot(user, 'clerk_api', null)
+/**
+ * A full snapshot from a user of the Backend API, which has no envelope to date it between equals.
+ * @param askedAt when the API was asked, in milliseconds since 1970
+ */
+export function snapshotFromApi(user: ClerkUser, askedAt?: number): UserSnapshot {
+  return { ...snapshot(user, 'clerk_api', null), ...(askedAt !== undefined && { askedAt }) }
 }
 
 export function snapshot(user: ClerkUser, source: SyncSource, eventAt: number | null): UserSnapshot {
   const primary = user.email_addresses?.find(({ id }) => id != null && id === user.primary_email_address_id)
   const email = textOf(primary?.email_address)
+  const phone = user.phone_numbers?.find(({ id }) => id != null && id === user.primary_phone_number_id)
   return {
     kind: 'snapshot',
     id: cleanText(user.id),
@@ -111,11 +146,20 @@ export function snapshot(user: ClerkUser, source: SyncSource, eventAt: number | 
       imageUrl: textOf(user.image_url),
       publicMetadata: cleanJson(user.public_metadata ?? {}) as JsonObject,
       lastSignInAt: timeOf(user.last_sign_in_at),
+      externalId: textOf(user.external_id),
+      phoneNumber: textOf(phone?.phone_number),
     },
     banned: user.banned ?? false,
+    locked: user.locked ?? false,
+    deprovisioned: user.deprovisioned ?? false,
+    unsafeMetadata: metadataOf(user.unsafe_metadata),
+    privateMetadata: metadataOf(user.private_metadata),
     clerkCreatedAt: timeOf(user.created_at),
   }
 }
+
+const metadataOf = (metadata: JsonObject | null | undefined) =>
+  metadata == null ? null : (cleanJson(metadata) as JsonObject)
 
 /** The claims of a session token that say something of its user. Names in the order in which they are looked for. */
 const CLAIM_NAMES = {
@@ -126,6 +170,8 @@ const CLAIM_NAMES = {
   username: ['username'],
   imageUrl: ['image_url', 'imageUrl', 'picture'],
   publicMetadata: ['public_metadata', 'publicMetadata', 'metadata'],
+  externalId: ['external_id', 'externalId'],
+  phoneNumber: ['phone_number', 'phoneNumber', 'primary_phone_number', 'primaryPhoneNumber'],
 } as const satisfies Partial<Record<keyof Profile, readonly string[]>>
 
 const isText = (value: unknown) => value === null || typeof value === 'string'
@@ -137,6 +183,8 @@ const isOfColumn: Record<keyof typeof CLAIM_NAMES, (value: unknown) => boolean> 
   username: isText,
   imageUrl: isText,
   publicMetadata: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  externalId: isText,
+  phoneNumber: isText,
 }
 
 /** When a token's claims were true, in ms since 1970: whole seconds, as the tables keep it. */
@@ -155,7 +203,10 @@ export function claimsChange(userId: string, claims: JsonObject, issuedAtSeconds
   return { kind: 'claims', id: userId, issuedAt: claimsIssuedAt(issuedAtSeconds), profile }
 }
 
-/** Whether `a` takes precedence over `b`, of the same user: a deletion over anything, else the newer snapshot. */
+/**
+ * Whether `a` takes precedence over `b`, of the same user: a deletion over anything, else the newer snapshot. Inferred deletions
+ * are no part of this order: PostgreSQL compares them with what the row has seen.
+ */
 export function supersedes(a: UserSnapshot | UserDeletion, b: UserSnapshot | UserDeletion): boolean {
   if (a.kind === 'deletion' || b.kind === 'deletion') return a.kind === 'deletion' && b.kind !== 'deletion'
   return isNewer(a.version, b.version)

@@ -6,7 +6,7 @@ import type { ComparedRow, Difference } from '../../domain/drift.ts'
 import type { Version } from '../../domain/version.ts'
 import type { UserSnapshot } from './change.ts'
 import { users } from './table.ts'
-import { inputsOf, inputTypesOf, list, profileColumns, toRow } from './upsert.ts'
+import { flagColumns, inputsOf, inputTypesOf, list, profileColumns, toRow } from './upsert.ts'
 
 interface CompareRow {
   id: string
@@ -15,7 +15,8 @@ interface CompareRow {
   event_at: number | null
 }
 
-const COMPARED = [...profileColumns, users.banned]
+// Without the metadata that SYNC_METADATA decides of: of the same version they are the same.
+const COMPARED = [...profileColumns, ...flagColumns]
 const INPUT = [users.id, users.clerkUpdatedAt, ...COMPARED]
 const version = (row: string) => sql`${milliseconds(sql.raw(`${row}.clerk_updated_at`))} as updated_at,
     ${milliseconds(sql.raw(`${row}.clerk_event_at`))} as event_at`
@@ -23,7 +24,7 @@ const version = (row: string) => sql`${milliseconds(sql.raw(`${row}.clerk_update
 const compare = statement<CompareRow>(
   'users_compare',
   (t) => sql`select i.id, ${version('u')},
-    case when u.id is null then 'missing'
+    case when u.id is null or (u.deleted_at is not null and u.sync_source = 'clerk_api') then 'missing'
       when u.deleted_at is not null then 'deleted'
       when u.clerk_updated_at is null or u.clerk_updated_at < ${timeOf('clerk_updated_at')} then 'stale'
       when u.clerk_updated_at > ${timeOf('clerk_updated_at')} then 'newer'

@@ -4,16 +4,18 @@ import { timeOf } from '../../db/statement.ts'
 import type { Change } from '../../domain/change.ts'
 import { newestById } from '../../domain/version.ts'
 import {
+  isInferred,
+  saidAt,
   supersedes,
   type UserChange,
-  type UserClaims,
   type UserDeletion,
   type UserSnapshot,
   userEvents,
 } from './change.ts'
+import { eraseBodiesAbout, isAboutErased, isErased } from './erase.ts'
 import { rewindVersions } from './rewind.ts'
 import { users } from './table.ts'
-import { isTime, profileColumns, upsertUsers } from './upsert.ts'
+import { isTime, profileColumns, stateColumns, upsertUsers } from './upsert.ts'
 
 const inLedger: InLedger<UserChange> = {
   columns: { user_id: 'text', user_at: 'float8', user_event_at: 'float8', user_deleted: 'boolean' },
@@ -30,6 +32,9 @@ const inLedger: InLedger<UserChange> = {
     and u.clerk_event_at is not distinct from ${timeOf('user_event_at')}
     and (u.deleted_at is not null) = i.user_deleted
     from ${t(users)} u where u.id = i.user_id)`,
+  // Whatever failed of a deleted user has no say any more, that of sessions included.
+  isSuperseded: (t) => sql`exists (select 1 from ${t(users)} u where u.id in (e.object_id, e.user_id)
+    and (${isErased(sql`e.event_at`)} or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at))`,
 }
 
 export const user: Resource<UserChange> = {
@@ -39,24 +44,35 @@ export const user: Resource<UserChange> = {
   // A session may come before the user's row, and must see a deletion that is under way.
   locksOf: ({ user }) => (user?.kind === 'deletion' ? [`user ${user.id}`] : []),
   write,
+  erasure: {
+    calls(changes) {
+      const deleted = changes.flatMap(({ user }) => (user?.kind === 'deletion' ? user.id : []))
+      return deleted.length > 0 ? [eraseBodiesAbout(deleted)] : []
+    },
+    isErased: isAboutErased,
+  },
   inLedger,
   inFeed: {
     entity: 'user',
-    visible: [...profileColumns.filter((column) => !isTime(column)), users.banned],
+    visible: [...profileColumns, ...stateColumns].filter((column) => !isTime(column)),
     isThere: (row) => `${row}.deleted_at is null`,
   },
 }
 
 function write(changes: readonly Change[]): Writing {
   const full: (UserSnapshot | UserDeletion)[] = []
-  const partial: UserClaims[] = []
+  const guarded: UserChange[] = []
   for (const { user } of changes) {
-    if (user?.kind === 'claims') partial.push(user)
-    else if (user) full.push(user)
+    if (user === undefined) continue
+    if (user.kind === 'claims' || isInferred(user)) guarded.push(user)
+    else full.push(user)
   }
   const winners = newestById(full, supersedes)
   const corrections = full.filter((change) => change.kind === 'snapshot' && change.corrects) as UserSnapshot[]
-  const rounds = roundsOf(winners, partial).map((round) => ({ round, upsert: upsertUsers(round) }))
+  const rounds = roundsOf(
+    winners,
+    guarded.filter((change) => !isUndone(change, full)),
+  ).map((round) => ({ round, upsert: upsertUsers(round) }))
 
   function written(): Map<object, Written> {
     const found = new Map<object, Written>()
@@ -84,15 +100,27 @@ function write(changes: readonly Change[]): Writing {
   }
 }
 
-/** One change an id and statement: claims that share an id with others follow in later rounds, the oldest first. */
-function roundsOf(winners: UserChange[], claims: UserClaims[]): UserChange[][] {
+/** Whether this is an inferred deletion that another change of the batch takes back. */
+function isUndone(change: UserChange, others: readonly UserChange[]): boolean {
+  if (change.kind !== 'deletion') return false
+  return others.some((other) => other.id === change.id && other.kind === 'snapshot' && saidAt(other) > change.deletedAt)
+}
+
+const dateOf = (change: UserChange) =>
+  change.kind === 'claims' ? change.issuedAt : change.kind === 'deletion' ? change.deletedAt : change.version.updatedAt
+
+/**
+ * One change an id and statement: claims and inferred deletions, which the row decides about, follow in later rounds where they
+ * share an id with others, the oldest first.
+ */
+function roundsOf(winners: UserChange[], guarded: UserChange[]): UserChange[][] {
   const rounds: UserChange[][] = []
   let round: UserChange[] = [...winners]
-  let waiting = claims.sort((a, b) => a.issuedAt - b.issuedAt)
+  let waiting = guarded.sort((a, b) => dateOf(a) - dateOf(b))
   while (round.length > 0 || waiting.length > 0) {
     // Later rounds name no id of which an earlier one did not take the lock.
     const ids = new Set(round.map(({ id }) => id))
-    const later: UserClaims[] = []
+    const later: UserChange[] = []
     for (const change of waiting) {
       if (ids.has(change.id)) later.push(change)
       else round.push(change)

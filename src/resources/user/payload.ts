@@ -9,17 +9,27 @@ const EmailAddress = Open({
   verification: Maybe(Open({ status: Maybe(Type.String()) })),
 })
 
+const PhoneNumber = Open({ id: Maybe(Type.String()), phone_number: Maybe(Type.String()) })
+const Metadata = Maybe(Type.Record(Type.String(), Type.Unknown()))
+
 /** A user as events and the Backend API give it (`UserJSON` of @clerk/backend). */
 export const ClerkUser = Open({
   id: Id,
   email_addresses: Maybe(Type.Array(EmailAddress)),
   primary_email_address_id: Maybe(Type.String()),
+  phone_numbers: Maybe(Type.Array(PhoneNumber)),
+  primary_phone_number_id: Maybe(Type.String()),
+  external_id: Maybe(Type.String()),
   first_name: Maybe(Type.String()),
   last_name: Maybe(Type.String()),
   username: Maybe(Type.String()),
   image_url: Maybe(Type.String()),
-  public_metadata: Maybe(Type.Record(Type.String(), Type.Unknown())),
+  public_metadata: Metadata,
+  unsafe_metadata: Metadata,
+  private_metadata: Metadata,
   banned: Maybe(Type.Boolean()),
+  locked: Maybe(Type.Boolean()),
+  deprovisioned: Maybe(Type.Boolean()),
   last_sign_in_at: Maybe(Time),
   created_at: Maybe(Time),
   updated_at: Maybe(Time),
@@ -35,8 +45,10 @@ const Nullable = <T extends TSchema>({ type, ...rest }: T) =>
 
 export const USER_EXAMPLE = {
   id: 'user_2w5X8yBvTq',
+  externalId: 'customer-42',
   email: 'ada@example.com',
   emailVerified: true,
+  phoneNumber: '+15555550100',
   firstName: 'Ada',
   lastName: 'Lovelace',
   username: 'ada',
@@ -51,8 +63,10 @@ export const USER_EXAMPLE = {
 export const User = Type.Object(
   {
     id: Type.String({ description: "Clerk's user id" }),
+    externalId: Nullable(Type.String({ description: "Clerk's external id: the user's id in another system" })),
     email: Nullable(Type.String({ description: 'The primary address; null for users who have none' })),
     emailVerified: Nullable(Type.Boolean()),
+    phoneNumber: Nullable(Type.String({ description: 'The primary number' })),
     firstName: Nullable(Type.String()),
     lastName: Nullable(Type.String()),
     username: Nullable(Type.String()),

@@ -1,12 +1,21 @@
 /**
  * The guarded upserts of users: one proposed row an id, in the order of ids, so that two transactions never wait for each
- * other. The guard is the contract: nothing touches a tombstone, a snapshot writes when its version is at least the row's,
- * claims when they are strictly newer than the version and than the claims before.
+ * other. The guard is the contract: nothing touches the tombstone of an event, a snapshot writes when its version is at least the
+ * row's, claims when they are strictly newer than the version and than the claims before. An inferred deletion writes unless the
+ * row has been seen since, and what is dated after it undoes it.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { PgColumn } from 'drizzle-orm/pg-core'
 import { $, statement } from '../../db/statement.ts'
-import { EMPTY_PROFILE, type Profile, type SyncSource, type UserChange } from './change.ts'
+import {
+  EMPTY_PROFILE,
+  EMPTY_STATE,
+  isInferred,
+  type Profile,
+  type SyncSource,
+  type UserChange,
+  type UserState,
+} from './change.ts'
 import { users } from './table.ts'
 
 const PROFILE: { [C in keyof Profile]: PgColumn } = {
@@ -18,12 +27,25 @@ const PROFILE: { [C in keyof Profile]: PgColumn } = {
   imageUrl: users.imageUrl,
   publicMetadata: users.publicMetadata,
   lastSignInAt: users.lastSignInAt,
+  externalId: users.externalId,
+  phoneNumber: users.phoneNumber,
 }
 export const profileColumns = Object.values(PROFILE)
+const STATE: { [C in keyof UserState]: PgColumn } = {
+  banned: users.banned,
+  locked: users.locked,
+  deprovisioned: users.deprovisioned,
+  unsafeMetadata: users.unsafeMetadata,
+  privateMetadata: users.privateMetadata,
+}
+export const stateColumns = Object.values(STATE)
+/** The flags of a user's state, which every snapshot gives. */
+export const flagColumns = [users.banned, users.locked, users.deprovisioned]
 
-// What a snapshot says of a user, and what all the changes say together.
-const SAID = [...profileColumns, users.banned]
-const SNAPSHOT = [users.id, ...SAID, users.clerkCreatedAt, users.clerkUpdatedAt, users.clerkEventAt, users.syncSource]
+// What a snapshot says of a user, what dates it, and what all the changes say together.
+const SAID = [...profileColumns, ...stateColumns]
+const DATED = [users.clerkCreatedAt, users.clerkUpdatedAt, users.syncSource]
+const SNAPSHOT = [users.id, ...SAID, ...DATED, users.clerkEventAt, users.clerkAskedAt]
 const ANY = [...SNAPSHOT, users.claimsIssuedAt, users.claimsColumns, users.deletedAt]
 
 /** The columns, each as `each` writes it. */
@@ -50,6 +72,18 @@ const versionOf = (row: 'u' | 'excluded') =>
 const isAccepted = (saysMore: SQL) => sql`(${isVersionless} or ${versionOf('excluded')} >= ${versionOf('u')}
       and (excluded.sync_source <> 'clerk_api' or ${versionOf('excluded')} > ${versionOf('u')} or ${saysMore}))`
 
+// What the row was last seen by, and what dates a snapshot against an inferred deletion.
+const seenAt = sql.raw('greatest(u.clerk_updated_at, u.clerk_event_at, u.clerk_asked_at, u.deleted_at)')
+const saidAt = sql.raw(`case excluded.sync_source
+      when 'clerk_api' then coalesce(excluded.clerk_asked_at, now()) else excluded.clerk_event_at end`)
+// An inferred tombstone is one of the Backend API's; a later word of Clerk's takes it back.
+const isRevival = sql`u.sync_source = 'clerk_api' and ${saidAt} > u.deleted_at`
+const lastAskedAt = sql.raw('clerk_asked_at = greatest(u.clerk_asked_at, excluded.clerk_asked_at)')
+
+// An inferred tombstone keeps the version of what it wiped, so that older news of the same `updated_at` stay older.
+const eventAt = sql.raw(`case when u.deleted_at is not null and u.clerk_updated_at = excluded.clerk_updated_at
+      then greatest(u.clerk_event_at, excluded.clerk_event_at) else excluded.clerk_event_at end`)
+
 const snapshotSaysMore = sql`(${list(SAID, current)}) is distinct from (${list(SAID, proposed)})`
 
 /** Most batches hold nothing but snapshots: far less for PostgreSQL to set up. */
@@ -60,14 +94,16 @@ const upsertSnapshots = statement<{ id: string; created: boolean }>(
   from json_to_recordset(${$(1)}::json) as i(${inputTypesOf(SNAPSHOT)})
   order by i.id
   on conflict (id) do update set
-    ${list(SNAPSHOT.slice(1), fromProposed)},
-    updated_at = case when ${snapshotSaysMore} then now() else u.updated_at end
-  where u.deleted_at is null and ${isAccepted(snapshotSaysMore)}
+    ${list([...SAID, ...DATED], fromProposed)},
+    clerk_event_at = ${eventAt}, ${lastAskedAt}, deleted_at = null,
+    updated_at = case when u.deleted_at is not null or ${snapshotSaysMore} then now() else u.updated_at end
+  where case when u.deleted_at is null then ${isAccepted(snapshotSaysMore)} else ${isRevival} end
   returning u.id, u.xmax = 0 as created`,
 )
 
 const isClaims = sql.raw('excluded.claims_issued_at is not null')
 const isDeletion = sql.raw('excluded.deleted_at is not null')
+const isInferredDeletion = sql.raw(`(excluded.deleted_at is not null and excluded.sync_source = 'clerk_api')`)
 const claimsAreNewer = sql`(${isVersionless} or excluded.claims_issued_at > u.clerk_updated_at)
       and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)`
 // Older claims may still fill what no newer claims and no snapshot spoke of.
@@ -87,9 +123,10 @@ const unlessClaims = (column: PgColumn): SQL =>
   sql`case when ${isClaims} then u.${sql.raw(column.name)} else excluded.${sql.raw(column.name)} end`
 const join = (fragments: SQL[]) => sql.join(fragments, sql`, `)
 const set = (column: PgColumn, value: SQL) => sql`${sql.raw(column.name)} = ${value}`
-const saysMore = sql`${isDeletion} or (${list(SAID, current)})
-      is distinct from (${join(profileColumns.map(merged))}, ${unlessClaims(users.banned)})`
-const UNCLAIMED = [users.banned, users.clerkCreatedAt, users.clerkUpdatedAt, users.clerkEventAt]
+const saysMore = sql`${isDeletion} or u.deleted_at is not null or (${list(SAID, current)})
+      is distinct from (${join([...profileColumns.map(merged), ...stateColumns.map(unlessClaims)])})`
+const UNCLAIMED = [...stateColumns, users.clerkCreatedAt]
+const isUndated = sql`${isClaims} or ${isInferredDeletion}`
 
 /** Snapshots, claims and deletions in one statement, so that the rows of all are locked in one order. */
 const upsertAny = statement<{ id: string; created: boolean }>(
@@ -101,18 +138,25 @@ const upsertAny = statement<{ id: string; created: boolean }>(
   on conflict (id) do update set
     ${join(profileColumns.map((column) => set(column, merged(column))))},
     ${join(UNCLAIMED.map((column) => set(column, unlessClaims(column))))},
+    clerk_updated_at = case when ${isUndated} then u.clerk_updated_at else excluded.clerk_updated_at end,
+    clerk_event_at = case when ${isUndated} then u.clerk_event_at
+      when ${isDeletion} then excluded.clerk_event_at else ${eventAt} end,
     claims_issued_at = case when not ${isDeletion} then greatest(u.claims_issued_at, excluded.claims_issued_at) end,
     claims_columns = case
       when ${isDeletion} then null
       when ${isClaims} then array(select distinct unnest(u.claims_columns || excluded.claims_columns) order by 1)
       else u.claims_columns end,
+    ${lastAskedAt},
     sync_source = excluded.sync_source,
     deleted_at = excluded.deleted_at,
     updated_at = case when ${saysMore} then now() else u.updated_at end
-  where u.deleted_at is null and case
-    when ${isDeletion} then true
-    when ${isClaims} then (${claimsAreNewer}) or (${claimsFill})
-    else ${isAccepted(saysMore)} end
+  where case
+    when ${isInferredDeletion} then
+      (u.deleted_at is null or u.sync_source = 'clerk_api') and excluded.deleted_at >= coalesce(${seenAt}, '-infinity')
+    when ${isDeletion} then u.deleted_at is null or u.sync_source = 'clerk_api'
+    when ${isClaims} then u.deleted_at is null and ((${claimsAreNewer}) or (${claimsFill}))
+    when u.deleted_at is null then ${isAccepted(saysMore)}
+    else ${isRevival} end
   returning u.id, u.xmax = 0 as created`,
 )
 
@@ -128,18 +172,22 @@ export const upsertUsers = (changes: UserChange[]) =>
 /** A change as the input of a statement. */
 export function toRow(change: UserChange): Record<string, unknown> {
   const profile = change.kind === 'deletion' ? EMPTY_PROFILE : { ...EMPTY_PROFILE, ...change.profile }
-  const row: Record<string, unknown> = { id: change.id, banned: false, sync_source: sourceOf(change) }
+  const state = change.kind === 'snapshot' ? change : EMPTY_STATE
+  const row: Record<string, unknown> = { id: change.id, sync_source: sourceOf(change) }
   for (const key of Object.keys(PROFILE) as (keyof Profile)[]) row[PROFILE[key].name] = profile[key]
+  for (const key of Object.keys(STATE) as (keyof UserState)[]) row[STATE[key].name] = state[key]
   if (change.kind === 'claims') {
     row.claims_issued_at = change.issuedAt
     row.claims_columns = Object.keys(change.profile).map((key) => PROFILE[key as keyof Profile].name)
   } else if (change.kind === 'deletion') {
-    row.clerk_updated_at = row.clerk_event_at = row.deleted_at = change.deletedAt
+    row.deleted_at = change.deletedAt
+    // What was only inferred dates nothing.
+    if (!isInferred(change)) row.clerk_updated_at = row.clerk_event_at = change.deletedAt
   } else {
-    row.banned = change.banned
     row.clerk_created_at = change.clerkCreatedAt
     row.clerk_updated_at = change.version.updatedAt
     row.clerk_event_at = change.version.eventAt
+    row.clerk_asked_at = change.askedAt
   }
   return row
 }

@@ -6,7 +6,7 @@
  */
 'use strict'
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > auth_states 1`] = `
-select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata::text, round(date_part('epoch', u.last_sign_in_at) * 1000) as last_sign_in_at, u.banned, round(date_part('epoch', u.clerk_updated_at) * 1000) as clerk_updated_at, round(date_part('epoch', u.claims_issued_at) * 1000) as claims_issued_at, round(date_part('epoch', u.created_at) * 1000) as created_at, round(date_part('epoch', u.updated_at) * 1000) as updated_at, round(date_part('epoch', u.deleted_at) * 1000) as deleted_at, s.status as session_status
+select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata::text, round(date_part('epoch', u.last_sign_in_at) * 1000) as last_sign_in_at, u.external_id, u.phone_number, u.banned, u.deprovisioned, u.sync_source, round(date_part('epoch', u.clerk_updated_at) * 1000) as clerk_updated_at, round(date_part('epoch', u.claims_issued_at) * 1000) as claims_issued_at, round(date_part('epoch', u.created_at) * 1000) as created_at, round(date_part('epoch', u.updated_at) * 1000) as updated_at, round(date_part('epoch', u.deleted_at) * 1000) as deleted_at, s.status as session_status
   from unnest((select $1::text[]), (select $2::text[])) with ordinality as k(user_id, session_id, n)
   left join "clerk"."users" u on u.id = k.user_id
   left join "clerk"."sessions" s on s.id = k.session_id
@@ -167,7 +167,9 @@ select id, type, outcome, to_char(received_at at time zone 'UTC', 'YYYY-MM-DD"T"
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > dashboard_failed 1`] = `
 select id, type, object_id as "objectId", left(error, 1000) as error, attempts, to_char(received_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "receivedAt",
     payload is not null as "isReplayable"
-  from "clerk"."webhook_events" where outcome = 'failed' order by received_at desc, id limit 100
+  from "clerk"."webhook_events" e where (e.outcome = 'failed' and not (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
+    and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))) order by received_at desc, id limit 100
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > dashboard_last_of_type 1`] = `
@@ -227,8 +229,17 @@ exports[`test/db/statement-text.test.ts > TAP > the text of every statement is a
 with lock as materialized (select pg_try_advisory_xact_lock(1886549358, hashtext('clerk')) as taken)
   delete from "clerk"."sessions" where id in (
     select id from "clerk"."sessions"
-    where (select taken from lock) and status in ('ended', 'removed', 'revoked', 'replaced', 'abandoned', 'expired') and "sessions"."updated_at" < now() - make_interval(days => $1::int)
-    order by "sessions"."updated_at" limit 1000 for update skip locked)
+    where (select taken from lock) and status in ('ended', 'removed', 'revoked', 'replaced', 'abandoned', 'expired') and updated_at < now() - make_interval(days => $1::int)
+    order by updated_at limit 1000 for update skip locked)
+  returning id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > sessions_prune_lapsed 1`] = `
+with lock as materialized (select pg_try_advisory_xact_lock(1886549358, hashtext('clerk')) as taken)
+  delete from "clerk"."sessions" where id in (
+    select id from "clerk"."sessions"
+    where (select taken from lock) and status not in ('ended', 'removed', 'revoked', 'replaced', 'abandoned', 'expired') and greatest(expire_at, abandon_at) < now() - make_interval(days => $1::int)
+    order by greatest(expire_at, abandon_at) limit 1000 for update skip locked)
   returning id
 `
 
@@ -241,7 +252,7 @@ insert into "clerk"."sessions" as s (id, user_id, client_id, status, ended_by_de
   from json_to_recordset($1::json) as i(id text, user_id text, client_id text, status text,
     clerk_created_at float8, clerk_updated_at float8, clerk_event_at float8,
     last_active_at float8, expire_at float8, abandon_at float8)
-  left join "clerk"."users" u on u.id = i.user_id and u.deleted_at is not null
+  left join "clerk"."users" u on u.id = i.user_id and u.deleted_at is not null and u.sync_source <> 'clerk_api'
   order by i.id
   on conflict (id) do update set
     user_id = excluded.user_id, client_id = excluded.client_id, status = excluded.status,
@@ -257,6 +268,10 @@ insert into "clerk"."sessions" as s (id, user_id, client_id, status, ended_by_de
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > sync_state_delete 1`] = `
 delete from "clerk"."sync_state" where job = $1
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > sync_state_insert 1`] = `
+insert into "clerk"."sync_state" (job, state) values ($1, $2::jsonb) on conflict (job) do nothing
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > sync_state_select 1`] = `
@@ -282,7 +297,9 @@ select (
   select case when c.reltuples >= 1000 then c.reltuples::float8
     else (select count(*) from (select 1 from "clerk"."sessions" limit 1000) r)::float8 end
   from pg_class c where c.oid = ('clerk' || '.sessions')::regclass) as sessions,
-    (select count(*)::int from (select 1 from "clerk"."webhook_events" where outcome = 'failed' limit 1000) f) as "failedEvents",
+    (select count(*)::int from (select 1 from "clerk"."webhook_events" e where (e.outcome = 'failed' and not (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
+    and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))) limit 1000) f) as "failedEvents",
     (select extract(epoch from max(received_at))::float8 from "clerk"."webhook_events") as "lastReceivedAt"
 `
 
@@ -307,13 +324,13 @@ select to_jsonb(s) as row from "clerk"."sessions" s where user_id = $1 order by 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_compare 1`] = `
 select i.id, (extract(epoch from u.clerk_updated_at) * 1000)::float8 as updated_at,
     (extract(epoch from u.clerk_event_at) * 1000)::float8 as event_at,
-    case when u.id is null then 'missing'
+    case when u.id is null or (u.deleted_at is not null and u.sync_source = 'clerk_api') then 'missing'
       when u.deleted_at is not null then 'deleted'
       when u.clerk_updated_at is null or u.clerk_updated_at < to_timestamp(i.clerk_updated_at / 1000) then 'stale'
       when u.clerk_updated_at > to_timestamp(i.clerk_updated_at / 1000) then 'newer'
-      when (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.banned) is distinct from (i.email, i.email_verified, i.first_name, i.last_name, i.username, i.image_url, i.public_metadata, to_timestamp(i.last_sign_in_at / 1000), i.banned) then 'different'
+      when (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.external_id, u.phone_number, u.banned, u.locked, u.deprovisioned) is distinct from (i.email, i.email_verified, i.first_name, i.last_name, i.username, i.image_url, i.public_metadata, to_timestamp(i.last_sign_in_at / 1000), i.external_id, i.phone_number, i.banned, i.locked, i.deprovisioned) then 'different'
       else 'same' end as difference
-  from json_to_recordset($1::json) as i(id text, clerk_updated_at float8, email text, email_verified boolean, first_name text, last_name text, username text, image_url text, public_metadata jsonb, last_sign_in_at float8, banned boolean)
+  from json_to_recordset($1::json) as i(id text, clerk_updated_at float8, email text, email_verified boolean, first_name text, last_name text, username text, image_url text, public_metadata jsonb, last_sign_in_at float8, external_id text, phone_number text, banned boolean, locked boolean, deprovisioned boolean)
   left join "clerk"."users" u on u.id = i.id
 `
 
@@ -352,9 +369,9 @@ select u.id, seen.id is not null as is_seen from (
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_upsert 1`] = `
-insert into "clerk"."users" as u (id, email, email_verified, first_name, last_name, username, image_url, public_metadata, last_sign_in_at, banned, clerk_created_at, clerk_updated_at, clerk_event_at, sync_source, claims_issued_at, claims_columns, deleted_at)
-  select i.id, i.email, i.email_verified, i.first_name, i.last_name, i.username, i.image_url, i.public_metadata, to_timestamp(i.last_sign_in_at / 1000), i.banned, to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), to_timestamp(i.clerk_event_at / 1000), i.sync_source, to_timestamp(i.claims_issued_at / 1000), i.claims_columns, to_timestamp(i.deleted_at / 1000)
-  from json_to_recordset($1::json) as i(id text, email text, email_verified boolean, first_name text, last_name text, username text, image_url text, public_metadata jsonb, last_sign_in_at float8, banned boolean, clerk_created_at float8, clerk_updated_at float8, clerk_event_at float8, sync_source text, claims_issued_at float8, claims_columns text[], deleted_at float8)
+insert into "clerk"."users" as u (id, email, email_verified, first_name, last_name, username, image_url, public_metadata, last_sign_in_at, external_id, phone_number, banned, locked, deprovisioned, unsafe_metadata, private_metadata, clerk_created_at, clerk_updated_at, sync_source, clerk_event_at, clerk_asked_at, claims_issued_at, claims_columns, deleted_at)
+  select i.id, i.email, i.email_verified, i.first_name, i.last_name, i.username, i.image_url, i.public_metadata, to_timestamp(i.last_sign_in_at / 1000), i.external_id, i.phone_number, i.banned, i.locked, i.deprovisioned, i.unsafe_metadata, i.private_metadata, to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), i.sync_source, to_timestamp(i.clerk_event_at / 1000), to_timestamp(i.clerk_asked_at / 1000), to_timestamp(i.claims_issued_at / 1000), i.claims_columns, to_timestamp(i.deleted_at / 1000)
+  from json_to_recordset($1::json) as i(id text, email text, email_verified boolean, first_name text, last_name text, username text, image_url text, public_metadata jsonb, last_sign_in_at float8, external_id text, phone_number text, banned boolean, locked boolean, deprovisioned boolean, unsafe_metadata jsonb, private_metadata jsonb, clerk_created_at float8, clerk_updated_at float8, sync_source text, clerk_event_at float8, clerk_asked_at float8, claims_issued_at float8, claims_columns text[], deleted_at float8)
   order by i.id
   on conflict (id) do update set
     email = case
@@ -389,16 +406,29 @@ insert into "clerk"."users" as u (id, email, email_verified, first_name, last_na
       when not (excluded.claims_issued_at is not null) then excluded.last_sign_in_at
       when 'last_sign_in_at' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
       and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('last_sign_in_at' = any(u.claims_columns), false)) then excluded.last_sign_in_at
-      else u.last_sign_in_at end,
-    banned = case when excluded.claims_issued_at is not null then u.banned else excluded.banned end, clerk_created_at = case when excluded.claims_issued_at is not null then u.clerk_created_at else excluded.clerk_created_at end, clerk_updated_at = case when excluded.claims_issued_at is not null then u.clerk_updated_at else excluded.clerk_updated_at end, clerk_event_at = case when excluded.claims_issued_at is not null then u.clerk_event_at else excluded.clerk_event_at end,
+      else u.last_sign_in_at end, external_id = case
+      when not (excluded.claims_issued_at is not null) then excluded.external_id
+      when 'external_id' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('external_id' = any(u.claims_columns), false)) then excluded.external_id
+      else u.external_id end, phone_number = case
+      when not (excluded.claims_issued_at is not null) then excluded.phone_number
+      when 'phone_number' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('phone_number' = any(u.claims_columns), false)) then excluded.phone_number
+      else u.phone_number end,
+    banned = case when excluded.claims_issued_at is not null then u.banned else excluded.banned end, locked = case when excluded.claims_issued_at is not null then u.locked else excluded.locked end, deprovisioned = case when excluded.claims_issued_at is not null then u.deprovisioned else excluded.deprovisioned end, unsafe_metadata = case when excluded.claims_issued_at is not null then u.unsafe_metadata else excluded.unsafe_metadata end, private_metadata = case when excluded.claims_issued_at is not null then u.private_metadata else excluded.private_metadata end, clerk_created_at = case when excluded.claims_issued_at is not null then u.clerk_created_at else excluded.clerk_created_at end,
+    clerk_updated_at = case when excluded.claims_issued_at is not null or (excluded.deleted_at is not null and excluded.sync_source = 'clerk_api') then u.clerk_updated_at else excluded.clerk_updated_at end,
+    clerk_event_at = case when excluded.claims_issued_at is not null or (excluded.deleted_at is not null and excluded.sync_source = 'clerk_api') then u.clerk_event_at
+      when excluded.deleted_at is not null then excluded.clerk_event_at else case when u.deleted_at is not null and u.clerk_updated_at = excluded.clerk_updated_at
+      then greatest(u.clerk_event_at, excluded.clerk_event_at) else excluded.clerk_event_at end end,
     claims_issued_at = case when not excluded.deleted_at is not null then greatest(u.claims_issued_at, excluded.claims_issued_at) end,
     claims_columns = case
       when excluded.deleted_at is not null then null
       when excluded.claims_issued_at is not null then array(select distinct unnest(u.claims_columns || excluded.claims_columns) order by 1)
       else u.claims_columns end,
+    clerk_asked_at = greatest(u.clerk_asked_at, excluded.clerk_asked_at),
     sync_source = excluded.sync_source,
     deleted_at = excluded.deleted_at,
-    updated_at = case when excluded.deleted_at is not null or (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.banned)
+    updated_at = case when excluded.deleted_at is not null or u.deleted_at is not null or (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.external_id, u.phone_number, u.banned, u.locked, u.deprovisioned, u.unsafe_metadata, u.private_metadata)
       is distinct from (case
       when not (excluded.claims_issued_at is not null) then excluded.email
       when 'email' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
@@ -431,13 +461,23 @@ insert into "clerk"."users" as u (id, email, email_verified, first_name, last_na
       when not (excluded.claims_issued_at is not null) then excluded.last_sign_in_at
       when 'last_sign_in_at' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
       and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('last_sign_in_at' = any(u.claims_columns), false)) then excluded.last_sign_in_at
-      else u.last_sign_in_at end, case when excluded.claims_issued_at is not null then u.banned else excluded.banned end) then now() else u.updated_at end
-  where u.deleted_at is null and case
-    when excluded.deleted_at is not null then true
-    when excluded.claims_issued_at is not null then ((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
-      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or (u.clerk_updated_at is null and not excluded.claims_columns <@ u.claims_columns)
-    else (u.clerk_updated_at is null or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) >= (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity'))
-      and (excluded.sync_source <> 'clerk_api' or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) > (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity')) or excluded.deleted_at is not null or (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.banned)
+      else u.last_sign_in_at end, case
+      when not (excluded.claims_issued_at is not null) then excluded.external_id
+      when 'external_id' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('external_id' = any(u.claims_columns), false)) then excluded.external_id
+      else u.external_id end, case
+      when not (excluded.claims_issued_at is not null) then excluded.phone_number
+      when 'phone_number' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('phone_number' = any(u.claims_columns), false)) then excluded.phone_number
+      else u.phone_number end, case when excluded.claims_issued_at is not null then u.banned else excluded.banned end, case when excluded.claims_issued_at is not null then u.locked else excluded.locked end, case when excluded.claims_issued_at is not null then u.deprovisioned else excluded.deprovisioned end, case when excluded.claims_issued_at is not null then u.unsafe_metadata else excluded.unsafe_metadata end, case when excluded.claims_issued_at is not null then u.private_metadata else excluded.private_metadata end) then now() else u.updated_at end
+  where case
+    when (excluded.deleted_at is not null and excluded.sync_source = 'clerk_api') then
+      (u.deleted_at is null or u.sync_source = 'clerk_api') and excluded.deleted_at >= coalesce(greatest(u.clerk_updated_at, u.clerk_event_at, u.clerk_asked_at, u.deleted_at), '-infinity')
+    when excluded.deleted_at is not null then u.deleted_at is null or u.sync_source = 'clerk_api'
+    when excluded.claims_issued_at is not null then u.deleted_at is null and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or (u.clerk_updated_at is null and not excluded.claims_columns <@ u.claims_columns))
+    when u.deleted_at is null then (u.clerk_updated_at is null or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) >= (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity'))
+      and (excluded.sync_source <> 'clerk_api' or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) > (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity')) or excluded.deleted_at is not null or u.deleted_at is not null or (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.external_id, u.phone_number, u.banned, u.locked, u.deprovisioned, u.unsafe_metadata, u.private_metadata)
       is distinct from (case
       when not (excluded.claims_issued_at is not null) then excluded.email
       when 'email' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
@@ -470,66 +510,104 @@ insert into "clerk"."users" as u (id, email, email_verified, first_name, last_na
       when not (excluded.claims_issued_at is not null) then excluded.last_sign_in_at
       when 'last_sign_in_at' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
       and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('last_sign_in_at' = any(u.claims_columns), false)) then excluded.last_sign_in_at
-      else u.last_sign_in_at end, case when excluded.claims_issued_at is not null then u.banned else excluded.banned end))) end
+      else u.last_sign_in_at end, case
+      when not (excluded.claims_issued_at is not null) then excluded.external_id
+      when 'external_id' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('external_id' = any(u.claims_columns), false)) then excluded.external_id
+      else u.external_id end, case
+      when not (excluded.claims_issued_at is not null) then excluded.phone_number
+      when 'phone_number' = any(excluded.claims_columns) and (((u.clerk_updated_at is null or excluded.claims_issued_at > u.clerk_updated_at)
+      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)) or not coalesce('phone_number' = any(u.claims_columns), false)) then excluded.phone_number
+      else u.phone_number end, case when excluded.claims_issued_at is not null then u.banned else excluded.banned end, case when excluded.claims_issued_at is not null then u.locked else excluded.locked end, case when excluded.claims_issued_at is not null then u.deprovisioned else excluded.deprovisioned end, case when excluded.claims_issued_at is not null then u.unsafe_metadata else excluded.unsafe_metadata end, case when excluded.claims_issued_at is not null then u.private_metadata else excluded.private_metadata end)))
+    else u.sync_source = 'clerk_api' and case excluded.sync_source
+      when 'clerk_api' then coalesce(excluded.clerk_asked_at, now()) else excluded.clerk_event_at end > u.deleted_at end
   returning u.id, u.xmax = 0 as created
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_upsert_snapshots 1`] = `
-insert into "clerk"."users" as u (id, email, email_verified, first_name, last_name, username, image_url, public_metadata, last_sign_in_at, banned, clerk_created_at, clerk_updated_at, clerk_event_at, sync_source)
-  select i.id, i.email, i.email_verified, i.first_name, i.last_name, i.username, i.image_url, i.public_metadata, to_timestamp(i.last_sign_in_at / 1000), i.banned, to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), to_timestamp(i.clerk_event_at / 1000), i.sync_source
-  from json_to_recordset($1::json) as i(id text, email text, email_verified boolean, first_name text, last_name text, username text, image_url text, public_metadata jsonb, last_sign_in_at float8, banned boolean, clerk_created_at float8, clerk_updated_at float8, clerk_event_at float8, sync_source text)
+insert into "clerk"."users" as u (id, email, email_verified, first_name, last_name, username, image_url, public_metadata, last_sign_in_at, external_id, phone_number, banned, locked, deprovisioned, unsafe_metadata, private_metadata, clerk_created_at, clerk_updated_at, sync_source, clerk_event_at, clerk_asked_at)
+  select i.id, i.email, i.email_verified, i.first_name, i.last_name, i.username, i.image_url, i.public_metadata, to_timestamp(i.last_sign_in_at / 1000), i.external_id, i.phone_number, i.banned, i.locked, i.deprovisioned, i.unsafe_metadata, i.private_metadata, to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), i.sync_source, to_timestamp(i.clerk_event_at / 1000), to_timestamp(i.clerk_asked_at / 1000)
+  from json_to_recordset($1::json) as i(id text, email text, email_verified boolean, first_name text, last_name text, username text, image_url text, public_metadata jsonb, last_sign_in_at float8, external_id text, phone_number text, banned boolean, locked boolean, deprovisioned boolean, unsafe_metadata jsonb, private_metadata jsonb, clerk_created_at float8, clerk_updated_at float8, sync_source text, clerk_event_at float8, clerk_asked_at float8)
   order by i.id
   on conflict (id) do update set
-    email = excluded.email, email_verified = excluded.email_verified, first_name = excluded.first_name, last_name = excluded.last_name, username = excluded.username, image_url = excluded.image_url, public_metadata = excluded.public_metadata, last_sign_in_at = excluded.last_sign_in_at, banned = excluded.banned, clerk_created_at = excluded.clerk_created_at, clerk_updated_at = excluded.clerk_updated_at, clerk_event_at = excluded.clerk_event_at, sync_source = excluded.sync_source,
-    updated_at = case when (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.banned) is distinct from (excluded.email, excluded.email_verified, excluded.first_name, excluded.last_name, excluded.username, excluded.image_url, excluded.public_metadata, excluded.last_sign_in_at, excluded.banned) then now() else u.updated_at end
-  where u.deleted_at is null and (u.clerk_updated_at is null or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) >= (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity'))
-      and (excluded.sync_source <> 'clerk_api' or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) > (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity')) or (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.banned) is distinct from (excluded.email, excluded.email_verified, excluded.first_name, excluded.last_name, excluded.username, excluded.image_url, excluded.public_metadata, excluded.last_sign_in_at, excluded.banned)))
+    email = excluded.email, email_verified = excluded.email_verified, first_name = excluded.first_name, last_name = excluded.last_name, username = excluded.username, image_url = excluded.image_url, public_metadata = excluded.public_metadata, last_sign_in_at = excluded.last_sign_in_at, external_id = excluded.external_id, phone_number = excluded.phone_number, banned = excluded.banned, locked = excluded.locked, deprovisioned = excluded.deprovisioned, unsafe_metadata = excluded.unsafe_metadata, private_metadata = excluded.private_metadata, clerk_created_at = excluded.clerk_created_at, clerk_updated_at = excluded.clerk_updated_at, sync_source = excluded.sync_source,
+    clerk_event_at = case when u.deleted_at is not null and u.clerk_updated_at = excluded.clerk_updated_at
+      then greatest(u.clerk_event_at, excluded.clerk_event_at) else excluded.clerk_event_at end, clerk_asked_at = greatest(u.clerk_asked_at, excluded.clerk_asked_at), deleted_at = null,
+    updated_at = case when u.deleted_at is not null or (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.external_id, u.phone_number, u.banned, u.locked, u.deprovisioned, u.unsafe_metadata, u.private_metadata) is distinct from (excluded.email, excluded.email_verified, excluded.first_name, excluded.last_name, excluded.username, excluded.image_url, excluded.public_metadata, excluded.last_sign_in_at, excluded.external_id, excluded.phone_number, excluded.banned, excluded.locked, excluded.deprovisioned, excluded.unsafe_metadata, excluded.private_metadata) then now() else u.updated_at end
+  where case when u.deleted_at is null then (u.clerk_updated_at is null or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) >= (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity'))
+      and (excluded.sync_source <> 'clerk_api' or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) > (u.clerk_updated_at, coalesce(u.clerk_event_at, '-infinity')) or (u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata, u.last_sign_in_at, u.external_id, u.phone_number, u.banned, u.locked, u.deprovisioned, u.unsafe_metadata, u.private_metadata) is distinct from (excluded.email, excluded.email_verified, excluded.first_name, excluded.last_name, excluded.username, excluded.image_url, excluded.public_metadata, excluded.last_sign_in_at, excluded.external_id, excluded.phone_number, excluded.banned, excluded.locked, excluded.deprovisioned, excluded.unsafe_metadata, excluded.private_metadata))) else u.sync_source = 'clerk_api' and case excluded.sync_source
+      when 'clerk_api' then coalesce(excluded.clerk_asked_at, now()) else excluded.clerk_event_at end > u.deleted_at end
   returning u.id, u.xmax = 0 as created
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_discard 1`] = `
+update "clerk"."webhook_events" set outcome = 'discarded', payload = null
+  where id = any($1::text[]) and outcome = 'failed' returning id
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_enter 1`] = `
 with entered as (
-    insert into "clerk"."webhook_events" (id, type, object_id, event_at, outcome, attempts, processed_at, payload)
-    select id, type, object_id, event_at, outcome, deliveries, now(), payload
-    from (select i.id, i.type, i.object_id, to_timestamp(i.event_at / 1000) as event_at,
+    insert into "clerk"."webhook_events"
+      (id, type, object_id, instance_id, event_at, outcome, error, attempts, processed_at, payload, user_id)
+    select id, type, object_id, instance_id, event_at, outcome, error, deliveries, now(), payload, user_id
+    from (select i.id, i.type, i.object_id, i.instance_id,
+      to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
+      case when k.is_kept then i.payload end as payload, case when k.is_kept then i.about_user end as user_id
+    from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
+      error text, deliveries int, payload text, about_user text, user_id text, user_at float8, user_event_at float8, user_deleted boolean, session_id text, session_at float8, session_event_at float8, session_status text)
+    cross join lateral (select
       case when i.user_id is null and i.session_id is null then 'ignored' when (select u.clerk_updated_at = to_timestamp(i.user_at / 1000)
     and u.clerk_event_at is not distinct from to_timestamp(i.user_event_at / 1000)
     and (u.deleted_at is not null) = i.user_deleted
     from "clerk"."users" u where u.id = i.user_id) or (select s.clerk_updated_at = to_timestamp(i.session_at / 1000)
     and s.clerk_event_at is not distinct from to_timestamp(i.session_event_at / 1000)
     and (s.status = i.session_status or s.ended_by_deletion)
-    from "clerk"."sessions" s where s.id = i.session_id) then 'applied' else 'stale' end as outcome,
-      i.deliveries, i.payload
-    from json_to_recordset($1::json) as i(id text, type text, object_id text, event_at float8, deliveries int,
-      payload text, user_id text, user_at float8, user_event_at float8, user_deleted boolean, session_id text, session_at float8, session_event_at float8, session_status text)
+    from "clerk"."sessions" s where s.id = i.session_id) then 'applied' else 'stale' end as outcome) o
+    cross join lateral (select i.payload is not null and o.outcome = 'applied'
+      and not (exists (select 1 from "clerk"."users" u where u.id = i.about_user and (u.deleted_at is not null and (u.sync_source <> 'clerk_api' or to_timestamp(i.event_at / 1000) <= u.deleted_at)))) as is_kept) k
     order by i.id) d
     returning id, outcome)
   select id, outcome from entered where outcome <> 'applied'
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_enter_again 1`] = `
-update "clerk"."webhook_events" e set outcome = case when e.outcome = 'failed' then d.outcome end,
-    type = d.type, object_id = d.object_id, event_at = d.event_at, error = null, payload = d.payload,
-    attempts = e.attempts + d.deliveries, last_received_at = now(), processed_at = now()
-  from (select i.id, i.type, i.object_id, to_timestamp(i.event_at / 1000) as event_at,
+update "clerk"."webhook_events" e set outcome = case when e.outcome in ('failed', 'superseded', 'discarded') then d.outcome end,
+    type = d.type, object_id = d.object_id, instance_id = d.instance_id, event_at = d.event_at, error = d.error,
+    payload = d.payload, user_id = d.user_id, attempts = e.attempts + d.deliveries, last_received_at = now(), processed_at = now()
+  from (select i.id, i.type, i.object_id, i.instance_id,
+      to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
+      case when k.is_kept then i.payload end as payload, case when k.is_kept then i.about_user end as user_id
+    from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
+      error text, deliveries int, payload text, about_user text, user_id text, user_at float8, user_event_at float8, user_deleted boolean, session_id text, session_at float8, session_event_at float8, session_status text)
+    cross join lateral (select
       case when i.user_id is null and i.session_id is null then 'ignored' when (select u.clerk_updated_at = to_timestamp(i.user_at / 1000)
     and u.clerk_event_at is not distinct from to_timestamp(i.user_event_at / 1000)
     and (u.deleted_at is not null) = i.user_deleted
     from "clerk"."users" u where u.id = i.user_id) or (select s.clerk_updated_at = to_timestamp(i.session_at / 1000)
     and s.clerk_event_at is not distinct from to_timestamp(i.session_event_at / 1000)
     and (s.status = i.session_status or s.ended_by_deletion)
-    from "clerk"."sessions" s where s.id = i.session_id) then 'applied' else 'stale' end as outcome,
-      i.deliveries, i.payload
-    from json_to_recordset($1::json) as i(id text, type text, object_id text, event_at float8, deliveries int,
-      payload text, user_id text, user_at float8, user_event_at float8, user_deleted boolean, session_id text, session_at float8, session_event_at float8, session_status text)
+    from "clerk"."sessions" s where s.id = i.session_id) then 'applied' else 'stale' end as outcome) o
+    cross join lateral (select i.payload is not null and o.outcome = 'applied'
+      and not (exists (select 1 from "clerk"."users" u where u.id = i.about_user and (u.deleted_at is not null and (u.sync_source <> 'clerk_api' or to_timestamp(i.event_at / 1000) <= u.deleted_at)))) as is_kept) k
     order by i.id) d
   where e.id = d.id
   returning e.id, e.outcome
 `
 
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_erase 1`] = `
+with about as (
+    select e.id from "clerk"."webhook_events" e join "clerk"."users" u on u.id = e.user_id
+    where e.user_id = any($1::text[]) and e.payload is not null and (u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at))
+    order by e.id for update of e)
+  update "clerk"."webhook_events" e set payload = null from about where e.id = about.id
+`
+
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_fail 1`] = `
-insert into "clerk"."webhook_events" as e (id, type, object_id, event_at, outcome, error, payload)
-  values ($1, $2, $3, to_timestamp($4::float8 / 1000), 'failed', $5, $6)
+insert into "clerk"."webhook_events" as e
+    (id, type, object_id, instance_id, event_at, outcome, error, payload, user_id)
+  values ($1, $2, $3, $4, to_timestamp($5::float8 / 1000), 'failed', $6,
+    case when not (exists (select 1 from "clerk"."users" u where u.id = $8::text and (u.deleted_at is not null and (u.sync_source <> 'clerk_api' or to_timestamp($5::float8 / 1000) <= u.deleted_at)))) then $7::text end,
+    $8::text)
   on conflict (id) do update set attempts = e.attempts + 1, last_received_at = now(),
     error = case when e.outcome = 'failed' then excluded.error else e.error end,
     payload = case when e.outcome = 'failed' then excluded.payload else e.payload end
@@ -539,8 +617,10 @@ insert into "clerk"."webhook_events" as e (id, type, object_id, event_at, outcom
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_failed 1`] = `
 select id, type, object_id as "objectId", error, attempts, (extract(epoch from event_at) * 1000)::float8 as "eventAt",
     (extract(epoch from received_at) * 1000)::float8 as "receivedAt", (extract(epoch from last_received_at) * 1000)::float8 as "lastReceivedAt", payload
-  from "clerk"."webhook_events"
-  where outcome = 'failed'
+  from "clerk"."webhook_events" e
+  where outcome = 'failed' and ((e.outcome = 'failed' and not (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
+    and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))) or not $7::boolean and payload is not null)
     and received_at >= coalesce($1::timestamptz, '-infinity')
     and ($2::text is null or type = $2)
     and ($3::text[] is null or id = any($3))
@@ -550,12 +630,16 @@ select id, type, object_id as "objectId", error, attempts, (extract(epoch from e
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_known 1`] = `
-select id, outcome = 'failed' as has_failed from "clerk"."webhook_events" where id = any($1::text[])
+select id, outcome in ('failed', 'superseded', 'discarded') as has_failed from "clerk"."webhook_events" where id = any($1::text[])
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_latest 1`] = `
 select (extract(epoch from (select max(received_at) from "clerk"."webhook_events")) * 1000)::float8 as last_received_at,
-    (select count(*)::int from (select 1 from "clerk"."webhook_events" where outcome = 'failed' limit 1000) f) as failed,
+    (select count(*)::int from (select 1 from "clerk"."webhook_events" e where (e.outcome = 'failed' and not (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
+    and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))) limit 1000) f) as failed,
+    (select count(*)::int from (select 1 from "clerk"."webhook_events" where outcome = 'ignored' and error is not null and received_at > now() - interval '1 day' limit 1000) f) as foreign,
+    (select instance_id from "clerk"."webhook_events" where outcome = 'ignored' and error is not null and received_at > now() - interval '1 day' order by received_at desc limit 1) as foreign_instance,
     current_setting('transaction_read_only') = 'on' as read_only
 `
 
@@ -572,8 +656,8 @@ exports[`test/db/statement-text.test.ts > TAP > the text of every statement is a
 with lock as materialized (select pg_try_advisory_xact_lock(1886549358, hashtext('clerk')) as taken)
   delete from "clerk"."webhook_events" where id in (
     select id from "clerk"."webhook_events"
-    where (select taken from lock) and true and "webhook_events"."received_at" < now() - make_interval(days => $1::int)
-    order by "webhook_events"."received_at" limit 1000 for update skip locked)
+    where (select taken from lock) and true and received_at < now() - make_interval(days => $1::int)
+    order by received_at limit 1000 for update skip locked)
   returning id
 `
 
@@ -583,11 +667,22 @@ update "clerk"."webhook_events" e set attempts = e.attempts + i.deliveries, last
   where e.id = i.id returning e.id
 `
 
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_supersede 1`] = `
+update "clerk"."webhook_events" set outcome = 'superseded', payload = null where id in (
+    select e.id from "clerk"."webhook_events" e where e.outcome = 'failed' and (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
+    and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))
+    order by e.id limit 1000 for update of e skip locked)
+  returning id
+`
+
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_types 1`] = `
 select type, sum(messages)::int as messages, sum(failed)::int as failed, (extract(epoch from max(last)) * 1000)::float8 as "lastReceivedAt"
   from (
     select type, count(*) as messages, 0 as failed, max(received_at) as last from (select * from "clerk"."webhook_events" order by received_at desc limit 100000) r group by type
     union all
-    select type, 0, count(*), max(received_at) from "clerk"."webhook_events" where outcome = 'failed' group by type) t
+    select type, 0, count(*), max(received_at) from "clerk"."webhook_events" e where (e.outcome = 'failed' and not (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
+    and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))) group by type) t
   where type <> 'clerk-session-sync.test' group by type order by type
 `

@@ -59,8 +59,8 @@ test('what is told of sessions; a deleted user ends hers for the same cause', as
   t.strictSame(await told(), [], 'times are no visible changes')
   await apply({ message: message('m4'), session: session('sess_2', 'user_2', 'ended', T0) })
   t.strictSame(await told(), [], 'a session that was over when it was first heard of')
-  await apply({ user: { ...deletion('user_1', T0 + 5 * SECOND), source: 'clerk_api' } })
-  t.strictSame(await told(), ['user user_1 deleted  clerk_api', 'session sess_1 deleted  clerk_api'])
+  await apply({ message: message('m6'), user: deletion('user_1', T0 + 5 * SECOND) })
+  t.strictSame(await told(), ['user user_1 deleted  webhook', 'session sess_1 deleted  webhook'])
   await apply({ message: message('m5'), session: session('sess_1', 'user_1', 'revoked', T0 + 6 * SECOND) })
   t.strictSame(await told(), [], 'how it ended, once it has, is nothing new')
 })
@@ -69,7 +69,8 @@ test('each change of a batch has its own cause', async (t) => {
   const { apply, told } = await startTold(t)
   await apply(
     { user: snapshot('user_1', T0, { eventAt: null }) },
-    { message: message('m0'), session: session('sess_1', 'user_1', 'active', T0) },
+    { message: message('m0'), session: session('sess_1', 'user_2', 'active', T0) },
+    { user: snapshot('user_2', T0, { eventAt: null }) },
   )
   await told()
   await apply(
@@ -78,10 +79,12 @@ test('each change of a batch has its own cause', async (t) => {
     { user: claims('user_claims', T0, {}) },
     { user: claims('user_web', T0 + SECOND, { email: 'x@example.com' }) },
     { user: { ...deletion('user_1', T0 + SECOND), source: 'clerk_api' } },
+    { message: message('m2'), user: deletion('user_2', T0 + SECOND) },
   )
   t.strictSame((await told()).sort(), [
-    'session sess_1 deleted  clerk_api',
+    'session sess_1 deleted  webhook',
     'user user_1 deleted  clerk_api',
+    'user user_2 deleted  webhook',
     'user user_api created  clerk_api',
     'user user_claims created  session_claims',
     'user user_web created  webhook',
@@ -197,4 +200,14 @@ test('others who hold a table delay the triggers, and are not held up by them', 
   await enabling
   t.equal((await database.query('select from pg_trigger where not tgisinternal')).length, 8)
   await t.rejects(keepChanges(database.url, { isEnabled: true, schema: 'nowhere' }))
+})
+
+test('a user whose deletion was only inferred is created again when Clerk knows better', async (t) => {
+  const { apply, told } = await startTold(t)
+  await apply({ user: snapshot('user_1', T0) })
+  await told()
+  await apply({ user: { ...deletion('user_1', T0 + SECOND), source: 'clerk_api' } })
+  t.strictSame(await told(), ['user user_1 deleted  clerk_api'])
+  await apply({ message: message('m1'), user: snapshot('user_1', T0 + 2 * SECOND) })
+  t.strictSame(await told(), ['user user_1 created  webhook'])
 })

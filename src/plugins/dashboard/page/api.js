@@ -46,6 +46,7 @@ async function call(path, body) {
 }
 
 export const overview = (range) => call(`overview?range=${range}`)
+export const dismiss = (id) => call(`failed-events/${encodeURIComponent(id)}/dismiss`, {})
 export const replay = (id) => call(`failed-events/${encodeURIComponent(id)}/replay`, {})
 export const search = (query) => call('users/search', { query })
 

@@ -41,26 +41,29 @@ export function showTypes({ lastByType }) {
   )
 }
 
-/** The failed events, each with a button that calls `onReplay` with its id. */
-export function showFailed({ failedEvents, tables }, onReplay) {
+/** The failed events, each with buttons that call `onReplay` or `onDismiss` with its id. */
+export function showFailed({ failedEvents, tables }, actions) {
   replaceChildren(byId('failed'), [failedEvents, tables.failedEvents], () => {
     if (failedEvents.length === 0)
       return [el('li', { className: 'quiet', textContent: 'None. Nothing waits for a replay.' })]
-    const items = failedEvents.map((event) => failedItem(event, onReplay))
+    const items = failedEvents.map((event) => failedItem(event, actions))
     const more = tables.failedEvents - failedEvents.length
     const note = `Older ones are not shown (${count(more)} or more): use the command line's replay.`
     return more > 0 ? [...items, el('li', { className: 'quiet', textContent: note })] : items
   })
 }
 
-function failedItem({ id, type, objectId, error, attempts, receivedAt, isReplayable }, onReplay) {
-  const button = el('button', { type: 'button', id: `replay-${id}`, textContent: 'Replay', disabled: !isReplayable })
-  button.setAttribute('aria-label', `Replay ${type} ${id}`)
-  button.addEventListener('click', async () => {
-    button.setAttribute('aria-disabled', 'true')
-    await onReplay(id)
-    button.removeAttribute('aria-disabled')
-  })
+function failedItem({ id, type, objectId, error, attempts, receivedAt, isReplayable }, { onReplay, onDismiss }) {
+  const button = (name, textContent, act, disabled = false) => {
+    const made = el('button', { type: 'button', id: `${name}-${id}`, textContent, disabled })
+    made.setAttribute('aria-label', `${textContent} ${type} ${id}`)
+    made.addEventListener('click', async () => {
+      made.setAttribute('aria-disabled', 'true')
+      await act(id)
+      made.removeAttribute('aria-disabled')
+    })
+    return made
+  }
   const about = objectId ? ` of ${objectId}` : ''
   const times = attempts === 1 ? 'once' : `${count(attempts)} times`
   return el(
@@ -77,7 +80,8 @@ function failedItem({ id, type, objectId, error, attempts, receivedAt, isReplaya
         ...[`${id}, received `, ago(receivedAt), `, tried ${times}${isReplayable ? '' : ', its body was not kept'}`],
       ),
     ),
-    button,
+    button('replay', 'Replay', onReplay, !isReplayable),
+    button('dismiss', 'Dismiss', onDismiss),
   )
 }
 

@@ -1,5 +1,5 @@
 /** The page: asks every few seconds while it is looked at, and says so when no answer comes. */
-import { health, overview, replay, token } from './api.js'
+import { dismiss, health, overview, replay, token } from './api.js'
 import { drawCharts, onColours } from './charts.js'
 import { byId } from './dom.js'
 import { showChanges, showFailed, showHealth, showTypes } from './lists.js'
@@ -32,7 +32,7 @@ function render(figures) {
   byId('content').hidden = byId('controls').hidden = false
   drawCharts(latest)
   showTypes(latest)
-  showFailed(latest, replayOne)
+  showFailed(latest, { onReplay: replayOne, onDismiss: dismissOne })
   showChanges(latest)
   byId('incomplete').hidden = latest.isComplete
   byId('updated').textContent = `as of ${new Date().toLocaleTimeString('en-GB')}`
@@ -71,6 +71,17 @@ async function replayOne(id) {
     const { outcome, error } = await replay(id)
     byId('replayed').textContent = `${id}: ${outcome}${error ? `: ${error}` : ''}`
     if (outcome !== 'failed') byId('failed-title').focus()
+  } catch (error) {
+    byId('replayed').textContent = `${id}: ${error.message}`
+  }
+  await refresh()
+}
+
+async function dismissOne(id) {
+  try {
+    await dismiss(id)
+    byId('replayed').textContent = `${id}: dismissed`
+    byId('failed-title').focus()
   } catch (error) {
     byId('replayed').textContent = `${id}: ${error.message}`
   }

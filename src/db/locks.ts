@@ -1,0 +1,9 @@
+import { sql } from 'drizzle-orm'
+import { $, statement } from './statement.ts'
+
+/** Locks objects that may have no row to lock, until the transaction ends; in the same order everywhere. */
+export const lockObjects = statement(
+  'locks',
+  (t) => sql`select pg_advisory_xact_lock(hashtext(${t.schema}), h)
+  from (select distinct hashtext(key) as h from unnest(${$(1)}::text[]) as key order by h) keys`,
+)

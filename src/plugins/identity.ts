@@ -1,0 +1,48 @@
+import fp from 'fastify-plugin'
+import { ClerkUnavailable } from '../clerk/api-errors.ts'
+import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
+import { isDatabaseTrouble } from '../db/errors.ts'
+import { createPool } from '../db/pool.ts'
+import { checkIdentity } from '../jobs/identity.ts'
+import type { DatabaseOptions } from './database.ts'
+
+export interface IdentityOptions {
+  database: DatabaseOptions
+  backendApi: Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'dispatcher'>
+  issuer: string
+  jwtKey?: string
+  /** Whether a mismatch ends the start; else it is an error in the log, and jobs refuse to run. */
+  isStrict: boolean
+}
+
+const DEADLINE_MS = 3_000
+
+/**
+ * Compares secret key, issuer and database before anything is served. Clerk being out of reach delays no start: jobs compare
+ * again before their first write.
+ */
+export default fp<IdentityOptions>(
+  async (app, { database, backendApi, issuer, jwtKey, isStrict }) => {
+    const { connectionString, schema, transactionPooling } = database
+    const pool = createPool({
+      connectionString,
+      schema,
+      transactionPooling,
+      max: 1,
+      onError: (error) => app.log.warn({ err: error }, 'a database connection broke'),
+    })
+    const api = createBackendApi({ ...backendApi, maxAttempts: 1, deadlineMs: DEADLINE_MS })
+    try {
+      const onWarning = (message: string) => app.log.warn(message)
+      await checkIdentity({ api, executor: pool, issuer, jwtKey, onWarning })
+    } catch (error) {
+      if (error instanceof ClerkUnavailable || isDatabaseTrouble(error)) {
+        app.log.warn({ err: error }, 'whether settings and database are of one Clerk instance could not be checked')
+      } else if (isStrict) throw error
+      else app.log.error({ err: error }, 'the settings are of two Clerk instances, or the secret key is wrong')
+    } finally {
+      await pool.end()
+    }
+  },
+  { name: 'clerk-identity', fastify: '5.x' },
+)

@@ -1,0 +1,138 @@
+import fc from 'fast-check'
+import tap, { test } from 'tap'
+import type { Repository } from '../../src/db/repository.ts'
+import type { Change } from '../../src/domain/change.ts'
+import { changeFromEvent } from '../../src/resources/received-event.ts'
+import { claimsChange, snapshotFromApi } from '../../src/resources/user/change.ts'
+import type { TestDatabase } from '../helpers/database.ts'
+import { expectedUsers, type Fact, type Row } from '../helpers/model.ts'
+import { inferred, startRepository } from '../helpers/repository.ts'
+import { type Random, randomFrom } from './delivery.ts'
+import { factsIn, lives, play, type Saying } from './history.ts'
+import { type JobSaying, type Told, withInferences } from './inferences.ts'
+
+const HISTORIES = Number(process.env.HISTORIES ?? 400)
+const LANES = 4
+const seed = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
+
+tap.setTimeout(300_000)
+
+test('inferred deletions, revivals and real deletions end in the rows of the model, over two replicas', async (t) => {
+  const one = await startRepository(t, { max: LANES })
+  const two = await startRepository(t, { max: LANES, database: one.database })
+  const replicas = [one.repository, two.repository]
+  let histories = 0
+  let revivals = 0
+  await fc.assert(
+    fc.asyncProperty(lives, fc.noShrink(fc.nat()), async (users, shuffleSeed) => {
+      histories += 1
+      const prefix = `user_${histories}`
+      const random = randomFrom(shuffleSeed)
+      const told = users.map((life, i) => {
+        const id = `${prefix}_${i}`
+        return withInferences(play(life, id), id, random)
+      })
+      await deliver(replicas, told, prefix, random)
+      const wanted = told.flatMap(modelled)
+      revivals += wanted.filter(({ isRevived }) => isRevived).length
+      assertUsers(
+        await readUsers(one.database, prefix),
+        wanted.map(({ row }) => row),
+      )
+    }),
+    { numRuns: HISTORIES, seed },
+  )
+  t.ok(revivals > HISTORIES / 10, `${revivals} users came back`)
+})
+
+/** Events and tokens in any order, several times; what a job of ours said of a user in the order in which it said so. */
+async function deliver(replicas: Repository[], told: Told[][], prefix: string, random: Random): Promise<void> {
+  const lanes: Change[][] = Array.from({ length: LANES }, () => [])
+  for (const [n, sayings] of told.entries()) {
+    const jobs = sayings.filter(isJob)
+    const others = sayings.flatMap((saying, i) => {
+      if (isJob(saying)) return []
+      const change = toChange(saying, `${prefix}|${n}|${i}`)
+      return Array.from({ length: 1 + random(3) * random(2) }, () => change)
+    })
+    for (const change of others) {
+      const lane = lanes[random(LANES)] as Change[]
+      lane.splice(random(lane.length + 1), 0, change)
+    }
+    const lane = lanes[n % LANES] as Change[]
+    let at = 0
+    for (const saying of jobs) {
+      at += random(lane.length - at + 1)
+      lane.splice(at, 0, toChange(saying, ''))
+      at += 1
+    }
+  }
+  await Promise.all(
+    lanes.map(async (changes, i) => {
+      const { apply } = replicas[i % replicas.length] as Repository
+      while (changes.length > 0) {
+        for (const result of await apply(changes.splice(0, 1 + random(6)))) if ('error' in result) throw result.error
+      }
+    }),
+  )
+}
+
+const isJob = (saying: Told): saying is JobSaying => saying.kind === 'naming' || saying.kind === 'inference'
+
+function toChange(saying: Told, id: string): Change {
+  if (saying.kind === 'naming') return { user: snapshotFromApi(saying.user, saying.askedAt) }
+  if (saying.kind === 'inference') return { user: inferred(saying.userId, saying.askedAt) }
+  if (saying.kind === 'token')
+    return { user: claimsChange(saying.userId, { ...saying.claims }, saying.issuedAtSeconds) }
+  return changeFromEvent(saying.event, { id, sentAt: 0, payload: '{}' }, Date.now())
+}
+
+/** The contract: an event's deletion is final; an inferred one stands unless the API or an event is dated after it. */
+function modelled(told: Told[]): { row: Row; isRevived: boolean }[] {
+  const facts = told.flatMap(factsOf)
+  const inference = told.findLast((saying) => saying.kind === 'inference')
+  const [row] = expectedUsers(facts)
+  if (!row) return []
+  if (!inference || facts.some(({ kind }) => kind === 'deletion')) return [{ row, isRevived: false }]
+  const { askedAt } = inference
+  const isRevived =
+    told.some((saying) => saying.kind === 'naming' && saying.askedAt > askedAt) ||
+    facts.some((fact) => fact.kind === 'snapshot' && (fact.eventAt ?? 0) > askedAt)
+  if (isRevived) return [{ row, isRevived }]
+  const { id } = row
+  const [nobody] = expectedUsers([{ kind: 'deletion', userId: id as string, eventAt: askedAt }]) as [Row]
+  return [{ row: nobody, isRevived }]
+}
+
+function factsOf(saying: Told): Fact[] {
+  if (saying.kind === 'inference') return []
+  if (saying.kind === 'naming') return [{ kind: 'snapshot', user: saying.user, eventAt: null }]
+  return factsIn(saying as Saying)
+}
+
+const COLUMNS = [
+  'id',
+  'email',
+  'first_name',
+  'last_name',
+  'username',
+  'image_url',
+  'public_metadata',
+  'last_sign_in_at',
+]
+const VISIBLE = [...COLUMNS, 'banned', 'deleted_at']
+
+async function readUsers(database: TestDatabase, prefix: string): Promise<Row[]> {
+  return database.query(`select ${VISIBLE.join(', ')} from users where id like $1 order by id`, [`${prefix}\\_%`])
+}
+
+function assertUsers(found: Row[], wanted: Row[]): void {
+  const visible = (row: Row) => {
+    const value = (name: string) => (row[name] instanceof Date ? (row[name] as Date).getTime() : row[name])
+    return JSON.stringify(VISIBLE.map((name) => [name, value(name)]))
+  }
+  const [ours, theirs] = [found, wanted].map((rows) => rows.map(visible).sort())
+  const wrong = (theirs as string[]).findIndex((row, i) => row !== ours?.[i])
+  if (ours?.length === theirs?.length && wrong === -1) return
+  throw new Error(`${ours?.length} rows, expected ${theirs?.length}:\n  ${ours?.[wrong]}\n  ${theirs?.[wrong]}`)
+}
