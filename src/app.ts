@@ -22,6 +22,7 @@ import userSync, { type UserSyncOptions } from './plugins/user-sync.ts'
 import webhooks, { type WebhooksOptions } from './plugins/webhooks/index.ts'
 import health from './routes/health.ts'
 import livez from './routes/livez.ts'
+import organizations from './routes/organizations.ts'
 import profile from './routes/profile.ts'
 import syncUser from './routes/sync-user.ts'
 import verify from './routes/verify.ts'
@@ -97,6 +98,7 @@ export default fp<AppOptions>(
 
         await ours.register(syncUser)
         await ours.register(profile)
+        await ours.register(organizations)
         await ours.register(verify, { corsOrigins })
         await ours.register(health, { version: VERSION })
         await ours.register(livez)

@@ -68,6 +68,11 @@ export const CrossSiteRequest = createError(
   'A page of another site sent this request with a cookie: send the token as Authorization: Bearer, or add the origin to CORS_ORIGINS',
   403,
 )
+export const MembershipEnded = createError(
+  'MEMBERSHIP_ENDED',
+  'The user is no longer a member of the active organization, or it was deleted: choose another one',
+  403,
+)
 export const Forbidden = createError('FORBIDDEN', 'The user lacks %s', 403)
 export const ReverificationRequired = createError(
   'REVERIFICATION_REQUIRED',
@@ -175,6 +180,7 @@ const ERRORS = {
     new UserDeprovisioned(),
     new SessionPending(),
     new CrossSiteRequest(),
+    new MembershipEnded(),
     new Forbidden('the role org:admin'),
     new ReverificationRequired('a factor of the last 10 minutes'),
   ],

@@ -21,6 +21,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'setting-values.ts': [],
   embedded: ['emulator', 'config.ts'],
   'server.ts': ['app.ts', 'config.ts', 'db', 'embedded', 'plugins'],
+  'schema.ts': ['db'],
   'index.ts': ['app.ts', 'db', 'domain', 'plugins', 'resources'],
   cli: ['config.ts', 'jobs', 'db', 'clerk', 'resources', 'domain'],
   demo: ['app.ts', 'config.ts', 'db', 'domain', 'plugins', 'resources', 'server.ts'],
@@ -62,7 +63,7 @@ function importsOf(file: string): Import[] {
 // What Clerk says and what becomes of it: pure, and all that routes and clients of Clerk may know of a resource at run time.
 const IS_PURE = /^resources\/\w+\/(payload|change)\.ts$/
 // What resources are made of; of the rest of db/ they know nothing.
-const PARTS = ['db/resource.ts', 'db/statement.ts', 'db/table.ts', 'db/pruning.ts', 'db/schema.ts']
+const PARTS = ['db/resource.ts', 'db/statement.ts', 'db/table.ts', 'db/pruning.ts', 'db/schema.ts', 'db/versioned.ts']
 
 const layerOf = (file: string) => file.split('/', 1)[0] as string
 

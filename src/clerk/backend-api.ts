@@ -151,6 +151,8 @@ export function createBackendApi(options: BackendApiOptions) {
     counts,
     list,
     findUser,
+    /** What is at this path; undefined where Clerk answers 404. */
+    find: (path: string): Promise<unknown> => getIfKnown(path, (body) => typeof body === 'object' && body !== null),
 
     /** Whether Clerk says, asked for this one user, that there is none (404). */
     async isAbsent(id: string): Promise<boolean> {

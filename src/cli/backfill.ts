@@ -1,6 +1,7 @@
 /** `backfill`: every Clerk user into the table. */
 import type { BackendApi } from '../clerk/backend-api.ts'
 import { SILENT } from '../db/changes/trigger-sql.ts'
+import type { OrganizationsReport } from '../domain/organization-drift.ts'
 import { type BackfillProgress, type BackfillResult, backfill, previewBackfill } from '../jobs/backfill.ts'
 import type { JobDatabase } from '../jobs/database.ts'
 import {
@@ -76,9 +77,14 @@ function report(output: Context['output'], api: BackendApi, result: BackfillResu
     `${count(counts.users)} users in ${duration(seconds)} (${count(usersPerSecond)} a second, ${count(requests)} requests): ` +
       `${count(created)} created, ${count(updated)} updated, ${count(unchanged)} unchanged, ${count(refused)} refused.`,
     ...(resumedAfter > 0 ? [`${count(resumedAfter)} had been done before.`] : []),
+    ...(result.organizations ? [describeOrganizations(result.organizations)] : []),
     ...(result.isComplete ? [] : [`Interrupted after ${count(place.users)} users: run it again to go on from there.`]),
   ])
 }
+
+const describeOrganizations = ({ organization, role, membership, invitation }: OrganizationsReport) =>
+  `Also ${count(organization.checked)} organizations, ${count(role.checked)} roles, ${count(membership.checked)} memberships and ` +
+  `${count(invitation.checked)} invitations.`
 
 async function preview({ output, signal }: Context, api: BackendApi, database: JobDatabase): Promise<number> {
   const onPage = (users: number, total: number) => output.progress(bar(users, total))

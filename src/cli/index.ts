@@ -16,6 +16,7 @@ import { createOutput, type Output, type OutputOptions } from './output.ts'
 import { type PruneFlags, runPrune } from './prune.ts'
 import { type ReconcileFlags, runReconcile } from './reconcile.ts'
 import { type ReplayFlags, runReplay } from './replay.ts'
+import { runSchema, type SchemaFlags } from './schema.ts'
 import { runSync, runUser } from './user.ts'
 
 const DATABASE: LoadOptions = { required: ['DATABASE_URL'] }
@@ -106,6 +107,12 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     )
     .option('--adopt-instance', 'take the database over for the Clerk instance of CLERK_SECRET_KEY')
     .action((flags: MigrateFlags) => run(flags, DATABASE, runMigrate))
+
+  command('schema', "print the tables for an application's own queries; Drizzle has them in clerk-session-sync/schema")
+    .option('--prisma', 'as models of Prisma')
+    .option('--kysely', 'as types of Kysely')
+    .option('--sql', 'as the SQL that migrate runs, for an administrator')
+    .action((flags: SchemaFlags) => run(flags, { required: [] }, runSchema))
 
   command('backfill', 'bring every Clerk user into the table; may be interrupted, and goes on from there')
     .option('--restart', 'begin anew instead of going on')

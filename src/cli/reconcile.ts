@@ -1,5 +1,7 @@
 /** `reconcile`: Clerk against the table, and what no webhook said. */
+import type { ListKind } from '../clerk/organization-lists.ts'
 import { DRIFT_KINDS, type DriftKind, type ReconcileReport, remainingDrift } from '../domain/drift.ts'
+import type { ListReport } from '../domain/organization-drift.ts'
 import type { LedgerEntry } from '../domain/silence.ts'
 import { reconcile } from '../jobs/reconcile.ts'
 import { EVENT_TYPES } from '../resources/index.ts'
@@ -44,6 +46,7 @@ export async function runReconcile(context: Context, { fix = false, maxDeletions
   const remaining = remainingDrift(report)
   output.result({ ...report, remaining, ledger, silence, requests: api.counts.requests }, [
     ...describeDrift(report, fix),
+    ...describeOrganizations(report, fix),
     '',
     ...describeSilence(report, ledger, silence),
   ])
@@ -80,6 +83,28 @@ function describeDrift(report: ReconcileReport, isFixing: boolean): string[] {
         ]
       : []),
     ...(!isFixing && remainingDrift(report) > 0 ? ['  Repair with: clerk-session-sync reconcile --fix'] : []),
+  ]
+}
+
+function describeOrganizations({ organizations }: ReconcileReport, isFixing: boolean): string[] {
+  const lists = Object.entries(organizations) as [ListKind, ListReport][]
+  const drifting = lists.flatMap(([kind, list]) =>
+    (['missing', 'stale', 'gone'] as const)
+      .filter((of) => list[of].count > 0)
+      .map((of) => [
+        `  ${kind}s ${MEANING[of]}`,
+        count(list[of].count),
+        ...(isFixing ? [`${count(list[of].repaired)} repaired`] : []),
+        list[of].sample.slice(0, SHOWN).join(', '),
+      ]),
+  )
+  const withheld = lists.filter(([, { deletionsWithheld }]) => deletionsWithheld > 0)
+  return [
+    `${lists.map(([kind, { checked }]) => `${count(checked)} ${kind}s`).join(', ')} compared with their tables.`,
+    ...columns(drifting),
+    ...withheld.map(
+      ([kind, { deletionsWithheld }]) => `  ${count(deletionsWithheld)} ${kind}s are so many that none is deleted.`,
+    ),
   ]
 }
 

@@ -3,6 +3,8 @@
  * the tables. Times are ISO 8601.
  */
 import { type SQL, sql } from 'drizzle-orm'
+import { organizationMemberships } from '../resources/membership/table.ts'
+import { organizations } from '../resources/organization/table.ts'
 import { sessions } from '../resources/session/table.ts'
 import { users } from '../resources/user/table.ts'
 import { isWaiting } from './ledger.ts'
@@ -15,6 +17,8 @@ export const MAX_RECENT = 10_000
 const MAX_FAILED = sql.raw('100')
 const MAX_FOUND = sql.raw('10')
 const MAX_OF_USER = sql.raw('20')
+// Of a large organization not all members are sorted.
+const MAX_SORTED = sql.raw('1000')
 
 const iso = (time: SQL) => sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
@@ -131,10 +135,21 @@ export interface FoundSession {
   status: string
   updatedAt: string
 }
+export interface FoundMembership {
+  organizationId: string | null
+  organization: string | null
+  userId: string | null
+  email: string | null
+  role: string | null
+  updatedAt: string
+  endedAt: string | null
+}
 export interface FoundUsers {
   users: FoundUser[]
   /** The newest of theirs. */
   sessions: FoundSession[]
+  /** Theirs, or those of the organization that was asked for; the living ones first. */
+  memberships: FoundMembership[]
   /** About them, among the newest of the ledger. */
   events: FoundEvent[]
 }
@@ -151,17 +166,34 @@ const selectSessions = statement<FoundSession>(
   (t) => sql`select id, user_id as "userId", status, ${iso(sql`clerk_updated_at`)} as "updatedAt"
   from ${t(sessions)} where user_id = any(${$(1)}::text[]) order by clerk_updated_at desc limit ${MAX_OF_USER}`,
 )
+const selectMemberships = statement<FoundMembership>(
+  'dashboard_memberships',
+  (
+    t,
+  ) => sql`select m.organization_id as "organizationId", o.name as organization, m.user_id as "userId", u.email, m.role,
+    ${iso(sql`m.clerk_updated_at`)} as "updatedAt", ${iso(sql`m.ended_at`)} as "endedAt"
+  from (
+    select * from (
+      (select * from ${t(organizationMemberships)} where user_id = any(${$(1)}::text[]) limit ${MAX_SORTED})
+      union all (select * from ${t(organizationMemberships)} where organization_id = ${$(2)} limit ${MAX_SORTED})) found
+    order by ended_at desc nulls first, clerk_updated_at desc, id limit ${MAX_OF_USER}) m
+  left join ${t(organizations)} o on o.id = m.organization_id
+  left join ${t(users)} u on u.id = m.user_id
+  order by m.ended_at desc nulls first, m.clerk_updated_at desc, m.id`,
+)
 const selectEvents = statement<FoundEvent>(
   'dashboard_events',
   (t) => sql`select id, type, outcome, ${iso(sql`received_at`)} as "receivedAt"
   from ${recent(t)} where object_id = any(${$(1)}::text[]) order by received_at desc limit ${MAX_OF_USER}`,
 )
 
-/** Users of this id or of exactly this address, with their sessions and events. */
+/** Users of this id or of exactly this address, with their sessions, memberships and events; or the members of an organization. */
 export async function searchUsers(executor: Executor, idOrEmail: string): Promise<FoundUsers> {
   const found = await selectUsers(executor, idOrEmail)
   const ids = found.map(({ id }) => id)
   const theirs = await selectSessions(executor, ids)
-  const events = await selectEvents(executor, [...ids, ...theirs.map(({ id }) => id)])
-  return { users: found, sessions: theirs, events }
+  const memberships = await selectMemberships(executor, ids, idOrEmail)
+  const about = [...ids, ...theirs.map(({ id }) => id), ...(memberships.length > 0 ? [idOrEmail] : [])]
+  const events = await selectEvents(executor, about)
+  return { users: found, sessions: theirs, memberships, events }
 }

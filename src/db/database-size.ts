@@ -21,7 +21,8 @@ const selectTables = statement<DatabaseSize['tables'][number]>(
     t,
   ) => sql`select relname as name, greatest(s.n_live_tup, 0)::float8 as rows, pg_total_relation_size(relid)::float8 as bytes
   from pg_stat_user_tables s
-  where schemaname = ${t.schema} and relname in ('users', 'sessions', 'webhook_events') order by 1`,
+  where schemaname = ${t.schema} and relname in ('users', 'sessions', 'organizations',
+    'organization_memberships', 'organization_roles', 'organization_invitations', 'webhook_events') order by 1`,
 )
 
 export async function findDatabaseSize(executor: Executor): Promise<DatabaseSize> {

@@ -113,7 +113,7 @@ async function assertFree(client: pg.Client, schema: string): Promise<void> {
   const { rows: taken } = await client.query(
     `select relname from pg_class where relnamespace = to_regnamespace($1) and relkind in ('r', 'p', 'v', 'm', 'f')
       and relname = any($2) order by 1`,
-    [`"${schema}"`, TABLES],
+    [`"${schema}"`, [...TABLES, ...VIEWS]],
   )
   if (taken.length > 0) {
     const names = taken.map(({ relname }) => relname).join(', ')
@@ -131,12 +131,26 @@ async function assertFree(client: pg.Client, schema: string): Promise<void> {
 const TABLES = [
   'users',
   'sessions',
+  'organizations',
+  'organization_memberships',
+  'organization_roles',
+  'organization_invitations',
   'webhook_events',
   'sync_state',
   'reconcile_seen',
   'changes',
   'change_consumers',
   'change_deliveries',
+]
+const VIEWS = ['living_users', 'living_organizations', 'living_memberships']
+const FUNCTIONS = [
+  'jwt_claims()',
+  'jwt_user_id()',
+  'jwt_organization_id()',
+  'jwt_role()',
+  'jwt_has_permission(text)',
+  'is_member(text, text)',
+  'has_permission(text, text, text)',
 ]
 
 async function applyMigrations(client: pg.Client, schema: string, pending: MigrationFile[]): Promise<void> {
@@ -153,7 +167,7 @@ async function applyMigrations(client: pg.Client, schema: string, pending: Migra
       folderMillis,
     ])
   }
-  await client.query(REVOKE(schema, [...TABLES, MIGRATIONS_TABLE], isNew))
+  await client.query(REVOKE(schema, [...TABLES, ...VIEWS, MIGRATIONS_TABLE], FUNCTIONS, isNew))
 }
 
 async function moveTables(client: pg.Client, from: string, to: string): Promise<void> {
@@ -171,10 +185,14 @@ async function moveTables(client: pg.Client, from: string, to: string): Promise<
   await assertRights(client, from, true)
   const isNew = await createSchema(client, to)
   await assertRights(client, to, true)
-  for (const table of [...TABLES, MIGRATIONS_TABLE]) {
+  for (const table of [...TABLES, ...VIEWS, MIGRATIONS_TABLE]) {
     await client.query(`alter table if exists "${from}"."${table}" set schema "${to}"`)
   }
-  if (isNew) await client.query(REVOKE(to, [], true))
+  for (const signature of FUNCTIONS) {
+    const { rows } = await client.query('select to_regprocedure($1) is not null as exists', [`"${from}".${signature}`])
+    if (rows[0].exists) await client.query(`alter function "${from}".${signature} set schema "${to}"`)
+  }
+  if (isNew) await client.query(REVOKE(to, [], [], true))
 }
 
 /** Resolves to whether it was not there. */

@@ -3,6 +3,7 @@ import type { DatabaseError } from 'pg'
 import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, OnChangeFailed, retryAfter } from '../errors.ts'
 import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
+import { findOrganizationsOf } from '../resources/membership/list.ts'
 import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
 import { type SyncedMetadata, withMetadata } from '../resources/user/metadata.ts'
 import type { AppliedChange } from './apply.ts'
@@ -130,11 +131,13 @@ export function createRepository({
     fail,
     findAuthState,
     findAuthStates: findStates,
+    /** The organizations of which a user is a member now, by name and then id. */
+    findOrganizationsOf: (userId: string) => guarded(findOrganizationsOf(pool, userId)),
     ledgerSummary,
     failedEvents,
     tableStatistics,
     dashboard,
-    /** Users by id or exact address, for an operator. */
+    /** Users by id or exact address, or members by the id of their organization, for an operator. */
     searchUsers: (idOrEmail: string) => guarded(searchUsers(pool, idOrEmail)),
     discard,
     supersede,

@@ -3,12 +3,23 @@ import type pg from 'pg'
 
 // "anon" and "authenticated" are the roles by which PostgREST (Supabase) answers everybody; default privileges may have given
 // them rights on whatever is created.
-export const REVOKE = (schema: string, tables: readonly string[], isNewSchema: boolean) => `do $$
-declare object record; grantee text;
+export const REVOKE = (
+  schema: string,
+  tables: readonly string[],
+  functions: readonly string[],
+  isNewSchema: boolean,
+) => `do $$
+declare object record; grantee text; signature text;
 begin
   for grantee in select 'public' union all
     select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
   loop
+    -- Everybody may call a function by default, but reaches it only through the schema.
+    if grantee <> 'public' or has_schema_privilege('public', '${schema}', 'usage') then
+      foreach signature in array ${array(functions)} loop
+        execute format('revoke all on function %I.%s from %s', '${schema}', signature, grantee);
+      end loop;
+    end if;
     for object in select c.oid::regclass as name, c.relkind from pg_class c
       where c.oid in (select format('%I.%I', '${schema}', t)::regclass from unnest(${array(tables)}) t)
         or (c.relkind = 'S' and c.oid in (select d.objid from pg_depend d

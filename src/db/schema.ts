@@ -5,6 +5,10 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, jsonb, PgSchema, text } from 'drizzle-orm/pg-core'
 import type { JsonObject } from '../domain/clean.ts'
+import { organizationInvitationsIn } from '../resources/invitation/table.ts'
+import { organizationMembershipsIn } from '../resources/membership/table.ts'
+import { organizationsIn } from '../resources/organization/table.ts'
+import { organizationRolesIn } from '../resources/role/table.ts'
 import { sessionsIn } from '../resources/session/table.ts'
 import { usersIn } from '../resources/user/table.ts'
 import { changesIn } from './changes/table.ts'
@@ -68,8 +72,40 @@ export function tablesIn(schema: string = DEFAULT_SCHEMA) {
   return {
     users: usersIn(table),
     sessions: sessionsIn(table),
+    organizations: organizationsIn(table),
+    organizationMemberships: organizationMembershipsIn(table),
+    organizationRoles: organizationRolesIn(table),
+    organizationInvitations: organizationInvitationsIn(table),
     webhookEvents: webhookEventsIn(table),
     syncState: syncStateIn(table),
     changes: changesIn(table),
+  }
+}
+
+/**
+ * The views of a schema, which leave out what has ended.
+ * @throws TypeError when the schema's name is not plain
+ */
+export function viewsIn(schema: string = DEFAULT_SCHEMA) {
+  const { users, organizations } = tablesIn(schema)
+  const inSchema = new PgSchema(plain(schema))
+  return {
+    livingUsers: inSchema.view('living_users').as((query) => query.select().from(users)),
+    livingOrganizations: inSchema.view('living_organizations').as((query) => query.select().from(organizations)),
+    livingMemberships: inSchema
+      .view('living_memberships', {
+        id: text('id').notNull(),
+        organizationId: text('organization_id').notNull(),
+        userId: text('user_id').notNull(),
+        role: text('role').notNull(),
+        /** As they are now: those of the role's row where it is newer. */
+        permissions: text('permissions').array().notNull(),
+        publicMetadata: jsonb('public_metadata').$type<JsonObject>().notNull(),
+        clerkCreatedAt: time('clerk_created_at'),
+        clerkUpdatedAt: time('clerk_updated_at').notNull(),
+        createdAt: time('created_at').notNull(),
+        updatedAt: time('updated_at').notNull(),
+      })
+      .existing(),
   }
 }

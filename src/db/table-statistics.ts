@@ -1,6 +1,8 @@
 /** How much the tables hold, at a cost that does not grow with them. */
 import { getTableName, sql } from 'drizzle-orm'
 import type { PgTable } from 'drizzle-orm/pg-core'
+import { organizationMemberships } from '../resources/membership/table.ts'
+import { organizations } from '../resources/organization/table.ts'
 import { sessions } from '../resources/session/table.ts'
 import { users } from '../resources/user/table.ts'
 import { isWaiting } from './ledger.ts'
@@ -11,6 +13,8 @@ export interface TableStatistics {
   /** Rows, tombstones included. Exact below 1,000, an estimate of the planner's beyond. */
   users: number
   sessions: number
+  organizations: number
+  memberships: number
   /** Events that wait for a replay; 1,000 at most. */
   failedEvents: number
   /** When the newest webhook came, in seconds since 1970; null before the first. */
@@ -26,6 +30,7 @@ const rows = (t: Qualify, table: PgTable) => sql`(
 const select = statement<TableStatistics>(
   'table_statistics',
   (t) => sql`select ${rows(t, users)} as users, ${rows(t, sessions)} as sessions,
+    ${rows(t, organizations)} as organizations, ${rows(t, organizationMemberships)} as memberships,
     (select count(*)::int from (select 1 from ${t(webhookEvents)} e where ${isWaiting(t)} limit ${COUNTED}) f) as "failedEvents",
     (select extract(epoch from max(received_at))::float8 from ${t(webhookEvents)}) as "lastReceivedAt"`,
 )

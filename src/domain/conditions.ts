@@ -7,8 +7,8 @@ export interface Conditions {
   role?: string
   /** `org:posts:edit`; of several, all are needed. */
   permission?: string | readonly string[]
-  /** Id or slug of the organization that must be the active one. */
-  organization?: string
+  /** Id or slug of the organization that must be the active one; true for any. */
+  organization?: string | true
   /** With or without scope: `pro`, `user:pro`, `org:team`. */
   plan?: string
   /** As `plan`. */
@@ -25,6 +25,10 @@ export interface Unmet {
   what: string
 }
 
+/** Whether a condition is about the active organization, so that the rows of the membership must be read. */
+export const asksForMembership = ({ role, permission, organization }: Conditions): boolean =>
+  role !== undefined || permission !== undefined || organization !== undefined
+
 const NAME = /^[\w-]{1,255}(:[\w-]{1,255})*$/
 // Clerk's scopes: o, org and organization, u and user.
 const ENTITLEMENT = /^((o|org|organization|u|user):)?[\w-]{1,255}$/
@@ -38,7 +42,7 @@ const CHECKS: Record<keyof Conditions, (value: unknown) => boolean> = {
     const permissions = [value].flat()
     return permissions.length > 0 && permissions.every(isText(NAME))
   },
-  organization: isText(/^[\w-]{1,255}$/),
+  organization: (value) => value === true || isText(/^[\w-]{1,255}$/)(value),
   plan: isText(ENTITLEMENT),
   feature: isText(ENTITLEMENT),
   maxFactorAge: isMinutes,
@@ -76,7 +80,8 @@ export function findUnmet(conditions: Conditions, authorization: Authorization):
   const { role, permission = [], maxFactorAge, maxSecondFactorAge } = conditions
   const lacks = (what: string): Unmet => ({ kind: 'forbidden', what })
 
-  if (conditions.organization !== undefined) {
+  if (conditions.organization === true && organization === null) return lacks('an active organization')
+  if (typeof conditions.organization === 'string') {
     const isActive = organization?.id === conditions.organization || organization?.slug === conditions.organization
     if (!isActive) return lacks(`the active organization ${conditions.organization}`)
   }

@@ -1,4 +1,5 @@
 /** Drift: how the rows may differ from what Clerk says, and what a search for it found. */
+import { type OrganizationsReport, remainingOfLists } from './organization-drift.ts'
 import type { Undelivered } from './silence.ts'
 import type { Version } from './version.ts'
 
@@ -45,9 +46,12 @@ export interface ReconcileReport {
   /** What Clerk changed since `undeliveredSince` that no webhook delivered. */
   undelivered: Undelivered
   undeliveredSince: string
+  /** Organizations, roles, memberships and invitations, compared after the users. */
+  organizations: OrganizationsReport
 }
 
 /** How much drift there still is. */
-export function remainingDrift({ drift }: Pick<ReconcileReport, 'drift'>): number {
-  return DRIFT_KINDS.reduce((sum, kind) => sum + drift[kind].count - drift[kind].repaired, 0)
+export function remainingDrift({ drift, organizations }: Pick<ReconcileReport, 'drift' | 'organizations'>): number {
+  const ofUsers = DRIFT_KINDS.reduce((sum, kind) => sum + drift[kind].count - drift[kind].repaired, 0)
+  return ofUsers + remainingOfLists(organizations)
 }

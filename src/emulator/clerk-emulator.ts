@@ -149,6 +149,12 @@ export async function createClerkEmulator(options: ClerkEmulatorOptions = {}) {
     /** Adds users by the thousand, `seed-<n>@example.com`, created one a second up to now; by default without events. */
     seedUsers: (count: number, settings?: { emit?: boolean }): void => instance.seedUsers(count, settings),
 
+    /** Organizations, their members, invitations and roles: each change emits its events. */
+    organizations: instance.organizations,
+    /** The user chooses an organization to act in: later tokens of the session name it. */
+    chooseOrganization: (sessionId: string, organizationId: string | null): Session =>
+      copy(instance.chooseOrganization(sessionId, organizationId)),
+
     signIn: (userId: string, settings?: { status?: 'active' | 'pending' }): Session =>
       copy(instance.signIn(userId, settings)),
     /** A pending session's task is done. */

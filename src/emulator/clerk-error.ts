@@ -38,13 +38,27 @@ export class ClerkError extends Error {
   }
 }
 
-const NOT_FOUND_MESSAGES = { user: 'not found', session: 'Session not found' }
+const NOT_FOUND_MESSAGES = {
+  user: 'not found',
+  session: 'Session not found',
+  organization: 'Organization not found',
+  'organization membership': 'Organization membership not found',
+  'organization role': 'Organization role not found',
+  'organization invitation': 'Organization invitation not found',
+}
 
 export const notFound = (what: keyof typeof NOT_FOUND_MESSAGES, id: string) =>
   new ClerkError(404, {
     message: NOT_FOUND_MESSAGES[what],
     long_message: `No ${what} was found with id ${id}`,
     code: 'resource_not_found',
+  })
+
+export const alreadyMember = () =>
+  new ClerkError(400, {
+    message: 'Already a member',
+    long_message: 'The user is already a member of the organization',
+    code: 'already_a_member_in_organization',
   })
 
 export const urlNotFound = () =>

@@ -1,7 +1,19 @@
 import { randomBytes } from 'node:crypto'
 
 /** The prefixes of the ids that Clerk and Svix give out. */
-export type IdPrefix = 'user' | 'sess' | 'client' | 'idn' | 'ins' | 'msg' | 'sess_activity'
+export type IdPrefix =
+  | 'user'
+  | 'sess'
+  | 'client'
+  | 'idn'
+  | 'ins'
+  | 'msg'
+  | 'sess_activity'
+  | 'org'
+  | 'orgmem'
+  | 'orginv'
+  | 'role'
+  | 'perm'
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const KSUID_LENGTH = 27

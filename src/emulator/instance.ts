@@ -1,5 +1,6 @@
 import { identifierExists, notFound, parameterInvalid, userBanned } from './clerk-error.ts'
 import { newId } from './ids.ts'
+import { Organizations } from './organizations.ts'
 import type { DeletedUser, Session, SessionStatus, User, UserAttributes, UserPatch } from './schemas.ts'
 import { newSession } from './session-json.ts'
 import { isLive, SessionStore } from './session-store.ts'
@@ -29,10 +30,16 @@ export interface InstanceOptions {
 export class ClerkInstance {
   readonly users = new UserStore()
   readonly sessions = new SessionStore()
+  readonly organizations: Organizations
   readonly #options: InstanceOptions
 
   constructor(options: InstanceOptions) {
     this.#options = options
+    this.organizations = new Organizations({
+      now: options.now,
+      emit: options.emit,
+      getUser: (id) => this.getUser(id),
+    })
   }
 
   getUser(id: string): User {
@@ -82,6 +89,7 @@ export class ClerkInstance {
   /** The user's sessions are gone with the user; no event tells of them. */
   deleteUser(id: string): DeletedUser {
     const user = this.getUser(id)
+    this.organizations.forgetUser(id)
     this.users.delete(user)
     for (const session of this.sessions.ofUser(id).filter(isLive)) {
       this.sessions.put({ ...session, status: 'removed', updated_at: this.#after(session.updated_at) })
@@ -112,6 +120,21 @@ export class ClerkInstance {
     return activated
   }
 
+  /** The user chose an organization to act in, or none. */
+  chooseOrganization(id: string, organizationId: string | null): Session {
+    const session = this.#liveSession(id)
+    if (organizationId !== null && !this.organizations.isMember(organizationId, session.user_id)) {
+      throw notFound('organization', organizationId)
+    }
+    const chosen: Session = {
+      ...session,
+      last_active_organization_id: organizationId,
+      updated_at: this.#after(session.updated_at),
+    }
+    this.sessions.put(chosen)
+    return chosen
+  }
+
   /** The user signed out of this session. */
   endSession(id: string): Session {
     return this.#endSession(this.#liveSession(id), 'ended')
@@ -132,7 +155,12 @@ export class ClerkInstance {
     const { keys, issuer, authorizedParty, tokenTtlSeconds, sessionClaims, now } = this.#options
     const session = this.getSession(sessionId)
     const user = this.users.find(session.user_id)
-    const customClaims = user ? sessionClaims(user, session) : {}
+    const customClaims = user
+      ? {
+          ...sessionClaims(user, session),
+          ...this.organizations.claimsOf(session.last_active_organization_id, user.id),
+        }
+      : {}
     return mintSessionToken(
       { session, customClaims, issuer: issuer(), authorizedParty, ttlSeconds: tokenTtlSeconds, nowMs: now(), keys },
       overrides,

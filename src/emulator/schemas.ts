@@ -125,7 +125,7 @@ export const Session = Type.Object({
   client_id: Type.String(),
   actor: Type.Null(),
   status: SessionStatus,
-  last_active_organization_id: Type.Null(),
+  last_active_organization_id: Nullable(Type.String()),
   last_active_at: Type.Integer(),
   latest_activity: Type.Object({
     object: Type.Literal('session_activity'),

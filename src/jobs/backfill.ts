@@ -1,12 +1,14 @@
-/** Every user of a Clerk instance into the table, by the door that webhooks take, so that both may run at the same time. */
+/** Every user of a Clerk instance into the table, then organizations and what belongs to them, by the door that webhooks take, so that both may run at the same time. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BackendApi } from '../clerk/backend-api.ts'
 import { readAhead, type Step, type Trail, walkUsers } from '../clerk/walk-users.ts'
 import type { Executor } from '../db/statement.ts'
 import { deleteState, findState, saveState } from '../db/sync-state.ts'
 import type { Change, Outcome } from '../domain/change.ts'
+import type { OrganizationsReport } from '../domain/organization-drift.ts'
 import { compareUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
+import { checkOrganizations } from './organizations.ts'
 
 /** Where a backfill is; kept in the database, so that the next one goes on from there. */
 export interface BackfillPlace {
@@ -18,7 +20,7 @@ export interface BackfillPlace {
 
 export interface BackfillOptions {
   database: JobDatabase
-  api: Pick<BackendApi, 'listUsers' | 'countUsers'>
+  api: Pick<BackendApi, 'listUsers' | 'countUsers' | 'list' | 'find'>
   /** No page is begun after it; what is being written is finished. */
   signal: AbortSignal
   /** Called before anything is written: rejects where the secret key is of another instance than the database. */
@@ -53,6 +55,8 @@ export interface BackfillResult extends BackfillCounts {
   place: BackfillPlace
   /** Users done by the runs before. */
   resumedAfter: number
+  /** What came of organizations, roles, memberships and invitations, after all users; null when it was interrupted before. */
+  organizations: OrganizationsReport | null
 }
 
 /** How far a run is, with the number of users that Clerk has in all. */
@@ -101,8 +105,24 @@ async function resume({
     store: { apply: repository.apply, savePlace: (place) => saveState(pool, JOB, place) },
     onPage: (counts) => options.onPage?.({ ...counts, resumedAfter, total }),
   })
-  if (result.isComplete) await deleteState(pool, JOB)
-  return { ...result, resumedAfter }
+  const organizations = result.isComplete ? await fillOrganizations({ database, api, ...options }) : null
+  const isComplete = organizations !== null
+  if (isComplete) await deleteState(pool, JOB)
+  return { ...result, isComplete, resumedAfter, organizations }
+}
+
+/** Null when it was interrupted: the next run begins with it, since all users are done. */
+async function fillOrganizations({
+  database,
+  api,
+  signal,
+}: Pick<BackfillOptions, 'database' | 'api' | 'signal'>): Promise<OrganizationsReport | null> {
+  try {
+    return await checkOrganizations({ database, api, signal, isFixing: true, findsGone: false })
+  } catch (error) {
+    if (signal.aborted) return null
+    throw error
+  }
 }
 
 /** What a run needs of the database. */
@@ -126,7 +146,9 @@ export interface WriteOptions extends Pick<BackfillOptions, 'signal' | 'onRefuse
  * Walks all users and writes them. The place is kept after each page, in their order, so that a run that is cut off
  * repeats a few pages at most.
  */
-export async function writePages(options: WriteOptions): Promise<Omit<BackfillResult, 'resumedAfter'>> {
+export async function writePages(
+  options: WriteOptions,
+): Promise<Omit<BackfillResult, 'resumedAfter' | 'organizations'>> {
   const { api, store, signal, onPage, onRefused } = options
   const counts: BackfillCounts = { pages: 0, users: 0, created: 0, updated: 0, unchanged: 0, refused: 0 }
   let place = options.from ?? { trail: [], users: 0, startedAt: new Date().toISOString() }
@@ -213,7 +235,8 @@ export async function previewBackfill({
   api,
   signal,
   onPage,
-}: Pick<BackfillOptions, 'database' | 'api' | 'signal'> & {
+}: Pick<BackfillOptions, 'database' | 'signal'> & {
+  api: Pick<BackendApi, 'listUsers' | 'countUsers'>
   onPage: (users: number, total: number) => void
 }): Promise<BackfillPreview> {
   const preview = { isComplete: false, users: 0, wouldCreate: 0, wouldUpdate: 0, unchanged: 0, refused: 0 }

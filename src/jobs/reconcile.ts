@@ -7,15 +7,17 @@ import type { ChangeResult } from '../db/repository.ts'
 import type { Executor } from '../db/statement.ts'
 import { findState, saveState } from '../db/sync-state.ts'
 import type { ComparedRow, Difference, Drift, DriftKind, ReconcileReport } from '../domain/drift.ts'
+import { noOrganizationsReport } from '../domain/organization-drift.ts'
 import { expectedSince, explainSilence, type LedgerEntry } from '../domain/silence.ts'
 import type { Version } from '../domain/version.ts'
 import type { UserDeletion, UserSnapshot } from '../resources/user/change.ts'
 import { compareUsers, createSeenIds, findLiving, measureUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
+import { checkOrganizations } from './organizations.ts'
 
 export interface ReconcileOptions {
   database: JobDatabase
-  api: Pick<BackendApi, 'listUsers' | 'countUsers' | 'isAbsent'>
+  api: Pick<BackendApi, 'listUsers' | 'countUsers' | 'isAbsent' | 'list' | 'find'>
   signal: AbortSignal
   /** Called before anything is written, or found: rejects where the secret key is of another instance than the database. */
   checkIdentity?: (executor: Executor) => Promise<void>
@@ -100,6 +102,7 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     deletionsWithheld: 0,
     undelivered: { created: 0, updated: 0, deleted: 0 },
     undeliveredSince: new Date(since).toISOString(),
+    organizations: noOrganizationsReport(),
   }
   const { drift } = report
   let known = 0
@@ -228,6 +231,8 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     if (drift.gone.count > limit || isOtherInstance) report.deletionsWithheld = drift.gone.count
     else if (isFixing) await deleteGone()
     await seen.clear()
+    const { database, maxDeletions } = options
+    report.organizations = await checkOrganizations({ database, api, signal, isFixing, findsGone: true, maxDeletions })
     report.isComplete = true
   } catch (error) {
     if (!signal.aborted) throw error

@@ -25,6 +25,8 @@ export interface ChangeWatch {
   wait(after: Position, limit: number, signal: AbortSignal): Promise<FeedPage | undefined>
   /** Whether a reader at this place is not behind what was seen last, and need not ask the database. */
   isUpToDate(after: Position): boolean
+  /** How many wait. */
+  readonly waiting: number
   /** Answers everybody who waits with nothing. */
   end(): Promise<void>
 }
@@ -151,6 +153,9 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
         schedule()
       }
       return promise.finally(() => signal.removeEventListener('abort', leave))
+    },
+    get waiting() {
+      return waiters.size
     },
     async end() {
       isEnded = true

@@ -139,6 +139,7 @@ export default fp<AuthOptions>(
     })
 
     app.decorateRequest('clerkAuth', null)
+    app.decorateRequest('clerkOrganization', null)
     app.decorateRequest('clerkCredential', null)
     app.decorate('clerkKeysStatus', () => jwks?.status())
     // Verified once: as long as its key is still the same, only the end of its validity can change the verdict.

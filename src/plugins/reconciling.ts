@@ -2,6 +2,7 @@ import fp from 'fastify-plugin'
 import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
 import type { Executor } from '../db/statement.ts'
 import { type ReconcileReport, remainingDrift } from '../domain/drift.ts'
+import type { ListReport } from '../domain/organization-drift.ts'
 import { createJobDatabase } from '../jobs/database.ts'
 import { checkIdentity } from '../jobs/identity.ts'
 import { reconcile } from '../jobs/reconcile.ts'
@@ -77,9 +78,17 @@ export default fp<ReconcilingOptions>(
         failures,
         deletionsWithheld,
         undelivered,
+        organizations: Object.fromEntries(
+          Object.entries(report.organizations).map(([kind, { checked, missing, stale, gone }]) => [
+            kind,
+            { checked, missing: missing.count, stale: stale.count, gone: gone.count },
+          ]),
+        ),
         silence,
       }
-      const isQuiet = Object.values(drift).every(({ count }) => count === 0) && silence.length === 0
+      const lists = Object.values(report.organizations) as ListReport[]
+      const drifts = [...Object.values(drift), ...lists.flatMap(({ missing, stale, gone }) => [missing, stale, gone])]
+      const isQuiet = drifts.every(({ count }) => count === 0) && silence.length === 0
       if (isQuiet) app.log.info(details, 'reconciled with Clerk: no drift')
       else app.log.warn(details, 'reconciled with Clerk: webhooks did not bring everything')
     }

@@ -5,10 +5,22 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createUserLookup, type UserLookupOptions } from '../clerk/user-lookup.ts'
+import type { ActiveOrganization } from '../domain/authorization.ts'
 import type { Change } from '../domain/change.ts'
+import { asksForMembership } from '../domain/conditions.ts'
+import { type OrganizationRows, resolveMembership } from '../domain/membership.ts'
 import type { SessionToken } from '../domain/session-token.ts'
-import { SessionPending, SessionRevoked, UserBanned, UserDeleted, UserDeprovisioned, UserNotSynced } from '../errors.ts'
+import {
+  MembershipEnded,
+  SessionPending,
+  SessionRevoked,
+  UserBanned,
+  UserDeleted,
+  UserDeprovisioned,
+  UserNotSynced,
+} from '../errors.ts'
 import type { AuthState } from '../resources/auth-state.ts'
+import type { Organization } from '../resources/organization/payload.ts'
 import { isFinal } from '../resources/session/change.ts'
 import type { SyncSource } from '../resources/user/change.ts'
 import { claimsChange, claimsIssuedAt } from '../resources/user/change.ts'
@@ -36,9 +48,15 @@ declare module 'fastify' {
     /**
      * Makes the guard of routes that need the user's row, synced first when it is missing; the handler finds it in
      * `request.clerkUser`: `app.get('/x', { onRequest: app.requireClerkUser() }, …)`. Takes the same conditions as
-     * `requireClerkAuth`, which come after everything else that may be wrong.
+     * `requireClerkAuth`, which come after everything else that may be wrong. Those about the organization
+     * (`{ organization: true }`, `{ role }`, `{ permission }`) are answered from the rows of the membership where they are newer
+     * than the token, and put it into `request.clerkOrganization`.
      */
     requireClerkUser: GuardFactory
+    /** The organizations of the user of an admitted request, and which of them is the token's (null after its membership ended). */
+    clerkListOrganizations: (
+      request: FastifyRequest,
+    ) => Promise<{ active: string | null; organizations: Organization[] }>
   }
   interface FastifyRequest {
     /** The row of the token's user; null on routes without `requireClerkUser`. */
@@ -86,7 +104,15 @@ export default fp<UserSyncOptions>(
     const mayBeOutdated = ({ isDeleted, isInferred, isBanned, isDeprovisioned }: AuthState) =>
       findAtClerk !== undefined && (isDeleted ? isInferred : isBanned || isDeprovisioned)
 
-    const readState = (auth: SessionToken) => repository.findAuthState(auth)
+    /** @param asksForMembership whether the rows of the active organization are wanted, too */
+    function readState(auth: SessionToken, asksForMembership = false) {
+      const { userId, sessionId, authorization } = auth
+      const { organization } = authorization
+      if (!asksForMembership || organization === null) return repository.findAuthState({ userId, sessionId })
+      const { id, role } = organization
+      const issuedAtMs = claimsIssuedAt(auth.issuedAtSeconds)
+      return repository.findAuthState({ userId, sessionId, organization: { id, role, issuedAtMs } })
+    }
 
     app.decorateRequest('clerkUser', null)
 
@@ -102,8 +128,8 @@ export default fp<UserSyncOptions>(
       return { user, created, source }
     })
 
-    async function findUser(request: FastifyRequest, auth: SessionToken): Promise<User> {
-      let state = await readState(auth)
+    async function admit(request: FastifyRequest, auth: SessionToken, asksForMembership: boolean): Promise<void> {
+      let state = await readState(auth, asksForMembership)
       if (autoSync && state.user === undefined && (!state.isDeleted || mayBeOutdated(state))) {
         const startedAt = performance.now()
         const { created, source } = await refresh(request, auth, state)
@@ -112,15 +138,27 @@ export default fp<UserSyncOptions>(
           { userId: auth.userId, source, created, durationMs: msSince(startedAt) },
           'synced just in time',
         )
-        state = await readState(auth)
+        state = await readState(auth, asksForMembership)
       }
-      return allowedUser(auth, state)
+      request.clerkUser = allowedUser(auth, state)
+      request.clerkOrganization = livingMembership(auth, state)
     }
+
+    app.decorate('clerkListOrganizations', async ({ clerkAuth }: FastifyRequest) => {
+      const auth = clerkAuth as SessionToken
+      const [organizations, { organization: rows }] = await Promise.all([
+        repository.findOrganizationsOf(auth.userId),
+        readState(auth, true),
+      ])
+      return { active: (rows && membershipOf(auth, rows)?.id) ?? null, organizations }
+    })
 
     app.decorate(
       'requireClerkUser',
-      guardFactory('requireClerkUser', async (request) => {
-        request.clerkUser = await findUser(request, await app.clerkAuthenticate(request))
+      guardFactory('requireClerkUser', async (request, conditions) => {
+        const auth = await app.clerkAuthenticate(request)
+        const isForwardAuth = request.routeOptions.config.isForwardAuth === true
+        await admit(request, auth, isForwardAuth || asksForMembership(conditions))
       }),
     )
   },
@@ -137,6 +175,18 @@ function allowedUser(auth: SessionToken, state: AuthState): User {
   if (!state.user) throw new UserNotSynced()
   return state.user
 }
+
+/** The membership where it was asked for; null without an active organization. */
+function livingMembership(auth: SessionToken, { organization: rows }: AuthState) {
+  if (!rows) return null
+  const membership = membershipOf(auth, rows)
+  if (!membership) throw new MembershipEnded()
+  return membership
+}
+
+// Rows are read only where the token names an organization.
+const membershipOf = ({ authorization, issuedAtSeconds }: SessionToken, rows: OrganizationRows) =>
+  resolveMembership(authorization.organization as ActiveOrganization, claimsIssuedAt(issuedAtSeconds), rows)
 
 const msSince = (startedAt: number) => Math.round((performance.now() - startedAt) * 100) / 100
 

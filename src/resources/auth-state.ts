@@ -1,8 +1,13 @@
-/** What every request must know: the row of its user and the state of its session. */
-import { sql } from 'drizzle-orm'
+/** What every request must know: the row of its user, the state of its session and, where it asks, its membership. */
+import { type SQL, sql } from 'drizzle-orm'
 import type { PgColumn } from 'drizzle-orm/pg-core'
-import { $, type Executor, statement } from '../db/statement.ts'
+import { type Executor, milliseconds, type Qualify, statement } from '../db/statement.ts'
 import { parseJson } from '../domain/clean.ts'
+import type { OrganizationRows } from '../domain/membership.ts'
+import type { Version } from '../domain/version.ts'
+import { organizationMemberships } from './membership/table.ts'
+import { organizations } from './organization/table.ts'
+import { organizationRoles } from './role/table.ts'
 import { sessions } from './session/table.ts'
 import type { User } from './user/payload.ts'
 import { users } from './user/table.ts'
@@ -12,6 +17,8 @@ import { isTime, list, profileColumns } from './user/upsert.ts'
 export interface AuthKey {
   userId: string
   sessionId: string | null
+  /** Where the request asks for its membership: what the token says of it, and when that was (ms). */
+  organization?: { id: string; role: string | null; issuedAtMs: number }
 }
 
 /** What a request must know of its user and its session, read in one query and never cached. */
@@ -25,6 +32,8 @@ export interface AuthState {
   isDeprovisioned: boolean
   /** Undefined when no event told of the session yet. */
   sessionStatus: string | undefined
+  /** Undefined when the key named no organization. */
+  organization: OrganizationRows | undefined
   /** The row's version and the age of its claims, in ms since 1970; -Infinity where there is none. */
   clerkUpdatedAt: number
   claimsIssuedAt: number
@@ -35,6 +44,8 @@ interface StateRow extends Record<string, unknown> {
   n: string
   id: string | null
   session_status: string | null
+  /** Of statements with organizations alone. */
+  organization_known?: boolean
 }
 
 const READ = [
@@ -58,25 +69,88 @@ const output = (name: string, column: PgColumn) => {
 
 // `unnest((select …))` keeps the row estimate constant, so that PostgreSQL uses the generic plan: a custom plan for every
 // single-row read costs more than the read.
-const selectStates = statement<StateRow>(
-  'auth_states',
-  (t) => sql`select k.n, ${list(READ, output)}, s.status as session_status
-  from unnest((select ${$(1)}::text[]), (select ${$(2)}::text[])) with ordinality as k(user_id, session_id, n)
+const states = (
+  t: Qualify,
+  of: { arrays: string; names: string; columns?: SQL; joins?: SQL },
+) => sql`select k.n, ${list(READ, output)},
+    s.status as session_status${of.columns ?? sql``}
+  from unnest(${sql.raw(of.arrays)}) with ordinality as k(${sql.raw(of.names)}, n)
   left join ${t(users)} u on u.id = k.user_id
-  left join ${t(sessions)} s on s.id = k.session_id`,
+  left join ${t(sessions)} s on s.id = k.session_id${of.joins ?? sql``}`
+
+const selectStates = statement<StateRow>('auth_states', (t) =>
+  states(t, { arrays: '(select $1::text[]), (select $2::text[])', names: 'user_id, session_id' }),
 )
 
-/** The states of many users and sessions in one query, in the order asked. */
-export async function findAuthStates(executor: Executor, keys: AuthKey[]): Promise<AuthState[]> {
-  const rows = await selectStates(
-    executor,
-    keys.map(({ userId }) => userId),
-    keys.map(({ sessionId }) => sessionId),
-  )
-  const states: AuthState[] = []
-  for (const row of rows) states[Number(row.n) - 1] = toState(row)
-  return states
+const version = (of: string) => sql`${milliseconds(sql.raw(`${of}.clerk_updated_at`))} as ${sql.raw(of)}_at,
+    ${milliseconds(sql.raw(`${of}.clerk_event_at`))} as ${sql.raw(of)}_event_at`
+
+/** The same with the membership. */
+const selectStatesWithMembership = statement<StateRow & MembershipRow>('auth_states_membership', (t) =>
+  states(t, {
+    arrays: '(select $1::text[]), (select $2::text[]), (select $3::text[]), (select $4::text[]), (select $5::float8[])',
+    names: 'user_id, session_id, organization_id, role, issued_at',
+    columns: sql`, o.id is not null as organization_known, o.name as organization_name, o.slug as organization_slug,
+    o.deleted_at is not null as organization_deleted, membership.role as membership_role,
+    membership.permissions as membership_permissions, ${milliseconds(sql`membership.ended_at`)} as membership_ended_at,
+    ${version('membership')}, role.permissions as role_permissions, ${version('role')}`,
+    joins: sql`
+  left join ${t(organizations)} o on o.id = k.organization_id
+  left join lateral (
+    select m.role, m.permissions, m.clerk_updated_at, m.clerk_event_at, m.ended_at from ${t(organizationMemberships)} m
+    where m.user_id = k.user_id and m.organization_id = k.organization_id
+    order by m.ended_at desc nulls first, m.clerk_updated_at desc limit 1) membership on true
+  left join lateral (
+    select r.permissions, r.clerk_updated_at, r.clerk_event_at from ${t(organizationRoles)} r
+    where r.deleted_at is null and r.key = case
+      when membership.ended_at is null and membership.clerk_updated_at > to_timestamp(k.issued_at / 1000)
+      then membership.role else k.role end
+    order by r.clerk_updated_at desc, r.clerk_event_at desc nulls last, r.id limit 1) role on true`,
+  }),
+)
+
+interface MembershipRow {
+  organization_known: boolean
+  organization_name: string | null
+  organization_slug: string | null
+  organization_deleted: boolean
+  membership_role: string | null
+  membership_permissions: string[] | null
+  membership_ended_at: number | null
+  membership_at: number | null
+  membership_event_at: number | null
+  role_permissions: string[] | null
+  role_at: number | null
+  role_event_at: number | null
 }
+
+/** The states of many users and sessions, in the order asked. Keys that ask for no membership pay nothing for those that do. */
+export async function findAuthStates(executor: Executor, keys: AuthKey[]): Promise<AuthState[]> {
+  const found = new Map<AuthKey, AuthState>()
+  const plain = keys.filter(({ organization }) => organization === undefined)
+  const asking = keys.filter(({ organization }) => organization !== undefined)
+  await Promise.all([
+    plain.length > 0 && read(plain, selectStates(executor, ...idsOf(plain))),
+    asking.length > 0 &&
+      read(
+        asking,
+        selectStatesWithMembership(
+          executor,
+          ...idsOf(asking),
+          asking.map(({ organization }) => organization?.id),
+          asking.map(({ organization }) => organization?.role),
+          asking.map(({ organization }) => organization?.issuedAtMs),
+        ),
+      ),
+  ])
+  return keys.map((key) => found.get(key) as AuthState)
+
+  async function read(of: AuthKey[], rows: Promise<StateRow[]>): Promise<void> {
+    for (const row of await rows) found.set(of[Number(row.n) - 1] as AuthKey, toState(row))
+  }
+}
+
+const idsOf = (keys: AuthKey[]) => [keys.map(({ userId }) => userId), keys.map(({ sessionId }) => sessionId)]
 
 function toState(row: StateRow): AuthState {
   return {
@@ -86,10 +160,35 @@ function toState(row: StateRow): AuthState {
     isBanned: row.banned === true,
     isDeprovisioned: row.deprovisioned === true,
     sessionStatus: row.session_status ?? undefined,
+    organization: row.organization_known === undefined ? undefined : toOrganization(row as StateRow & MembershipRow),
     clerkUpdatedAt: (row.clerk_updated_at as number | null) ?? -Infinity,
     claimsIssuedAt: (row.claims_issued_at as number | null) ?? -Infinity,
   }
 }
+
+function toOrganization(row: MembershipRow): OrganizationRows {
+  return {
+    organization: row.organization_known
+      ? { name: row.organization_name, slug: row.organization_slug, isDeleted: row.organization_deleted }
+      : undefined,
+    membership: row.membership_permissions
+      ? {
+          role: row.membership_role,
+          permissions: row.membership_permissions,
+          version: toVersion(row.membership_at, row.membership_event_at),
+          endedAt: row.membership_ended_at,
+        }
+      : undefined,
+    role: row.role_permissions
+      ? { permissions: row.role_permissions, version: toVersion(row.role_at, row.role_event_at) }
+      : undefined,
+  }
+}
+
+const toVersion = (updatedAt: number | null, eventAt: number | null): Version => ({
+  updatedAt: updatedAt as number,
+  eventAt,
+})
 
 function toUser(row: Record<string, unknown>): User {
   return {

@@ -29,8 +29,9 @@ const headersOf = (values: Partial<Record<Name, string | null | undefined>>) =>
 export const NO_IDENTITY = headersOf({})
 
 /** All of them for an authenticated request. */
-export function identityHeaders({ clerkUser, clerkAuth }: FastifyRequest): Record<string, string> {
-  const { organization, plans, features, actorId } = (clerkAuth as SessionToken).authorization
+export function identityHeaders({ clerkUser, clerkAuth, clerkOrganization }: FastifyRequest): Record<string, string> {
+  const { plans, features, actorId, ...token } = (clerkAuth as SessionToken).authorization
+  const organization = clerkOrganization ?? token.organization
   return headersOf({
     user: clerkUser?.id,
     // Anybody can sign up with an address that they do not own.

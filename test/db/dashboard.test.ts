@@ -84,7 +84,16 @@ test('no read grows with the tables', { timeout: 120_000 }, async (t) => {
     `insert into sessions (id, user_id, status, clerk_updated_at) select 'sess_' || n, 'user_' || n, 'active', now()
     from generate_series(1, 30000) n`,
   )
-  for (const table of ['webhook_events', 'users', 'sessions']) await database.query(`vacuum analyze ${table}`)
+  await database.query(
+    `insert into organizations (id, name, sync_source, clerk_updated_at)
+    select 'org_' || n, 'Acme', 'webhook', now() from generate_series(1, 30000) n`,
+  )
+  await database.query(
+    `insert into organization_memberships (id, organization_id, user_id, role, sync_source, clerk_updated_at)
+    select 'orgmem_' || n, 'org_' || n, 'user_' || n, 'org:member', 'webhook', now() from generate_series(1, 30000) n`,
+  )
+  const tables = ['webhook_events', 'users', 'sessions', 'organizations', 'organization_memberships']
+  for (const table of tables) await database.query(`vacuum analyze ${table}`)
 
   const scans: Plan[] = []
   const collect = (plan: Plan) => {
@@ -109,9 +118,14 @@ test('no read grows with the tables', { timeout: 120_000 }, async (t) => {
   t.equal(failed.length, 100)
   t.equal(failed[0]?.id, 'msg_100', 'the newest first')
   const found = await searchUsers(explaining, 'U77@example.com')
-  t.match(found, { users: [{ id: 'user_77' }], sessions: [{ id: 'sess_77' }], events: [{}] })
+  t.match(found, {
+    users: [{ id: 'user_77' }],
+    sessions: [{ id: 'sess_77' }],
+    memberships: [{ organizationId: 'org_77' }],
+    events: [{}],
+  })
   t.equal(found.events.length, 10)
-  t.equal(scans.length, 6 + scans.filter(({ 'Node Type': type }) => type === 'Bitmap Index Scan').length)
+  t.equal(scans.length, 10 + scans.filter(({ 'Node Type': type }) => type === 'Bitmap Index Scan').length)
   for (const scan of scans) {
     t.match(scan['Node Type'], /Index|Bitmap/, `${scan['Relation Name']} by an index`)
     const looked = scan['Actual Rows'] + (scan['Rows Removed by Filter'] ?? 0)

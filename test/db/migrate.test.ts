@@ -62,14 +62,19 @@ test('three instances that start at once on an empty database all succeed', asyn
       'change_deliveries',
       'changes',
       BOOKKEEPING,
+      'living_memberships',
+      'living_organizations',
+      'living_users',
+      'organization_invitations',
+      'organization_memberships',
+      'organization_roles',
+      'organizations',
       'reconcile_seen',
       'sessions',
       'sync_state',
       'users',
       'webhook_events',
-    ].map((table_name) => ({
-      table_name,
-    })),
+    ].map((table_name) => ({ table_name })),
   )
 })
 

@@ -97,10 +97,10 @@ test('an operator sees what real webhooks did, replays one and finds a user', { 
   await page.getByRole('button', { name: /msg_unusable/ }).click()
   await page.getByText(/^msg_unusable: failed: ./).waitFor()
 
-  await page.getByLabel('User id, or the exact email address').fill('ada@example.com')
+  await page.getByLabel('User id, exact email address, or organization id').fill('ada@example.com')
   await page.keyboard.press('Enter')
   await page.getByText('Ada <img src=x onerror=alert(1)>').waitFor()
-  await page.getByLabel('User id, or the exact email address').fill('user_nobody')
+  await page.getByLabel('User id, exact email address, or organization id').fill('user_nobody')
   await page.getByRole('button', { name: 'Find' }).click()
   await page.getByText('Nobody here is user_nobody.').waitFor()
 
@@ -157,7 +157,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
     await fill(service)
     const { page, errors } = await open(t, service.url, { viewport: { width: 390, height: 844 }, colorScheme })
     await page.getByRole('heading', { name: 'Health' }).waitFor()
-    await page.getByLabel('User id, or the exact email address').fill('ada@example.com')
+    await page.getByLabel('User id, exact email address, or organization id').fill('ada@example.com')
     await page.keyboard.press('Enter')
     await page.getByText('Newest events').waitFor()
     t.equal(await page.evaluate('document.documentElement.scrollWidth'), 390, 'it does not scroll sideways')

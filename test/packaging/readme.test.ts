@@ -149,7 +149,9 @@ test('every route, event type, export and file that it names is there', async (t
     const address = url === '/docs' ? '/docs/' : url
     t.ok(app.hasRoute({ method: method as 'GET', url: address }), `${method} ${url}`)
   }
-  const events = [...text.matchAll(/`((?:user|session)\.[a-z]+)`/g)].map(([, type]) => type as string)
+  const events = [...text.matchAll(/`((?:user|session|role|organization(?:Membership|Invitation)?)\.[a-z]+)`/g)].map(
+    ([, type]) => type as string,
+  )
   t.strictSame(events.toSorted(), EVENT_TYPES.toSorted())
   for (const [, link = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)\)/g)) t.ok(existsSync(join(ROOT, link)), link)
   const { scripts, exports } = JSON.parse(read('package.json'))

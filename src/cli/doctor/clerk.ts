@@ -1,6 +1,8 @@
 import { ClerkRefusal } from '../../clerk/api-errors.ts'
 import { type BackendApi, MAX_IDS } from '../../clerk/backend-api.ts'
+import { hasNoOrganizations } from '../../clerk/organization-lists.ts'
 import { findInstanceId } from '../../db/instance.ts'
+import { findLedgerTypes } from '../../db/ledger-types.ts'
 import { checkIdentity } from '../../jobs/identity.ts'
 import { compareUsers } from '../../resources/user/drift.ts'
 import { type Context, createApi, withDatabase } from '../context.ts'
@@ -26,8 +28,12 @@ export async function checkClerk(context: Context, hasDatabase: boolean): Promis
     checks.push(isSame ? pass('Backend API', users) : fail('Backend API', `${users} that is not the issuer's`, remedy))
     const identity = hasDatabase ? await checkInstance(context, api) : undefined
     if (identity) checks.push(identity)
-    if (identity?.status === 'pass')
-      checks.push(...(await guarded('drift', async () => [await checkSample(context, api)], 'see its message')))
+    if (identity?.status === 'pass') {
+      checks.push(
+        ...(await guarded('drift', async () => [await checkSample(context, api)], 'see its message')),
+        ...(await guarded('organizations', () => checkOrganizations(context, api), 'see its message')),
+      )
+    }
   } catch (error) {
     const remedy =
       error instanceof ClerkRefusal ? 'copy CLERK_SECRET_KEY again' : 'check CLERK_API_URL and status.clerk.com'
@@ -94,4 +100,29 @@ async function checkSample(context: Context, api: BackendApi): Promise<Check> {
   return drifting > 0
     ? warn('drift', detail, 'clerk-session-sync reconcile, then reconcile --fix')
     : pass('drift', detail)
+}
+
+// What the endpoint must be subscribed to for organizations.
+const ORGANIZATION_EVENTS = ['organization', 'organizationMembership', 'role', 'organizationInvitation']
+
+/** Whether events about organizations come, where the instance has any. */
+async function checkOrganizations(context: Context, api: BackendApi): Promise<Check[]> {
+  const { total, items } = await api.list('/v1/organizations', { limit: 1 }).catch((error) => {
+    if (hasNoOrganizations(error)) return { total: 0, items: [] }
+    throw error
+  })
+  const organizations = total ?? items.length
+  if (organizations === 0) return []
+  const ledger = await withDatabase(context, ({ pool }) => findLedgerTypes(pool))
+  const silent = ORGANIZATION_EVENTS.filter((name) => !ledger.some(({ type }) => type.startsWith(`${name}.`)))
+  const detail = `an instance with ${count(organizations)} organizations`
+  return [
+    silent.length === 0
+      ? pass('organization events', detail)
+      : warn(
+          'organization events',
+          `${detail}; of ${silent.map((name) => `${name}.*`).join(', ')} none came lately`,
+          'in the Clerk dashboard, Webhooks, subscribe these events, then clerk-session-sync backfill',
+        ),
+  ]
 }

@@ -3,6 +3,7 @@ import { authorizationHeaderInvalid, secretKeyInvalid, tooManyRequests, urlNotFo
 import { applyFault } from '../faults.ts'
 import type { EmulatorContext } from './context.ts'
 import { answerJwks } from './frontend-api.ts'
+import { organizationRoutes } from './organization-routes.ts'
 import { sessionRoutes } from './session-routes.ts'
 import { userRoutes } from './user-routes.ts'
 
@@ -44,5 +45,6 @@ export const backendApi: FastifyPluginAsync<EmulatorContext> = async (app, conte
     // Not registered: the context carries our prefix, which must not be applied twice.
     await userRoutes(limited, context)
     await sessionRoutes(limited, context)
+    await organizationRoutes(limited, context)
   })
 }

@@ -4,6 +4,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import { notFound, urlNotFound } from '../clerk-error.ts'
 import { DeletedUser, Delivery, Session, User, UserAttributes, UserPatch } from '../schemas.ts'
 import type { EmulatorContext } from './context.ts'
+import { organizationControls } from './organization-controls.ts'
 
 const SHOWN = 100
 
@@ -115,6 +116,8 @@ export const controlApi: FastifyPluginAsync<EmulatorContext> = async (plainApp, 
       change(params.id),
     )
   }
+
+  await organizationControls(app, context)
 
   app.post('/webhooks', { schema: { body: SwitchesPatch, response: { 200: Switches } } }, async ({ body }) => {
     flip(context, body)

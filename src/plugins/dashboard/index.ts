@@ -155,7 +155,7 @@ const api: FastifyPluginAsyncTypebox<Required<Pick<DashboardOptions, 'freshMs'>>
 async function readOverview(app: FastifyInstance, range: keyof typeof RANGES) {
   const { stepSeconds, count } = RANGES[range]
   const { buckets, lastByType, failedEvents } = await app.clerkRepository.dashboard(stepSeconds, count)
-  const tables = await app.clerkRepository.tableStatistics()
+  const { lastReceivedAt: _, ...tables } = await app.clerkRepository.tableStatistics()
   const charted = buckets.reduce((sum, one) => sum + one.applied + one.stale + one.ignored + one.failed, 0)
   const known = new Set(lastByType.map(({ type }) => type))
   const silent = EVENT_TYPES.filter((type) => !known.has(type))
@@ -164,7 +164,7 @@ async function readOverview(app: FastifyInstance, range: keyof typeof RANGES) {
     stepSeconds,
     isComplete: charted < MAX_CHARTED,
     buckets,
-    tables: { users: tables.users, sessions: tables.sessions, failedEvents: tables.failedEvents },
+    tables,
     lastByType: [
       ...lastByType,
       ...silent.map((type) => ({ type, messages: 0, lastReceivedAt: null, lastOutcome: null })),

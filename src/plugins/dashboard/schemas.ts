@@ -55,6 +55,8 @@ export const OverviewReply = Type.Object(
     tables: Type.Object({
       users: Type.Number({ description: 'Tombstones included; beyond 1,000 an estimate' }),
       sessions: Type.Number(),
+      organizations: Type.Number(),
+      memberships: Type.Number({ description: 'Ended ones included' }),
       failedEvents: Type.Integer({ description: '1,000 at most' }),
     }),
     lastByType: Type.Array(
@@ -118,7 +120,7 @@ export const OverviewReply = Type.Object(
             auth: { OK: 12 },
           },
         ],
-        tables: { users: 42, sessions: 17, failedEvents: 1 },
+        tables: { users: 42, sessions: 17, organizations: 3, memberships: 45, failedEvents: 1 },
         lastByType: [{ type: 'user.created', messages: 3, lastReceivedAt: AT, lastOutcome: 'applied' }],
         failedEvents: [
           {
@@ -160,7 +162,7 @@ export const SearchBody = Type.Object({
     minLength: 1,
     maxLength: 320,
     pattern: '^[^\\u0000]*$',
-    description: 'A user id or an exact address',
+    description: 'A user id, an exact address, or an organization id',
   }),
 })
 export const SearchReply = Type.Object(
@@ -179,6 +181,18 @@ export const SearchReply = Type.Object(
     ),
     sessions: Type.Array(
       Type.Object({ id: Type.String(), userId: Type.String(), status: Type.String(), updatedAt: Time }),
+    ),
+    memberships: Type.Array(
+      Type.Object({
+        organizationId: Nullable<string>('string'),
+        organization: Nullable<string>('string'),
+        userId: Nullable<string>('string'),
+        email: Nullable<string>('string'),
+        role: Nullable<string>('string'),
+        updatedAt: Time,
+        endedAt: Nullable<string>('string'),
+      }),
+      { description: 'Of the users found, or of the organization' },
     ),
     events: Type.Array(
       Type.Object({ id: Type.String(), type: Type.String(), outcome: Type.String(), receivedAt: Time }),
@@ -201,6 +215,17 @@ export const SearchReply = Type.Object(
           },
         ],
         sessions: [{ id: 'sess_2w5X8yDvTq', userId: USER, status: 'active', updatedAt: AT }],
+        memberships: [
+          {
+            organizationId: 'org_2w5X8yEvTq',
+            organization: 'Analytical Engines',
+            userId: USER,
+            email: 'ada@example.com',
+            role: 'org:admin',
+            updatedAt: AT,
+            endedAt: null,
+          },
+        ],
         events: [{ id: EVENT, type: 'user.created', outcome: 'applied', receivedAt: AT }],
       },
     ],

@@ -17,6 +17,12 @@ export function watchStates(app: FastifyInstance, registry: Registry, version: s
   const tables = {
     users: gauge(registry, 'users', 'Rows of users, tombstones included; beyond 1,000 an estimate of PostgreSQL.'),
     sessions: gauge(registry, 'sessions', 'Rows of sessions; beyond 1,000 an estimate of PostgreSQL.'),
+    organizations: gauge(registry, 'organizations', 'Rows of organizations; beyond 1,000 an estimate of PostgreSQL.'),
+    memberships: gauge(
+      registry,
+      'organization_memberships',
+      'Rows of memberships, ended ones included; beyond 1,000 an estimate of PostgreSQL.',
+    ),
     failedEvents: gauge(registry, 'webhook_failed_events', 'Events that wait for a replay; counted up to 1,000.'),
     lastReceivedAt: gauge(
       registry,

@@ -30,6 +30,48 @@ const session = (status: string) => ({
   user,
 })
 
+const organization = {
+  id: 'org_2w5X8yBvTq',
+  name: 'Analytical Engines',
+  slug: 'analytical-engines',
+  image_url: 'https://img.clerk.com/engines',
+  public_metadata: { tier: 'gold' },
+  created_by: user.id,
+  created_at: AT,
+  updated_at: AT,
+}
+
+const membership = {
+  id: 'orgmem_2w5X8yBvTq',
+  role: 'org:admin',
+  permissions: ['org:posts:edit', 'org:sys_memberships:manage'],
+  public_metadata: {},
+  organization,
+  public_user_data: { user_id: user.id, first_name: 'Ada', last_name: 'Lovelace', identifier: 'ada@example.com' },
+  created_at: AT,
+  updated_at: AT,
+}
+
+const role = {
+  id: 'role_2w5X8yBvTq',
+  key: 'org:admin',
+  name: 'Admin',
+  permissions: [{ key: 'org:posts:edit' }],
+  created_at: AT,
+  updated_at: AT,
+}
+
+const invitation = (status: string) => ({
+  id: 'orginv_2w5X8yBvTq',
+  organization_id: organization.id,
+  email_address: 'mary@example.com',
+  role: 'org:member',
+  status,
+  ...(status === 'accepted' && { user_id: user.id }),
+  created_at: AT,
+  updated_at: AT,
+})
+
 const EXAMPLES: Record<string, object> = {
   'user.created': user,
   'user.updated': user,
@@ -39,6 +81,18 @@ const EXAMPLES: Record<string, object> = {
   'session.ended': session('ended'),
   'session.removed': session('removed'),
   'session.revoked': session('revoked'),
+  'organization.created': organization,
+  'organization.updated': organization,
+  'organization.deleted': { id: organization.id, deleted: true },
+  'organizationMembership.created': membership,
+  'organizationMembership.updated': membership,
+  'organizationMembership.deleted': membership,
+  'role.created': role,
+  'role.updated': role,
+  'role.deleted': { id: role.id, deleted: true },
+  'organizationInvitation.created': invitation('pending'),
+  'organizationInvitation.accepted': invitation('accepted'),
+  'organizationInvitation.revoked': invitation('revoked'),
 }
 
 const header = (name: string, description: string) => ({

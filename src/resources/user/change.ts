@@ -82,6 +82,8 @@ export interface UserClaims {
   id: string
   /** Milliseconds since 1970, of whole seconds. */
   issuedAt: number
+  /** `session_claims` by default. */
+  source?: SyncSource
   /** Only what the token names; a name with the value null is named. */
   profile: Partial<Profile>
 }

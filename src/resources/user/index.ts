@@ -20,12 +20,10 @@ import { isTime, profileColumns, stateColumns, upsertUsers } from './upsert.ts'
 const inLedger: InLedger<UserChange> = {
   columns: { user_id: 'text', user_at: 'float8', user_event_at: 'float8', user_deleted: 'boolean' },
   input(user) {
+    // What a membership says of its user is not what its message is about.
+    if (user.kind === 'claims') return {}
     const [at, eventAt] =
-      user.kind === 'snapshot'
-        ? [user.version.updatedAt, user.version.eventAt]
-        : user.kind === 'deletion'
-          ? [user.deletedAt, user.deletedAt]
-          : [user.issuedAt, null]
+      user.kind === 'snapshot' ? [user.version.updatedAt, user.version.eventAt] : [user.deletedAt, user.deletedAt]
     return { user_id: user.id, user_at: at, user_event_at: eventAt, user_deleted: user.kind === 'deletion' }
   },
   isCurrent: (t) => sql`(select u.clerk_updated_at = ${timeOf('user_at')}

@@ -193,6 +193,6 @@ export function toRow(change: UserChange): Record<string, unknown> {
 }
 
 function sourceOf(change: UserChange): SyncSource {
-  if (change.kind === 'claims') return 'session_claims'
+  if (change.kind === 'claims') return change.source ?? 'session_claims'
   return change.kind === 'deletion' ? (change.source ?? 'webhook') : change.source
 }

@@ -6,10 +6,35 @@
  */
 'use strict'
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > auth_states 1`] = `
-select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata::text, round(date_part('epoch', u.last_sign_in_at) * 1000) as last_sign_in_at, u.external_id, u.phone_number, u.banned, u.deprovisioned, u.sync_source, round(date_part('epoch', u.clerk_updated_at) * 1000) as clerk_updated_at, round(date_part('epoch', u.claims_issued_at) * 1000) as claims_issued_at, round(date_part('epoch', u.created_at) * 1000) as created_at, round(date_part('epoch', u.updated_at) * 1000) as updated_at, round(date_part('epoch', u.deleted_at) * 1000) as deleted_at, s.status as session_status
+select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata::text, round(date_part('epoch', u.last_sign_in_at) * 1000) as last_sign_in_at, u.external_id, u.phone_number, u.banned, u.deprovisioned, u.sync_source, round(date_part('epoch', u.clerk_updated_at) * 1000) as clerk_updated_at, round(date_part('epoch', u.claims_issued_at) * 1000) as claims_issued_at, round(date_part('epoch', u.created_at) * 1000) as created_at, round(date_part('epoch', u.updated_at) * 1000) as updated_at, round(date_part('epoch', u.deleted_at) * 1000) as deleted_at,
+    s.status as session_status
   from unnest((select $1::text[]), (select $2::text[])) with ordinality as k(user_id, session_id, n)
   left join "clerk"."users" u on u.id = k.user_id
   left join "clerk"."sessions" s on s.id = k.session_id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > auth_states_membership 1`] = `
+select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata::text, round(date_part('epoch', u.last_sign_in_at) * 1000) as last_sign_in_at, u.external_id, u.phone_number, u.banned, u.deprovisioned, u.sync_source, round(date_part('epoch', u.clerk_updated_at) * 1000) as clerk_updated_at, round(date_part('epoch', u.claims_issued_at) * 1000) as claims_issued_at, round(date_part('epoch', u.created_at) * 1000) as created_at, round(date_part('epoch', u.updated_at) * 1000) as updated_at, round(date_part('epoch', u.deleted_at) * 1000) as deleted_at,
+    s.status as session_status, o.id is not null as organization_known, o.name as organization_name, o.slug as organization_slug,
+    o.deleted_at is not null as organization_deleted, membership.role as membership_role,
+    membership.permissions as membership_permissions, (extract(epoch from membership.ended_at) * 1000)::float8 as membership_ended_at,
+    (extract(epoch from membership.clerk_updated_at) * 1000)::float8 as membership_at,
+    (extract(epoch from membership.clerk_event_at) * 1000)::float8 as membership_event_at, role.permissions as role_permissions, (extract(epoch from role.clerk_updated_at) * 1000)::float8 as role_at,
+    (extract(epoch from role.clerk_event_at) * 1000)::float8 as role_event_at
+  from unnest((select $1::text[]), (select $2::text[]), (select $3::text[]), (select $4::text[]), (select $5::float8[])) with ordinality as k(user_id, session_id, organization_id, role, issued_at, n)
+  left join "clerk"."users" u on u.id = k.user_id
+  left join "clerk"."sessions" s on s.id = k.session_id
+  left join "clerk"."organizations" o on o.id = k.organization_id
+  left join lateral (
+    select m.role, m.permissions, m.clerk_updated_at, m.clerk_event_at, m.ended_at from "clerk"."organization_memberships" m
+    where m.user_id = k.user_id and m.organization_id = k.organization_id
+    order by m.ended_at desc nulls first, m.clerk_updated_at desc limit 1) membership on true
+  left join lateral (
+    select r.permissions, r.clerk_updated_at, r.clerk_event_at from "clerk"."organization_roles" r
+    where r.deleted_at is null and r.key = case
+      when membership.ended_at is null and membership.clerk_updated_at > to_timestamp(k.issued_at / 1000)
+      then membership.role else k.role end
+    order by r.clerk_updated_at desc, r.clerk_event_at desc nulls last, r.id limit 1) role on true
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_consumers_advance 1`] = `
@@ -169,13 +194,30 @@ select id, type, object_id as "objectId", left(error, 1000) as error, attempts, 
     payload is not null as "isReplayable"
   from "clerk"."webhook_events" e where (e.outcome = 'failed' and not (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
     and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
-    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))) order by received_at desc, id limit 100
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organizations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_memberships" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_roles" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_invitations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at))) order by received_at desc, id limit 100
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > dashboard_last_of_type 1`] = `
 select type, count(*)::int as messages, to_char(max(received_at) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "lastReceivedAt",
     (array_agg(outcome order by received_at desc))[1] as "lastOutcome"
   from (select * from "clerk"."webhook_events" order by received_at desc limit 10000) r group by type order by max(received_at) desc limit 50
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > dashboard_memberships 1`] = `
+select m.organization_id as "organizationId", o.name as organization, m.user_id as "userId", u.email, m.role,
+    to_char(m.clerk_updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "updatedAt", to_char(m.ended_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "endedAt"
+  from (
+    select * from (
+      (select * from "clerk"."organization_memberships" where user_id = any($1::text[]) limit 1000)
+      union all (select * from "clerk"."organization_memberships" where organization_id = $2 limit 1000)) found
+    order by ended_at desc nulls first, clerk_updated_at desc, id limit 20) m
+  left join "clerk"."organizations" o on o.id = m.organization_id
+  left join "clerk"."users" u on u.id = m.user_id
+  order by m.ended_at desc nulls first, m.clerk_updated_at desc, m.id
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > dashboard_sessions 1`] = `
@@ -188,6 +230,41 @@ select id, email, nullif(concat_ws(' ', first_name, last_name), '') as name, ban
     sync_source as "syncSource", to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "createdAt", to_char(updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "updatedAt",
     to_char(deleted_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "deletedAt"
   from "clerk"."users" where id = $1 or email = $1 or email = lower($1) order by id limit 10
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > invitation_locked 1`] = `
+with free as (select id from "clerk"."organization_invitations" where id = any($1::text[]) for no key update skip locked)
+  select id from "clerk"."organization_invitations" where id = any($1::text[]) and id not in (select id from free)
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > invitation_upsert 1`] = `
+insert into "clerk"."organization_invitations" as r (id, organization_id, email, role, status, user_id, clerk_created_at, clerk_updated_at, clerk_event_at, clerk_heard_at, sync_source, deleted_at)
+  select i.id, i.organization_id, case when u.id is null then i.email end, i.role, i.status, i.user_id, to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), to_timestamp(i.clerk_event_at / 1000), to_timestamp(i.clerk_heard_at / 1000), i.sync_source, to_timestamp(i.deleted_at / 1000)
+  from json_to_recordset($1::json) as i(id text, organization_id text, email text, role text, status text, user_id text, clerk_created_at float8, clerk_updated_at float8, clerk_event_at float8, clerk_heard_at float8, sync_source text, deleted_at float8)
+  left join "clerk"."users" u on u.id = i.user_id and u.deleted_at is not null and u.sync_source <> 'clerk_api'
+  order by i.id
+  on conflict (id) do update set
+    organization_id = excluded.organization_id, email = excluded.email, role = excluded.role, status = excluded.status, user_id = excluded.user_id, clerk_created_at = excluded.clerk_created_at, clerk_updated_at = excluded.clerk_updated_at, clerk_event_at = excluded.clerk_event_at, clerk_heard_at = greatest(r.clerk_heard_at, excluded.clerk_heard_at), sync_source = excluded.sync_source, deleted_at = excluded.deleted_at,
+    updated_at = case when (r.organization_id, r.email, r.role, r.status, r.user_id, r.deleted_at) is distinct from
+      (excluded.organization_id, excluded.email, excluded.role, excluded.status, excluded.user_id, excluded.deleted_at) then now() else r.updated_at end
+  where case
+    when r.deleted_at is not null and r.sync_source <> 'clerk_api'
+      then excluded.sync_source <> 'clerk_api' and excluded.deleted_at < r.deleted_at
+    when excluded.deleted_at is not null and excluded.sync_source <> 'clerk_api' then true
+    when excluded.deleted_at is not null
+      then r.deleted_at is null and excluded.deleted_at > coalesce(r.clerk_heard_at, '-infinity')
+    when r.deleted_at is not null then excluded.clerk_heard_at > r.deleted_at
+    else (excluded.status <> 'pending', excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) >= (r.status <> 'pending', r.clerk_updated_at, coalesce(r.clerk_event_at, '-infinity'))
+      and (excluded.sync_source <> 'clerk_api' or (excluded.status <> 'pending', excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) > (r.status <> 'pending', r.clerk_updated_at, coalesce(r.clerk_event_at, '-infinity')) or (r.organization_id, r.email, r.role, r.status, r.user_id, r.deleted_at) is distinct from
+      (excluded.organization_id, excluded.email, excluded.role, excluded.status, excluded.user_id, excluded.deleted_at)) end
+  returning r.id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > invitations_erase 1`] = `
+with erased as (
+    select id from "clerk"."organization_invitations" where user_id = any($1::text[]) and email is not null
+    order by id for update)
+  update "clerk"."organization_invitations" r set email = null, updated_at = now() from erased where r.id = erased.id
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > lease_give_up 1`] = `
@@ -205,6 +282,120 @@ insert into "clerk"."sync_state" as l (job, state)
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > locks 1`] = `
 select pg_advisory_xact_lock(hashtext('clerk'), h)
   from (select distinct hashtext(key) as h from unnest($1::text[]) as key order by h) keys
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > membership_locked 1`] = `
+with free as (select id from "clerk"."organization_memberships" where id = any($1::text[]) for no key update skip locked)
+  select id from "clerk"."organization_memberships" where id = any($1::text[]) and id not in (select id from free)
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > membership_upsert 1`] = `
+insert into "clerk"."organization_memberships" as r (id, organization_id, user_id, role, permissions, public_metadata, clerk_created_at, clerk_updated_at, clerk_event_at, clerk_heard_at, sync_source, deleted_at, ended_at)
+  select i.id, i.organization_id, i.user_id, i.role, i.permissions, case when coalesce(to_timestamp(i.deleted_at / 1000), u.deleted_at, o.deleted_at) is null then i.public_metadata else '{}' end, to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), to_timestamp(i.clerk_event_at / 1000), to_timestamp(i.clerk_heard_at / 1000), i.sync_source, to_timestamp(i.deleted_at / 1000), coalesce(to_timestamp(i.deleted_at / 1000), least(u.deleted_at, o.deleted_at))
+  from json_to_recordset($1::json) as i(id text, organization_id text, user_id text, role text, permissions text[], public_metadata jsonb, clerk_created_at float8, clerk_updated_at float8, clerk_event_at float8, clerk_heard_at float8, sync_source text, deleted_at float8, ended_at timestamp (3) with time zone)
+  left join "clerk"."users" u on u.id = i.user_id and u.deleted_at is not null and u.sync_source <> 'clerk_api'
+  left join "clerk"."organizations" o on o.id = i.organization_id and o.deleted_at is not null and o.sync_source <> 'clerk_api'
+  order by i.id
+  on conflict (id) do update set
+    organization_id = excluded.organization_id, user_id = excluded.user_id, role = excluded.role, permissions = excluded.permissions, public_metadata = excluded.public_metadata, clerk_created_at = excluded.clerk_created_at, clerk_updated_at = excluded.clerk_updated_at, clerk_event_at = excluded.clerk_event_at, clerk_heard_at = greatest(r.clerk_heard_at, excluded.clerk_heard_at), sync_source = excluded.sync_source, deleted_at = excluded.deleted_at, ended_at = excluded.ended_at,
+    updated_at = case when (r.organization_id, r.user_id, r.role, r.permissions, r.public_metadata, r.ended_at, r.deleted_at) is distinct from
+      (excluded.organization_id, excluded.user_id, excluded.role, excluded.permissions, excluded.public_metadata, excluded.ended_at, excluded.deleted_at) then now() else r.updated_at end
+  where case
+    when r.deleted_at is not null and r.sync_source <> 'clerk_api'
+      then excluded.sync_source <> 'clerk_api' and excluded.deleted_at < r.deleted_at
+    when excluded.deleted_at is not null and excluded.sync_source <> 'clerk_api' then true
+    when excluded.deleted_at is not null
+      then r.deleted_at is null and excluded.deleted_at > coalesce(r.clerk_heard_at, '-infinity')
+    when r.deleted_at is not null then excluded.clerk_heard_at > r.deleted_at
+    else (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) >= (r.clerk_updated_at, coalesce(r.clerk_event_at, '-infinity'))
+      and (excluded.sync_source <> 'clerk_api' or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) > (r.clerk_updated_at, coalesce(r.clerk_event_at, '-infinity')) or (r.organization_id, r.user_id, r.role, r.permissions, r.public_metadata, r.ended_at, r.deleted_at) is distinct from
+      (excluded.organization_id, excluded.user_id, excluded.role, excluded.permissions, excluded.public_metadata, excluded.ended_at, excluded.deleted_at)) end
+  returning r.id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > memberships_end 1`] = `
+with ended as (
+    select m.id, least(u.deleted_at, o.deleted_at) as ended_at
+    from "clerk"."organization_memberships" m left join "clerk"."users" u on u.id = m.user_id and u.deleted_at is not null and u.sync_source <> 'clerk_api'
+  left join "clerk"."organizations" o on o.id = m.organization_id and o.deleted_at is not null and o.sync_source <> 'clerk_api'
+    where (m.user_id = any($1::text[]) or m.organization_id = any($2::text[])) and m.deleted_at is null
+    order by m.id
+    for update of m)
+  update "clerk"."organization_memberships" m set ended_at = ended.ended_at, public_metadata = '{}', updated_at = now()
+  from ended where m.id = ended.id and m.ended_at is distinct from ended.ended_at
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > memberships_of_user 1`] = `
+select o.id, o.name, o.slug, o.image_url, o.public_metadata::text, m.role,
+    coalesce(r.permissions, m.permissions) as permissions,
+    (extract(epoch from coalesce(m.clerk_created_at, m.created_at)) * 1000)::float8 as joined_at
+  from "clerk"."organization_memberships" m
+  join "clerk"."organizations" o on o.id = m.organization_id and o.deleted_at is null
+  left join lateral (
+    select newest.permissions from (
+      select permissions, clerk_updated_at, clerk_event_at from "clerk"."organization_roles"
+      where key = m.role and deleted_at is null
+      order by clerk_updated_at desc, clerk_event_at desc nulls last, id limit 1) newest
+    where (newest.clerk_updated_at, coalesce(newest.clerk_event_at, '-infinity'))
+      > (m.clerk_updated_at, coalesce(m.clerk_event_at, '-infinity'))) r on true
+  where m.user_id = $1 and m.ended_at is null
+  order by o.name, o.id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > organization_locked 1`] = `
+with free as (select id from "clerk"."organizations" where id = any($1::text[]) for no key update skip locked)
+  select id from "clerk"."organizations" where id = any($1::text[]) and id not in (select id from free)
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > organization_upsert 1`] = `
+insert into "clerk"."organizations" as r (id, name, slug, image_url, public_metadata, created_by, clerk_created_at, clerk_updated_at, clerk_event_at, clerk_heard_at, sync_source, deleted_at)
+  select i.id, i.name, i.slug, i.image_url, i.public_metadata, i.created_by, to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), to_timestamp(i.clerk_event_at / 1000), to_timestamp(i.clerk_heard_at / 1000), i.sync_source, to_timestamp(i.deleted_at / 1000)
+  from json_to_recordset($1::json) as i(id text, name text, slug text, image_url text, public_metadata jsonb, created_by text, clerk_created_at float8, clerk_updated_at float8, clerk_event_at float8, clerk_heard_at float8, sync_source text, deleted_at float8)
+  
+  order by i.id
+  on conflict (id) do update set
+    name = excluded.name, slug = excluded.slug, image_url = excluded.image_url, public_metadata = excluded.public_metadata, created_by = excluded.created_by, clerk_created_at = excluded.clerk_created_at, clerk_updated_at = excluded.clerk_updated_at, clerk_event_at = excluded.clerk_event_at, clerk_heard_at = greatest(r.clerk_heard_at, excluded.clerk_heard_at), sync_source = excluded.sync_source, deleted_at = excluded.deleted_at,
+    updated_at = case when (r.name, r.slug, r.image_url, r.public_metadata, r.created_by, r.deleted_at) is distinct from
+      (excluded.name, excluded.slug, excluded.image_url, excluded.public_metadata, excluded.created_by, excluded.deleted_at) then now() else r.updated_at end
+  where case
+    when r.deleted_at is not null and r.sync_source <> 'clerk_api'
+      then excluded.sync_source <> 'clerk_api' and excluded.deleted_at < r.deleted_at
+    when excluded.deleted_at is not null and excluded.sync_source <> 'clerk_api' then true
+    when excluded.deleted_at is not null
+      then r.deleted_at is null and excluded.deleted_at > coalesce(r.clerk_heard_at, '-infinity')
+    when r.deleted_at is not null then excluded.clerk_heard_at > r.deleted_at
+    else (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) >= (r.clerk_updated_at, coalesce(r.clerk_event_at, '-infinity'))
+      and (excluded.sync_source <> 'clerk_api' or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) > (r.clerk_updated_at, coalesce(r.clerk_event_at, '-infinity')) or (r.name, r.slug, r.image_url, r.public_metadata, r.created_by, r.deleted_at) is distinct from
+      (excluded.name, excluded.slug, excluded.image_url, excluded.public_metadata, excluded.created_by, excluded.deleted_at)) end
+  returning r.id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > role_locked 1`] = `
+with free as (select id from "clerk"."organization_roles" where id = any($1::text[]) for no key update skip locked)
+  select id from "clerk"."organization_roles" where id = any($1::text[]) and id not in (select id from free)
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > role_upsert 1`] = `
+insert into "clerk"."organization_roles" as r (id, key, name, permissions, clerk_created_at, clerk_updated_at, clerk_event_at, clerk_heard_at, sync_source, deleted_at)
+  select i.id, i.key, i.name, i.permissions, to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), to_timestamp(i.clerk_event_at / 1000), to_timestamp(i.clerk_heard_at / 1000), i.sync_source, to_timestamp(i.deleted_at / 1000)
+  from json_to_recordset($1::json) as i(id text, key text, name text, permissions text[], clerk_created_at float8, clerk_updated_at float8, clerk_event_at float8, clerk_heard_at float8, sync_source text, deleted_at float8)
+  
+  order by i.id
+  on conflict (id) do update set
+    key = excluded.key, name = excluded.name, permissions = excluded.permissions, clerk_created_at = excluded.clerk_created_at, clerk_updated_at = excluded.clerk_updated_at, clerk_event_at = excluded.clerk_event_at, clerk_heard_at = greatest(r.clerk_heard_at, excluded.clerk_heard_at), sync_source = excluded.sync_source, deleted_at = excluded.deleted_at,
+    updated_at = case when (r.key, r.name, r.permissions, r.deleted_at) is distinct from
+      (excluded.key, excluded.name, excluded.permissions, excluded.deleted_at) then now() else r.updated_at end
+  where case
+    when r.deleted_at is not null and r.sync_source <> 'clerk_api'
+      then excluded.sync_source <> 'clerk_api' and excluded.deleted_at < r.deleted_at
+    when excluded.deleted_at is not null and excluded.sync_source <> 'clerk_api' then true
+    when excluded.deleted_at is not null
+      then r.deleted_at is null and excluded.deleted_at > coalesce(r.clerk_heard_at, '-infinity')
+    when r.deleted_at is not null then excluded.clerk_heard_at > r.deleted_at
+    else (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) >= (r.clerk_updated_at, coalesce(r.clerk_event_at, '-infinity'))
+      and (excluded.sync_source <> 'clerk_api' or (excluded.clerk_updated_at, coalesce(excluded.clerk_event_at, '-infinity')) > (r.clerk_updated_at, coalesce(r.clerk_event_at, '-infinity')) or (r.key, r.name, r.permissions, r.deleted_at) is distinct from
+      (excluded.key, excluded.name, excluded.permissions, excluded.deleted_at)) end
+  returning r.id
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > seen_clear 1`] = `
@@ -286,7 +477,8 @@ insert into "clerk"."sync_state" (job, state) values ($1, $2::jsonb)
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > table_sizes 1`] = `
 select relname as name, greatest(s.n_live_tup, 0)::float8 as rows, pg_total_relation_size(relid)::float8 as bytes
   from pg_stat_user_tables s
-  where schemaname = 'clerk' and relname in ('users', 'sessions', 'webhook_events') order by 1
+  where schemaname = 'clerk' and relname in ('users', 'sessions', 'organizations',
+    'organization_memberships', 'organization_roles', 'organization_invitations', 'webhook_events') order by 1
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > table_statistics 1`] = `
@@ -297,9 +489,20 @@ select (
   select case when c.reltuples >= 1000 then c.reltuples::float8
     else (select count(*) from (select 1 from "clerk"."sessions" limit 1000) r)::float8 end
   from pg_class c where c.oid = ('clerk' || '.sessions')::regclass) as sessions,
+    (
+  select case when c.reltuples >= 1000 then c.reltuples::float8
+    else (select count(*) from (select 1 from "clerk"."organizations" limit 1000) r)::float8 end
+  from pg_class c where c.oid = ('clerk' || '.organizations')::regclass) as organizations, (
+  select case when c.reltuples >= 1000 then c.reltuples::float8
+    else (select count(*) from (select 1 from "clerk"."organization_memberships" limit 1000) r)::float8 end
+  from pg_class c where c.oid = ('clerk' || '.organization_memberships')::regclass) as memberships,
     (select count(*)::int from (select 1 from "clerk"."webhook_events" e where (e.outcome = 'failed' and not (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
     and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
-    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))) limit 1000) f) as "failedEvents",
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organizations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_memberships" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_roles" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_invitations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at))) limit 1000) f) as "failedEvents",
     (select extract(epoch from max(received_at))::float8 from "clerk"."webhook_events") as "lastReceivedAt"
 `
 
@@ -554,15 +757,27 @@ with entered as (
       to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
       case when k.is_kept then i.payload end as payload, case when k.is_kept then i.about_user end as user_id
     from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
-      error text, deliveries int, payload text, about_user text, user_id text, user_at float8, user_event_at float8, user_deleted boolean, session_id text, session_at float8, session_event_at float8, session_status text)
+      error text, deliveries int, payload text, about_user text, user_id text, user_at float8, user_event_at float8, user_deleted boolean, session_id text, session_at float8, session_event_at float8, session_status text, organization_id text, organization_at float8, organization_event_at float8, organization_deleted boolean, membership_id text, membership_at float8, membership_event_at float8, membership_deleted boolean, role_id text, role_at float8, role_event_at float8, role_deleted boolean, invitation_id text, invitation_at float8, invitation_event_at float8, invitation_deleted boolean)
     cross join lateral (select
-      case when i.user_id is null and i.session_id is null then 'ignored' when (select u.clerk_updated_at = to_timestamp(i.user_at / 1000)
+      case when i.user_id is null and i.session_id is null and i.organization_id is null and i.membership_id is null and i.role_id is null and i.invitation_id is null then 'ignored' when (select u.clerk_updated_at = to_timestamp(i.user_at / 1000)
     and u.clerk_event_at is not distinct from to_timestamp(i.user_event_at / 1000)
     and (u.deleted_at is not null) = i.user_deleted
     from "clerk"."users" u where u.id = i.user_id) or (select s.clerk_updated_at = to_timestamp(i.session_at / 1000)
     and s.clerk_event_at is not distinct from to_timestamp(i.session_event_at / 1000)
     and (s.status = i.session_status or s.ended_by_deletion)
-    from "clerk"."sessions" s where s.id = i.session_id) then 'applied' else 'stale' end as outcome) o
+    from "clerk"."sessions" s where s.id = i.session_id) or (select r.clerk_updated_at = to_timestamp(i.organization_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.organization_event_at / 1000)
+    and (r.deleted_at is not null) = i.organization_deleted
+    from "clerk"."organizations" r where r.id = i.organization_id) or (select r.clerk_updated_at = to_timestamp(i.membership_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.membership_event_at / 1000)
+    and (r.deleted_at is not null) = i.membership_deleted
+    from "clerk"."organization_memberships" r where r.id = i.membership_id) or (select r.clerk_updated_at = to_timestamp(i.role_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.role_event_at / 1000)
+    and (r.deleted_at is not null) = i.role_deleted
+    from "clerk"."organization_roles" r where r.id = i.role_id) or (select r.clerk_updated_at = to_timestamp(i.invitation_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.invitation_event_at / 1000)
+    and (r.deleted_at is not null) = i.invitation_deleted
+    from "clerk"."organization_invitations" r where r.id = i.invitation_id) then 'applied' else 'stale' end as outcome) o
     cross join lateral (select i.payload is not null and o.outcome = 'applied'
       and not (exists (select 1 from "clerk"."users" u where u.id = i.about_user and (u.deleted_at is not null and (u.sync_source <> 'clerk_api' or to_timestamp(i.event_at / 1000) <= u.deleted_at)))) as is_kept) k
     order by i.id) d
@@ -578,15 +793,27 @@ update "clerk"."webhook_events" e set outcome = case when e.outcome in ('failed'
       to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
       case when k.is_kept then i.payload end as payload, case when k.is_kept then i.about_user end as user_id
     from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
-      error text, deliveries int, payload text, about_user text, user_id text, user_at float8, user_event_at float8, user_deleted boolean, session_id text, session_at float8, session_event_at float8, session_status text)
+      error text, deliveries int, payload text, about_user text, user_id text, user_at float8, user_event_at float8, user_deleted boolean, session_id text, session_at float8, session_event_at float8, session_status text, organization_id text, organization_at float8, organization_event_at float8, organization_deleted boolean, membership_id text, membership_at float8, membership_event_at float8, membership_deleted boolean, role_id text, role_at float8, role_event_at float8, role_deleted boolean, invitation_id text, invitation_at float8, invitation_event_at float8, invitation_deleted boolean)
     cross join lateral (select
-      case when i.user_id is null and i.session_id is null then 'ignored' when (select u.clerk_updated_at = to_timestamp(i.user_at / 1000)
+      case when i.user_id is null and i.session_id is null and i.organization_id is null and i.membership_id is null and i.role_id is null and i.invitation_id is null then 'ignored' when (select u.clerk_updated_at = to_timestamp(i.user_at / 1000)
     and u.clerk_event_at is not distinct from to_timestamp(i.user_event_at / 1000)
     and (u.deleted_at is not null) = i.user_deleted
     from "clerk"."users" u where u.id = i.user_id) or (select s.clerk_updated_at = to_timestamp(i.session_at / 1000)
     and s.clerk_event_at is not distinct from to_timestamp(i.session_event_at / 1000)
     and (s.status = i.session_status or s.ended_by_deletion)
-    from "clerk"."sessions" s where s.id = i.session_id) then 'applied' else 'stale' end as outcome) o
+    from "clerk"."sessions" s where s.id = i.session_id) or (select r.clerk_updated_at = to_timestamp(i.organization_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.organization_event_at / 1000)
+    and (r.deleted_at is not null) = i.organization_deleted
+    from "clerk"."organizations" r where r.id = i.organization_id) or (select r.clerk_updated_at = to_timestamp(i.membership_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.membership_event_at / 1000)
+    and (r.deleted_at is not null) = i.membership_deleted
+    from "clerk"."organization_memberships" r where r.id = i.membership_id) or (select r.clerk_updated_at = to_timestamp(i.role_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.role_event_at / 1000)
+    and (r.deleted_at is not null) = i.role_deleted
+    from "clerk"."organization_roles" r where r.id = i.role_id) or (select r.clerk_updated_at = to_timestamp(i.invitation_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.invitation_event_at / 1000)
+    and (r.deleted_at is not null) = i.invitation_deleted
+    from "clerk"."organization_invitations" r where r.id = i.invitation_id) then 'applied' else 'stale' end as outcome) o
     cross join lateral (select i.payload is not null and o.outcome = 'applied'
       and not (exists (select 1 from "clerk"."users" u where u.id = i.about_user and (u.deleted_at is not null and (u.sync_source <> 'clerk_api' or to_timestamp(i.event_at / 1000) <= u.deleted_at)))) as is_kept) k
     order by i.id) d
@@ -620,7 +847,11 @@ select id, type, object_id as "objectId", error, attempts, (extract(epoch from e
   from "clerk"."webhook_events" e
   where outcome = 'failed' and ((e.outcome = 'failed' and not (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
     and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
-    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))) or not $7::boolean and payload is not null)
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organizations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_memberships" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_roles" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_invitations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at))) or not $7::boolean and payload is not null)
     and received_at >= coalesce($1::timestamptz, '-infinity')
     and ($2::text is null or type = $2)
     and ($3::text[] is null or id = any($3))
@@ -637,7 +868,11 @@ exports[`test/db/statement-text.test.ts > TAP > the text of every statement is a
 select (extract(epoch from (select max(received_at) from "clerk"."webhook_events")) * 1000)::float8 as last_received_at,
     (select count(*)::int from (select 1 from "clerk"."webhook_events" e where (e.outcome = 'failed' and not (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
     and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
-    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))) limit 1000) f) as failed,
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organizations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_memberships" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_roles" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_invitations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at))) limit 1000) f) as failed,
     (select count(*)::int from (select 1 from "clerk"."webhook_events" where outcome = 'ignored' and error is not null and received_at > now() - interval '1 day' limit 1000) f) as foreign,
     (select instance_id from "clerk"."webhook_events" where outcome = 'ignored' and error is not null and received_at > now() - interval '1 day' order by received_at desc limit 1) as foreign_instance,
     current_setting('transaction_read_only') = 'on' as read_only
@@ -671,7 +906,11 @@ exports[`test/db/statement-text.test.ts > TAP > the text of every statement is a
 update "clerk"."webhook_events" set outcome = 'superseded', payload = null where id in (
     select e.id from "clerk"."webhook_events" e where e.outcome = 'failed' and (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
     and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
-    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organizations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_memberships" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_roles" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_invitations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at))
     order by e.id limit 1000 for update of e skip locked)
   returning id
 `
@@ -683,6 +922,10 @@ select type, sum(messages)::int as messages, sum(failed)::int as failed, (extrac
     union all
     select type, 0, count(*), max(received_at) from "clerk"."webhook_events" e where (e.outcome = 'failed' and not (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
     and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
-    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at))) group by type) t
+    and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organizations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_memberships" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_roles" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_invitations" r where r.id = e.object_id
+    and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at))) group by type) t
   where type <> 'clerk-session-sync.test' group by type order by type
 `

@@ -1,6 +1,9 @@
 import { test } from 'tap'
 import { keepChanges } from '../../../src/db/changes/enable.ts'
+import { resources } from '../../../src/resources/index.ts'
 import { claims, deletion, message, SECOND, session, snapshot, startRepository, T0 } from '../../helpers/repository.ts'
+
+const TRIGGERS_OF_ALL = 4 * resources.length
 
 /** A repository whose changes are told, and what was told since the last time. */
 async function startTold(t: Parameters<typeof startRepository>[0]) {
@@ -149,7 +152,7 @@ test('turned on and off as often as wanted; nothing is told, and no trigger is t
   t.equal(await triggers(), 0)
   for (const isEnabled of [true, true, false, false, true]) {
     await keepChanges(database.url, { isEnabled })
-    t.equal(await triggers(), isEnabled ? 8 : 0)
+    t.equal(await triggers(), isEnabled ? TRIGGERS_OF_ALL : 0)
   }
   await database.query('alter table users disable trigger changes_insert')
   await keepChanges(database.url, { isEnabled: true })
@@ -164,7 +167,12 @@ test('turned on and off as often as wanted; nothing is told, and no trigger is t
   )
   t.equal((await database.query('select from changes')).length, 2, 'what was broken is as it should be again')
   await keepChanges(database.url, { isEnabled: false })
-  t.strictSame(await database.query("select from pg_proc where pronamespace = 'clerk'::regnamespace"), [])
+  t.strictSame(
+    await database.query(
+      "select from pg_proc where pronamespace = 'clerk'::regnamespace and proname like 'changes_of%'",
+    ),
+    [],
+  )
 })
 
 test('a role that may not make or drop triggers is told the SQL, which is all that it takes', async (t) => {
@@ -198,7 +206,7 @@ test('others who hold a table delay the triggers, and are not held up by them', 
   const enabling = keepChanges(database.url, { isEnabled: true })
   setTimeout(() => client.query('commit'), 1_500)
   await enabling
-  t.equal((await database.query('select from pg_trigger where not tgisinternal')).length, 8)
+  t.equal((await database.query('select from pg_trigger where not tgisinternal')).length, TRIGGERS_OF_ALL)
   await t.rejects(keepChanges(database.url, { isEnabled: true, schema: 'nowhere' }))
 })
 
@@ -210,4 +218,44 @@ test('a user whose deletion was only inferred is created again when Clerk knows 
   t.strictSame(await told(), ['user user_1 deleted  clerk_api'])
   await apply({ message: message('m1'), user: snapshot('user_1', T0 + 2 * SECOND) })
   t.strictSame(await told(), ['user user_1 created  webhook'])
+})
+
+test('organizations, memberships, roles and invitations are told by their own rules', async (t) => {
+  const { database, told } = await startTold(t)
+  const sql = async (text: string) => {
+    await database.query(text)
+    return told()
+  }
+  const insert = (table: string, columns: string, values: string) =>
+    sql(`insert into ${table} (id, sync_source, clerk_updated_at, clerk_heard_at, ${columns}) values (${values})`)
+  t.strictSame(await insert('organizations', 'name', "'org_1', 'x', now(), now(), 'Acme'"), [
+    'organization org_1 created  ',
+  ])
+  t.strictSame(await sql("update organizations set slug = 'acme', clerk_heard_at = now()"), [
+    'organization org_1 updated slug ',
+  ])
+  t.strictSame(await sql('update organizations set deleted_at = now()'), ['organization org_1 deleted  '])
+  t.strictSame(await insert('organization_memberships', 'user_id', "'orgmem_1', 'x', now(), now(), 'user_1'"), [
+    'membership orgmem_1 created  ',
+  ])
+  t.strictSame(await sql("update organization_memberships set permissions = array['a']"), [
+    'membership orgmem_1 updated permissions ',
+  ])
+  t.strictSame(await sql('update organization_memberships set ended_at = now()'), ['membership orgmem_1 deleted  '])
+  t.strictSame(await insert('organization_roles', 'key', "'role_1', 'x', now(), now(), 'org:admin'"), [
+    'role role_1 created  ',
+  ])
+  t.strictSame(await sql('update organization_roles set deleted_at = now()'), ['role role_1 deleted  '])
+  t.strictSame(await insert('organization_invitations', 'status', "'inv_1', 'x', now(), now(), 'pending'"), [
+    'invitation inv_1 created  ',
+  ])
+  t.strictSame(await sql("update organization_invitations set status = 'accepted'"), [
+    'invitation inv_1 updated status ',
+  ])
+  t.strictSame(await insert('organization_invitations', 'status', "'inv_2', 'x', now(), now(), 'pending'"), [
+    'invitation inv_2 created  ',
+  ])
+  t.strictSame(await sql("update organization_invitations set status = 'revoked' where id = 'inv_2'"), [
+    'invitation inv_2 deleted  ',
+  ])
 })

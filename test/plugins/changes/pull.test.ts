@@ -4,10 +4,13 @@ import { statementTracing } from '../../../src/db/channels.ts'
 import { createClerkEmulator } from '../../../src/emulator/index.ts'
 import clerkChanges from '../../../src/plugins/changes/index.ts'
 import clerkDatabase from '../../../src/plugins/database.ts'
+import { resources } from '../../../src/resources/index.ts'
 import { createDatabase } from '../../helpers/database.ts'
 import { type Service, type ServiceOptions, startService } from '../../helpers/service.ts'
 import { createTcpProxy } from '../../helpers/tcp-proxy.ts'
 import { waitUntil } from '../../helpers/wait-until.ts'
+
+const TRIGGERS_OF_ALL = 4 * resources.length
 
 const TOKEN = 'token-of-the-change-feed'
 
@@ -101,6 +104,7 @@ test('however many wait, a wake-up costs one query', async (t) => {
   for (let round = 0; round < 3; round += 1) {
     queries = 0
     const waiting = Array.from({ length: 300 }, () => read(`?after=${cursor}&wait=30`))
+    await waitUntil('all wait', async () => service.app.clerkChangesFeed.watch.waiting === 300)
     const id = await signUp(service)
     const replies = await Promise.all(waiting)
     for (const reply of replies) if (reply.body.changes[0]?.entityId !== id) t.fail('not the change')
@@ -140,7 +144,7 @@ test('refusals: of the token, of cursors and values, and of what was pruned', as
 test('without a token there is no route, and without CHANGES there is no feed', async (t) => {
   const { call, database, app } = await startFeed(t, { settings: { CHANGES_TOKEN: '' } })
   t.match(await call('/api/changes', { token: TOKEN }), { status: 404, body: { code: 'NOT_FOUND' } })
-  t.equal((await database.query('select from pg_trigger where not tgisinternal')).length, 8)
+  t.equal((await database.query('select from pg_trigger where not tgisinternal')).length, TRIGGERS_OF_ALL)
   t.ok(app.hasPlugin('clerk-changes'))
   const off = await startService(t)
   t.match(await off.call('/api/changes', { token: TOKEN }), { status: 404 })
@@ -193,7 +197,7 @@ test('the feed waits for a database that is away, and answers 503 meanwhile', as
   await proxy.mend()
   await waitUntil(
     'the triggers',
-    async () => (await database.query('select from pg_trigger where not tgisinternal')).length === 8,
+    async () => (await database.query('select from pg_trigger where not tgisinternal')).length === TRIGGERS_OF_ALL,
   )
   const { body } = await read()
   const waiting = read(`?after=${body.cursor}&wait=30`)

@@ -148,7 +148,12 @@ test('a user is found by id and by exact address, whatever is typed', async (t) 
     t.ok(body.events.length >= 2, 'of the user and the session')
   }
   for (const query of ['ada', 'ada@', '%', "' or true --", '\ud800']) {
-    t.strictSame((await post(service, '/users/search', { query })).body, { users: [], sessions: [], events: [] })
+    t.strictSame((await post(service, '/users/search', { query })).body, {
+      users: [],
+      sessions: [],
+      memberships: [],
+      events: [],
+    })
   }
   for (const query of ['', '\0', 'x'.repeat(321)])
     t.equal((await post(service, '/users/search', { query })).status, 400)

@@ -48,7 +48,7 @@ test('a delivery is applied once and its row is there when the answer comes', as
     status: 200,
     body: { outcome: 'stale' },
   })
-  t.match(await deliver(service, event({ type: 'organization.created' }), { id: 'msg_3' }), {
+  t.match(await deliver(service, event({ type: 'permission.created' }), { id: 'msg_3' }), {
     status: 200,
     body: { outcome: 'ignored' },
   })
@@ -56,7 +56,7 @@ test('a delivery is applied once and its row is there when the answer comes', as
   t.match(ledger, [
     { id: 'msg_1', outcome: 'applied', attempts: 2, object_id: 'user_ada', payload: null },
     { id: 'msg_2', outcome: 'stale', attempts: 1 },
-    { id: 'msg_3', outcome: 'ignored', type: 'organization.created', payload: null },
+    { id: 'msg_3', outcome: 'ignored', type: 'permission.created', payload: null },
   ])
 })
 

@@ -307,8 +307,11 @@ test('the states of many users are read in one query, in the order asked', async
   })
   const none = {
     user: undefined,
+    isInferred: false,
     isBanned: false,
+    isDeprovisioned: false,
     sessionStatus: undefined,
+    organization: undefined,
     clerkUpdatedAt: -Infinity,
     claimsIssuedAt: -Infinity,
   }

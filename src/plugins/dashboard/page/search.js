@@ -20,14 +20,23 @@ export function startSearch(onError) {
 /** Forgets what was found. */
 export const clearSearch = () => byId('found').replaceChildren()
 
-function show(query, { users, sessions, events }) {
-  if (users.length === 0) {
+function show(query, { users, sessions, memberships, events }) {
+  if (users.length === 0 && memberships.length === 0) {
     byId('found').replaceChildren(el('p', { textContent: `Nobody here is ${query}.` }))
     return
   }
   byId('found').replaceChildren(
     ...users.map(describe),
     ...table('Sessions', sessions, ({ id, status, updatedAt }) => [id, status, updatedAt]),
+    ...table(
+      users.length > 0 ? 'Organizations' : `Members of ${memberships[0].organization ?? query}`,
+      memberships,
+      ({ organization, organizationId, email, userId, role, updatedAt, endedAt }) => [
+        `${users.length > 0 ? (organization ?? organizationId) : (email ?? userId)} ${role ?? ''}`,
+        endedAt ? 'ended' : 'active',
+        endedAt ?? updatedAt,
+      ],
+    ),
     ...table('Newest events', events, ({ type, outcome, receivedAt }) => [type, outcome, receivedAt]),
   )
 }

@@ -1,0 +1,306 @@
+import { alreadyMember, notFound, parameterInvalid } from './clerk-error.ts'
+import { newId } from './ids.ts'
+import {
+  type Invitation,
+  type Membership,
+  type MembershipPatch,
+  newInvitation,
+  newOrganization,
+  type Organization,
+  type OrganizationPatch,
+  organizationClaims,
+  permissionJson,
+  type Role,
+  type RolePatch,
+} from './organization-json.ts'
+import type { User } from './schemas.ts'
+
+export interface OrganizationsOptions {
+  /** Unix ms. */
+  now: () => number
+  getUser: (id: string) => User
+  emit: (type: string, data: object) => void
+}
+
+type Stored = Omit<Membership, 'organization' | 'public_user_data' | 'permissions' | 'role_name'> & {
+  organizationId: string
+  userId: string
+}
+
+// Every instance begins with these (https://clerk.com/docs/guides/organizations/control-access/roles-and-permissions).
+const DEFAULT_ROLES = {
+  'org:admin': ['org:sys_profile:manage', 'org:sys_memberships:manage', 'org:sys_memberships:read'],
+  'org:member': ['org:sys_memberships:read'],
+}
+
+/** The organizations of an instance with their members, invitations and roles, and the events that each change emits. */
+export class Organizations {
+  readonly #options: OrganizationsOptions
+  readonly #organizations = new Map<string, Organization>()
+  readonly #memberships = new Map<string, Stored>()
+  readonly #roles = new Map<string, Role>()
+  readonly #invitations = new Map<string, Invitation>()
+
+  constructor(options: OrganizationsOptions) {
+    this.#options = options
+    for (const [key, permissions] of Object.entries(DEFAULT_ROLES)) this.#putRole({ key, permissions })
+  }
+
+  // Newest first, as Clerk lists them.
+  list(): Organization[] {
+    return [...this.#organizations.keys()].reverse().map((id) => this.get(id))
+  }
+  memberships(filter: { organizationId?: string; userId?: string } = {}): Membership[] {
+    const { organizationId, userId } = filter
+    return [...this.#memberships.values()]
+      .filter((one) => organizationId === undefined || one.organizationId === organizationId)
+      .filter((one) => userId === undefined || one.userId === userId)
+      .reverse()
+      .map((one) => this.#json(one))
+  }
+  roles(): Role[] {
+    return [...this.#roles.values()].reverse()
+  }
+  invitations(organizationId?: string): Invitation[] {
+    return [...this.#invitations.values()]
+      .filter((one) => organizationId === undefined || one.organization_id === organizationId)
+      .reverse()
+  }
+
+  get(id: string): Organization {
+    const organization = this.#organizations.get(id)
+    if (!organization) throw notFound('organization', id)
+    return { ...organization, members_count: this.#of(id).length }
+  }
+
+  create(patch: OrganizationPatch = {}): Organization {
+    const now = this.#options.now()
+    const organization = newOrganization(newId('org', now), patch, now)
+    this.#organizations.set(organization.id, organization)
+    this.#options.emit('organization.created', organization)
+    if (patch.created_by !== undefined) this.addMember(organization.id, patch.created_by, { role: 'org:admin' })
+    return this.get(organization.id)
+  }
+
+  update(id: string, patch: OrganizationPatch): Organization {
+    const organization = this.get(id)
+    this.#organizations.set(id, { ...organization, ...patch, updated_at: this.#after(organization.updated_at) })
+    this.#options.emit('organization.updated', this.get(id))
+    return this.get(id)
+  }
+
+  /** Its memberships and invitations are gone with it; no event tells of them. */
+  delete(id: string): { object: string; id: string; deleted: true } {
+    this.get(id)
+    for (const { id: membershipId } of this.#of(id)) this.#memberships.delete(membershipId)
+    for (const invitation of this.invitations(id)) this.#invitations.delete(invitation.id)
+    this.#organizations.delete(id)
+    const deleted = { object: 'organization', id, deleted: true as const }
+    this.#options.emit('organization.deleted', deleted)
+    return deleted
+  }
+
+  addMember(
+    organizationId: string,
+    userId: string,
+    { role = 'org:member', ...patch }: MembershipPatch = {},
+  ): Membership {
+    this.get(organizationId)
+    this.#options.getUser(userId)
+    this.#roleOf(role)
+    if (this.#find(organizationId, userId)) throw alreadyMember()
+    const now = this.#options.now()
+    const membership: Stored = {
+      object: 'organization_membership',
+      id: newId('orgmem', now),
+      role,
+      public_metadata: patch.public_metadata ?? {},
+      private_metadata: {},
+      organizationId,
+      userId,
+      created_at: now,
+      updated_at: now,
+    }
+    this.#memberships.set(membership.id, membership)
+    this.#options.emit('organizationMembership.created', this.#json(membership))
+    return this.#json(membership)
+  }
+
+  updateMember(organizationId: string, userId: string, patch: MembershipPatch): Membership {
+    const membership = this.#getMember(organizationId, userId)
+    if (patch.role !== undefined) this.#roleOf(patch.role)
+    const changed = { ...membership, ...patch, updated_at: this.#after(membership.updated_at) }
+    this.#memberships.set(changed.id, changed)
+    this.#options.emit('organizationMembership.updated', this.#json(changed))
+    return this.#json(changed)
+  }
+
+  /** The event carries the whole object, dated as when it was made. */
+  removeMember(organizationId: string, userId: string): Membership {
+    const membership = this.#getMember(organizationId, userId)
+    const removed = { ...this.#json(membership), updated_at: membership.created_at }
+    this.#memberships.delete(membership.id)
+    this.#options.emit('organizationMembership.deleted', removed)
+    return removed
+  }
+
+  /** The user was deleted: the memberships are gone, and no event tells of them. */
+  forgetUser(userId: string): void {
+    for (const one of [...this.#memberships.values()]) if (one.userId === userId) this.#memberships.delete(one.id)
+  }
+
+  getRole(id: string): Role {
+    const role = this.#roles.get(id)
+    if (!role) throw notFound('organization role', id)
+    return role
+  }
+
+  createRole(patch: RolePatch & { key: string }): Role {
+    if (this.roles().some(({ key }) => key === patch.key)) throw parameterInvalid('key', patch.key)
+    const role = this.#putRole(patch)
+    this.#options.emit('role.created', role)
+    return role
+  }
+
+  /** Reaches all who have the role; no event tells of their memberships. */
+  updateRole(id: string, patch: RolePatch): Role {
+    const role = this.#putRole(patch, this.getRole(id))
+    this.#options.emit('role.updated', role)
+    return role
+  }
+
+  deleteRole(id: string): { object: string; id: string; deleted: true } {
+    this.getRole(id)
+    this.#roles.delete(id)
+    const deleted = { object: 'role', id, deleted: true as const }
+    this.#options.emit('role.deleted', deleted)
+    return deleted
+  }
+
+  invite(organizationId: string, email: string, role = 'org:member'): Invitation {
+    this.get(organizationId)
+    const now = this.#options.now()
+    const id = newId('orginv', now)
+    const fields = {
+      id,
+      email_address: email,
+      role,
+      role_name: this.#roleOf(role).name,
+      organization_id: organizationId,
+    }
+    const invitation = newInvitation(fields, now)
+    this.#invitations.set(id, invitation)
+    this.#options.emit('organizationInvitation.created', invitation)
+    return invitation
+  }
+
+  getInvitation(id: string): Invitation {
+    const invitation = this.#invitations.get(id)
+    if (!invitation) throw notFound('organization invitation', id)
+    return invitation
+  }
+
+  acceptInvitation(id: string, userId: string): Invitation {
+    const { organization_id, role } = this.#pendingInvitation(id)
+    this.addMember(organization_id, userId, { role })
+    return this.#settle(id, 'accepted', { user_id: userId })
+  }
+
+  /** It is gone, and no event tells of it. */
+  forgetInvitation(id: string): void {
+    this.#invitations.delete(id)
+  }
+
+  revokeInvitation(id: string): Invitation {
+    return this.#settle(id, 'revoked')
+  }
+
+  /** What a token says of the organization that its session has active; nothing where the user is no member. */
+  claimsOf(organizationId: string | null, userId: string): object {
+    const membership = organizationId === null ? undefined : this.#find(organizationId, userId)
+    if (!membership) return {}
+    const { organization, role, permissions } = this.#json(membership)
+    return organizationClaims(organization, role, permissions)
+  }
+
+  isMember(organizationId: string, userId: string): boolean {
+    return this.#find(organizationId, userId) !== undefined
+  }
+
+  #settle(id: string, status: string, patch: Partial<Invitation> = {}): Invitation {
+    const invitation = this.#pendingInvitation(id)
+    const settled = { ...invitation, ...patch, status, url: null, updated_at: this.#after(invitation.updated_at) }
+    this.#invitations.set(id, settled)
+    this.#options.emit(`organizationInvitation.${status}`, settled)
+    return settled
+  }
+
+  #putRole({ permissions, ...patch }: RolePatch, former?: Role): Role {
+    const now = this.#options.now()
+    const role: Role = {
+      object: 'role',
+      id: newId('role', now),
+      key: 'org:role',
+      name: patch.key ?? 'Role',
+      description: null,
+      is_creator_eligible: false,
+      permissions: [],
+      created_at: now,
+      ...former,
+      ...patch,
+      ...(permissions && { permissions: permissions.map((key) => permissionJson(newId('perm', now), key, now)) }),
+      updated_at: former ? this.#after(former.updated_at) : now,
+    }
+    this.#roles.set(role.id, role)
+    return role
+  }
+
+  #of = (organizationId: string) =>
+    [...this.#memberships.values()].filter((one) => one.organizationId === organizationId)
+  #find = (organizationId: string, userId: string) => this.#of(organizationId).find((one) => one.userId === userId)
+
+  #getMember(organizationId: string, userId: string): Stored {
+    const membership = this.#find(organizationId, userId)
+    if (!membership) throw notFound('organization membership', userId)
+    return membership
+  }
+
+  #pendingInvitation(id: string): Invitation {
+    const invitation = this.getInvitation(id)
+    if (invitation.status !== 'pending') throw notFound('organization invitation', id)
+    return invitation
+  }
+
+  #roleOf(key: string): Role {
+    const role = this.roles().find((one) => one.key === key)
+    if (!role) throw notFound('organization role', key)
+    return role
+  }
+
+  #json({ organizationId, userId, ...membership }: Stored): Membership {
+    const user = this.#options.getUser(userId)
+    // A role that was deleted leaves its members without permissions.
+    const role = this.roles().find((one) => one.key === membership.role)
+    const primary = user.email_addresses.find(({ id }) => id === user.primary_email_address_id)
+    return {
+      ...membership,
+      role_name: role?.name ?? membership.role,
+      permissions: (role?.permissions ?? []).map(({ key }) => key),
+      organization: this.get(organizationId),
+      public_user_data: {
+        user_id: userId,
+        first_name: user.first_name,
+        last_name: user.last_name,
+        profile_image_url: user.image_url,
+        image_url: user.image_url,
+        has_image: user.has_image,
+        identifier: primary?.email_address ?? user.username,
+      },
+    }
+  }
+
+  /** Now, but later than the time before: a version must grow even within one millisecond. */
+  #after(beforeMs: number): number {
+    return Math.max(this.#options.now(), beforeMs + 1)
+  }
+}

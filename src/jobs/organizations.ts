@@ -1,0 +1,160 @@
+/**
+ * Clerk's organizations, roles, memberships and invitations against the tables, by the door that webhooks take. Lists with offsets
+ * skip an item when one before it is deleted meanwhile: they are read until two passes agree.
+ */
+import { createHash } from 'node:crypto'
+import type { BackendApi } from '../clerk/backend-api.ts'
+import {
+  hasNoOrganizations,
+  isGone,
+  type KnownObject,
+  LIST_KINDS,
+  LIST_READERS,
+  type ListKind,
+  readList,
+} from '../clerk/organization-lists.ts'
+import { type ListedRows, listedRows } from '../db/versioned-drift.ts'
+import type { Change } from '../domain/change.ts'
+import { noOrganizationsReport, type OrganizationsReport } from '../domain/organization-drift.ts'
+import type { Versioned } from '../domain/versioned.ts'
+import { organizationInvitations } from '../resources/invitation/table.ts'
+import { organizationMemberships } from '../resources/membership/table.ts'
+import { organizations } from '../resources/organization/table.ts'
+import { organizationRoles } from '../resources/role/table.ts'
+import { createSeenIds, measureUsers } from '../resources/user/drift.ts'
+import type { JobDatabase } from './database.ts'
+
+export interface OrganizationsOptions {
+  database: Pick<JobDatabase, 'pool' | 'repository'>
+  api: Pick<BackendApi, 'list' | 'find'>
+  signal: AbortSignal
+  /** Writes what is missing or stale. */
+  isFixing: boolean
+  /** Looks for what is gone at Clerk, too; not needed by a backfill. */
+  findsGone: boolean
+  /** More deletions of one kind than that are withheld; default 50 or a tenth, whichever is more. */
+  maxDeletions?: number
+  onProgress?: (kind: ListKind, checked: number) => void
+}
+
+const ROWS: Record<ListKind, ListedRows> = {
+  organization: listedRows('organizations', organizations),
+  role: listedRows('roles', organizationRoles),
+  membership: listedRows('memberships', organizationMemberships),
+  invitation: listedRows('invitations', organizationInvitations),
+}
+
+const MAX_PASSES = 6
+const SAMPLE = 20
+const MIN_DELETIONS = 50
+const MAX_DELETED_SHARE = 0.1
+
+/**
+ * Compares every list with its table. May run beside webhooks and be repeated; one job at a time. An instance without
+ * organizations has nothing to compare. Rejects when Clerk or the database cannot be had.
+ */
+export async function checkOrganizations(options: OrganizationsOptions): Promise<OrganizationsReport> {
+  const report = noOrganizationsReport()
+  try {
+    for (const kind of LIST_KINDS) {
+      await checkList(kind, report, options)
+      // Without organizations nothing else matters: every instance has roles.
+      const { checked, gone } = report.organization
+      if (checked + gone.count === 0) break
+    }
+  } catch (error) {
+    if (!hasNoOrganizations(error)) throw error
+  }
+  return report
+}
+
+async function checkList(kind: ListKind, report: OrganizationsReport, options: OrganizationsOptions): Promise<void> {
+  const { database, api, signal, isFixing, onProgress } = options
+  const { pool, repository } = database
+  const seen = options.findsGone ? await createSeenIds(pool) : undefined
+  // By PostgreSQL's clock, which dates the rows.
+  const { now: startedAt } = await measureUsers(pool)
+  const found = report[kind]
+  const rows = ROWS[kind]
+
+  async function checkPage(changes: Change[]): Promise<void> {
+    const states = changes.map((change) => change[kind] as Versioned)
+    const differences = await rows.compare(pool, states)
+    const drifting = changes.filter((_, i) => isDrift(differences.get((states[i] as Versioned).id)))
+    for (const change of drifting) {
+      const { id } = change[kind] as Versioned
+      const drift = found[differences.get(id) as 'missing' | 'stale']
+      drift.count += 1
+      if (drift.sample.length < SAMPLE) drift.sample.push(id)
+    }
+    if (!isFixing || drifting.length === 0) return
+    const results = await repository.apply(drifting)
+    for (const [i, result] of results.entries()) {
+      if ('error' in result) throw result.error
+      const { id } = (drifting[i] as Change)[kind] as Versioned
+      found[differences.get(id) as 'missing' | 'stale'].repaired += 1
+    }
+  }
+
+  async function readOnce(isFirst: boolean): Promise<{ digest: string; isWhole: boolean }> {
+    const hash = createHash('sha256')
+    let isWhole = false
+    // What only an earlier pass named may be gone by now.
+    if (!isFirst) await seen?.clear()
+    for await (const { changes, ids, unusable, isWhole: isOne } of readList(api, kind)) {
+      signal.throwIfAborted()
+      isWhole = isOne
+      for (const id of ids) hash.update(`${id}\n`)
+      await seen?.add(ids)
+      // What drifts is counted once; a pass that repairs finds it the same afterwards.
+      if (isFirst || isFixing) await checkPage(changes)
+      if (!isFirst) continue
+      found.checked += ids.length
+      found.unusable.push(...unusable.slice(0, SAMPLE - found.unusable.length))
+      onProgress?.(kind, found.checked)
+    }
+    return { digest: hash.digest('hex'), isWhole }
+  }
+
+  let last = await readOnce(true)
+  // A list of one page was read at one time.
+  for (let pass = 1; !last.isWhole && pass < MAX_PASSES; pass += 1) {
+    const next = await readOnce(false)
+    const isSame = next.digest === last.digest
+    last = next
+    if (isSame) break
+  }
+  if (!seen) return
+  await checkGone(kind, report, options, startedAt)
+  await seen.clear()
+}
+
+const isDrift = (difference: string | undefined) => difference === 'missing' || difference === 'stale'
+
+/** Of those that no list named, those that Clerk does not know when it is asked for them. */
+async function checkGone(
+  kind: ListKind,
+  report: OrganizationsReport,
+  { database, api, isFixing, maxDeletions, signal }: OrganizationsOptions,
+  startedAt: number,
+): Promise<void> {
+  const { pool, repository } = database
+  const found = report[kind]
+  const limit = maxDeletions ?? Math.max(MIN_DELETIONS, (await ROWS[kind].countLiving(pool)) * MAX_DELETED_SHARE)
+  const gone: { known: KnownObject; askedAt: number }[] = []
+  for await (const known of ROWS[kind].unseen(pool, startedAt)) {
+    signal.throwIfAborted()
+    const askedAt = Date.now()
+    if (!(await isGone(api, kind, known))) continue
+    found.gone.count += 1
+    if (found.gone.sample.length < SAMPLE) found.gone.sample.push(known.id)
+    if (gone.length <= limit) gone.push({ known, askedAt })
+  }
+  if (found.gone.count > limit) {
+    found.deletionsWithheld = found.gone.count
+    return
+  }
+  if (!isFixing || gone.length === 0) return
+  const results = await repository.apply(gone.map(({ known, askedAt }) => LIST_READERS[kind].missing(known, askedAt)))
+  found.gone.repaired += results.filter((result) => !('error' in result)).length
+}

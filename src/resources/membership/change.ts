@@ -1,0 +1,94 @@
+/** What may be said of a membership, and of the organization and the user that come with it. */
+import type { States } from '../../domain/change.ts'
+import { cleanJson, cleanText, type JsonObject } from '../../domain/clean.ts'
+import { type EventReader, eventReader, textOf, timeOf } from '../../domain/payload.ts'
+import { deletionOf, inferredDeletion, type Origin, originOf, type Versioned } from '../../domain/versioned.ts'
+import { embeddedOrganization } from '../organization/change.ts'
+import { permissionsOf } from '../role/change.ts'
+import type { UserClaims } from '../user/change.ts'
+import { ClerkMembership, EndedMembership, type PublicUserData } from './payload.ts'
+
+declare module '../../domain/change.ts' {
+  interface States {
+    membership?: MembershipState
+  }
+}
+
+export interface MembershipData {
+  /** Null only where an end says no more than the membership's id. */
+  organizationId: string | null
+  userId: string | null
+  role: string | null
+  /** Those of the role when Clerk sent the membership; sorted. */
+  permissions: string[]
+  publicMetadata: JsonObject
+}
+export type MembershipState = Versioned<MembershipData>
+
+/** What a membership from an event or the Backend API says. */
+export function membershipStates(membership: ClerkMembership, origin: Origin): States {
+  return {
+    user: fillOf(membership.public_user_data, 'eventAt' in origin ? origin.eventAt : origin.askedAt),
+    organization: embeddedOrganization(membership.organization, origin),
+    membership: {
+      id: cleanText(membership.id),
+      ...originOf(origin, timeOf(membership.updated_at)),
+      createdAt: timeOf(membership.created_at),
+      deletedAt: null,
+      data: dataOf(membership),
+    },
+  }
+}
+
+/** The Backend API, asked at that time, does not know the membership. */
+export function missingMembership(
+  { id, ...ids }: Pick<MembershipData, 'organizationId' | 'userId'> & { id: string },
+  askedAt: number,
+): MembershipState {
+  return inferredDeletion(id, askedAt, { ...ids, role: null, permissions: [], publicMetadata: {} })
+}
+
+function dataOf(membership: EndedMembership): MembershipData {
+  return {
+    organizationId: textOf(membership.organization?.id),
+    userId: textOf(membership.public_user_data?.user_id),
+    role: textOf(membership.role),
+    permissions: permissionsOf(membership.permissions ?? []),
+    publicMetadata: cleanJson(membership.public_metadata ?? {}) as JsonObject,
+  }
+}
+
+// Before Clerk existed: anything else that is known of a user is newer.
+const FILL_AGE_MS = 40 * 365.25 * 86_400_000
+
+/** What a membership says of its user, for a user of whom nothing else is known: as claims that are older than all others. */
+function fillOf(data: PublicUserData, saidAt: number): UserClaims {
+  const { identifier, username } = data
+  return {
+    kind: 'claims',
+    id: cleanText(data.user_id),
+    source: 'webhook',
+    issuedAt: saidAt - FILL_AGE_MS,
+    profile: {
+      firstName: textOf(data.first_name),
+      lastName: textOf(data.last_name),
+      imageUrl: textOf(data.image_url),
+      ...(username != null && { username: cleanText(username) }),
+      ...(identifier?.includes('@') && { email: cleanText(identifier) }),
+    },
+  }
+}
+
+const changed = (type: string): [string, EventReader] => [
+  type,
+  eventReader(type, ClerkMembership, (data, eventAt) => membershipStates(data, { eventAt })),
+]
+
+/** How each event type about memberships is read. */
+export const membershipEvents: Record<string, EventReader> = {
+  ...Object.fromEntries(['organizationMembership.created', 'organizationMembership.updated'].map(changed)),
+  'organizationMembership.deleted': eventReader('organizationMembership.deleted', EndedMembership, (data, eventAt) => ({
+    ...(data.organization && { organization: embeddedOrganization(data.organization, { eventAt }) }),
+    membership: deletionOf(cleanText(data.id), eventAt, dataOf(data)),
+  })),
+}

@@ -1,0 +1,70 @@
+import { sql } from 'drizzle-orm'
+import { $, type Qualify, statement } from '../../db/statement.ts'
+import { versionedResource } from '../../db/versioned.ts'
+import type { Change } from '../../domain/change.ts'
+import { organizations } from '../organization/table.ts'
+import { users } from '../user/table.ts'
+import { membershipEvents } from './change.ts'
+import { organizationMemberships } from './table.ts'
+
+// A deletion that was only inferred may be taken back, and ends nothing: nobody gets in meanwhile.
+const tombstones = (t: Qualify, row: 'i' | 'm') => {
+  const of = sql.raw(row)
+  return sql`left join ${t(users)} u on u.id = ${of}.user_id and u.deleted_at is not null and u.sync_source <> 'clerk_api'
+  left join ${t(organizations)} o on o.id = ${of}.organization_id and o.deleted_at is not null and o.sync_source <> 'clerk_api'`
+}
+
+// Memberships are ended by two kinds of deletions: all are locked in the order of ids, as every other writer does.
+const end = statement(
+  'memberships_end',
+  (t) => sql`with ended as (
+    select m.id, least(u.deleted_at, o.deleted_at) as ended_at
+    from ${t(organizationMemberships)} m ${tombstones(t, 'm')}
+    where (m.user_id = any(${$(1)}::text[]) or m.organization_id = any(${$(2)}::text[])) and m.deleted_at is null
+    order by m.id
+    for update of m)
+  update ${t(organizationMemberships)} m set ended_at = ended.ended_at, public_metadata = '{}', updated_at = now()
+  from ended where m.id = ended.id and m.ended_at is distinct from ended.ended_at`,
+)
+
+/** Users and organizations come first: a membership must see their tombstones, and their deletions end those that are there. */
+function endings(changes: readonly Change[]) {
+  const users = changes.flatMap(({ user }) => (user?.kind === 'deletion' && user.source !== 'clerk_api' ? user.id : []))
+  const organizations = changes.flatMap(({ organization }) =>
+    organization && organization.deletedAt !== null && organization.source !== 'clerk_api' ? organization.id : [],
+  )
+  return users.length + organizations.length > 0 ? [end.call(users, organizations)] : []
+}
+
+const endedAt = sql`coalesce(to_timestamp(i.deleted_at / 1000), u.deleted_at, o.deleted_at)`
+
+export const membership = versionedResource({
+  name: 'membership',
+  table: organizationMemberships,
+  events: membershipEvents,
+  inFeed: {
+    entity: 'membership',
+    visible: [
+      organizationMemberships.organizationId,
+      organizationMemberships.userId,
+      organizationMemberships.role,
+      organizationMemberships.permissions,
+      organizationMemberships.publicMetadata,
+    ],
+    isThere: (row) => `${row}.ended_at is null and ${row}.deleted_at is null`,
+    owners: [organizationMemberships.userId, organizationMemberships.organizationId],
+  },
+  // An end names no user that would be locked; where it meets the user's own, both go by the same order.
+  locksOf: ({ membership }) =>
+    membership && membership.deletedAt !== null && membership.data.userId !== null
+      ? [`user ${membership.data.userId}`]
+      : [],
+  derived: {
+    from: (t) => tombstones(t, 'i'),
+    columns: {
+      ended_at: sql`coalesce(to_timestamp(i.deleted_at / 1000), least(u.deleted_at, o.deleted_at))`,
+      public_metadata: sql`case when ${endedAt} is null then i.public_metadata else '{}' end`,
+    },
+  },
+  endings,
+})

@@ -1,0 +1,55 @@
+/** The reads of memberships as they are now. */
+import { type SQL, sql } from 'drizzle-orm'
+import { $, type Executor, milliseconds, type Qualify, statement } from '../../db/statement.ts'
+import { parseJson } from '../../domain/clean.ts'
+import type { Organization } from '../organization/payload.ts'
+import { organizations } from '../organization/table.ts'
+import { organizationRoles } from '../role/table.ts'
+import { organizationMemberships } from './table.ts'
+
+/** Joins `r`, whose permissions replace those of the membership `m`: the row of its role, where that is newer. */
+export const newerRole = (t: Qualify): SQL => sql`left join lateral (
+    select newest.permissions from (
+      select permissions, clerk_updated_at, clerk_event_at from ${t(organizationRoles)}
+      where key = m.role and deleted_at is null
+      order by clerk_updated_at desc, clerk_event_at desc nulls last, id limit 1) newest
+    where (newest.clerk_updated_at, coalesce(newest.clerk_event_at, '-infinity'))
+      > (m.clerk_updated_at, coalesce(m.clerk_event_at, '-infinity'))) r on true`
+
+interface ListedRow {
+  id: string
+  name: string | null
+  slug: string | null
+  image_url: string | null
+  public_metadata: string
+  role: string
+  permissions: string[]
+  joined_at: number
+}
+
+const select = statement<ListedRow>(
+  'memberships_of_user',
+  (t) => sql`select o.id, o.name, o.slug, o.image_url, o.public_metadata::text, m.role,
+    coalesce(r.permissions, m.permissions) as permissions,
+    ${milliseconds(sql`coalesce(m.clerk_created_at, m.created_at)`)} as joined_at
+  from ${t(organizationMemberships)} m
+  join ${t(organizations)} o on o.id = m.organization_id and o.deleted_at is null
+  ${newerRole(t)}
+  where m.user_id = ${$(1)} and m.ended_at is null
+  order by o.name, o.id`,
+)
+
+/** The organizations of which the user is a member now, by name and then id. */
+export async function findOrganizationsOf(executor: Executor, userId: string): Promise<Organization[]> {
+  return (await select(executor, userId)).map((row) => ({
+    id: row.id,
+    name: row.name,
+    slug: row.slug,
+    imageUrl: row.image_url,
+    // As text, so that numbers beyond 2^53 come back as they were stored.
+    publicMetadata: parseJson(row.public_metadata) as Organization['publicMetadata'],
+    role: row.role,
+    permissions: row.permissions,
+    joinedAt: new Date(row.joined_at).toISOString(),
+  }))
+}

@@ -1,0 +1,67 @@
+/** What may be said of an organization: events, API objects, and parts of memberships. */
+import { cleanJson, cleanText, type JsonObject } from '../../domain/clean.ts'
+import { type EventReader, eventReader, textOf, timeOf } from '../../domain/payload.ts'
+import { deletionOf, inferredDeletion, type Origin, originOf, type Versioned } from '../../domain/versioned.ts'
+import { ClerkOrganization, DeletedObject } from './payload.ts'
+
+declare module '../../domain/change.ts' {
+  interface States {
+    organization?: OrganizationState
+  }
+}
+
+export interface OrganizationData {
+  name: string | null
+  slug: string | null
+  imageUrl: string | null
+  publicMetadata: JsonObject
+  createdBy: string | null
+}
+export type OrganizationState = Versioned<OrganizationData>
+
+// What a tombstone keeps: a deletion wipes the rest.
+const WIPED: OrganizationData = { name: null, slug: null, imageUrl: null, publicMetadata: {}, createdBy: null }
+
+export function organizationSnapshot(organization: ClerkOrganization, origin: Origin): OrganizationState {
+  return {
+    id: cleanText(organization.id),
+    ...originOf(origin, timeOf(organization.updated_at)),
+    createdAt: timeOf(organization.created_at),
+    deletedAt: null,
+    data: {
+      name: textOf(organization.name),
+      slug: textOf(organization.slug),
+      imageUrl: textOf(organization.image_url),
+      publicMetadata: cleanJson(organization.public_metadata ?? {}) as JsonObject,
+      createdBy: textOf(organization.created_by),
+    },
+  }
+}
+
+/** The organization inside a membership: as old as its own `updated_at`, and older than any event of the same time. */
+export function embeddedOrganization(organization: ClerkOrganization, origin: Origin): OrganizationState {
+  const snapshot = organizationSnapshot(organization, origin)
+  const { updatedAt } = snapshot.version
+  return {
+    ...snapshot,
+    version: { updatedAt: organization.updated_at == null ? 0 : updatedAt, eventAt: null },
+    heardAt: null,
+  }
+}
+
+/** The Backend API, asked at that time, does not know the organization. */
+export const missingOrganization = (id: string, askedAt: number): OrganizationState =>
+  inferredDeletion(id, askedAt, WIPED)
+
+const changed = (type: string): [string, EventReader] => [
+  type,
+  eventReader(type, ClerkOrganization, (data, eventAt) => ({ organization: organizationSnapshot(data, { eventAt }) })),
+]
+
+/** How each event type about organizations is read. */
+export const organizationEvents: Record<string, EventReader> = {
+  ...Object.fromEntries(['organization.created', 'organization.updated'].map(changed)),
+  'organization.deleted': eventReader('organization.deleted', DeletedObject, ({ id }, eventAt) => ({
+    organization: deletionOf(cleanText(id), eventAt, WIPED),
+  })),
+}

@@ -1,0 +1,24 @@
+import { jsonb, text } from 'drizzle-orm/pg-core'
+import { type MakeTable, makeTable, time } from '../../db/table.ts'
+import { versionColumns } from '../../db/versioned.ts'
+import type { JsonObject } from '../../domain/clean.ts'
+
+/** One row an organization, tombstones included. `slug` is not unique: one that was given up may be taken before we hear so. */
+export const organizationsIn = (table: MakeTable) =>
+  table('organizations', {
+    id: text('id').primaryKey(),
+    /** Null in a tombstone, as all that follow. */
+    name: text('name'),
+    slug: text('slug'),
+    imageUrl: text('image_url'),
+    publicMetadata: jsonb('public_metadata').$type<JsonObject>().notNull().default({}),
+    /** The id of the user who made it. */
+    createdBy: text('created_by'),
+    ...versionColumns(),
+    syncSource: text('sync_source').notNull(),
+    createdAt: time('created_at').notNull().defaultNow(),
+    updatedAt: time('updated_at').notNull().defaultNow(),
+    deletedAt: time('deleted_at'),
+  })
+
+export const organizations = organizationsIn(makeTable)

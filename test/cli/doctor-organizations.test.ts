@@ -1,0 +1,48 @@
+/** What the doctor says of organizations. */
+import { test } from 'tap'
+import { startCommandLine } from '../helpers/command-line.ts'
+import { startService } from '../helpers/service.ts'
+
+interface Check {
+  name: string
+  status: string
+}
+
+test('organizations whose events never came are named with the remedy', async (t) => {
+  const service = await startService(t)
+  const { clerk, database } = service
+  const { run } = await startCommandLine(
+    t,
+    {},
+    {
+      DATABASE_URL: database.url,
+      CLERK_ISSUER: clerk.issuer,
+      CLERK_API_URL: clerk.apiUrl,
+      CLERK_SECRET_KEY: clerk.secretKey,
+      CLERK_WEBHOOK_SIGNING_SECRET: clerk.webhookSecret,
+      CLERK_AUTHORIZED_PARTIES: 'http://localhost:5173',
+    },
+  )
+  const examine = async () =>
+    (await run('doctor', '--url', service.url, '--json')).json.checks.find(
+      ({ name }: Check) => name === 'organization events',
+    )
+  t.equal(await examine(), undefined, 'an instance without organizations needs none')
+
+  const user = clerk.createUser()
+  const organization = clerk.organizations.create({ created_by: user.id })
+  await clerk.webhooks.idle()
+  t.match(await examine(), {
+    status: 'warn',
+    detail: /1 organizations; of role\.\*, organizationInvitation\.\* none came lately/,
+    remedy: /subscribe these events, then clerk-session-sync backfill/,
+  })
+  clerk.organizations.createRole({ key: 'org:editor' })
+  clerk.organizations.invite(organization.id, 'mary@example.com')
+  await clerk.webhooks.idle()
+  t.match(await examine(), { status: 'pass', detail: 'an instance with 1 organizations' })
+
+  const service403 = { status: 403, headers: { 'content-type': 'application/json' }, body: '{"errors":[]}' }
+  clerk.faults.api = service403
+  t.equal(await examine(), undefined)
+})

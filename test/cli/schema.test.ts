@@ -1,0 +1,81 @@
+/** The tables as other tools take them. */
+import { drizzle } from 'drizzle-orm/node-postgres'
+import pg from 'pg'
+import { test } from 'tap'
+import { main } from '../../src/cli/index.ts'
+import { migrate } from '../../src/db/migrate.ts'
+import {
+  livingMemberships,
+  livingOrganizations,
+  livingUsers,
+  organizationMemberships,
+  tablesIn,
+} from '../../src/schema.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { changeOf, joined } from '../helpers/organization-events.ts'
+import { startRepository, T0 } from '../helpers/repository.ts'
+
+async function run(args: string[], env: Record<string, string> = {}) {
+  const written = { stdout: '', stderr: '' }
+  const to = (stream: 'stdout' | 'stderr') => ({
+    write(text: unknown) {
+      written[stream] += String(text)
+      return true
+    },
+  })
+  const { code } = await main(['schema', ...args], {
+    env: { NODE_ENV: 'test', ...env },
+    stdin: async function* () {},
+    stdout: to('stdout'),
+    stderr: to('stderr'),
+    watchSignals: () => new AbortController().signal,
+  })
+  return { code, ...written }
+}
+
+test('one format is chosen', async (t) => {
+  t.match(await run([]), { code: 2, stderr: /--prisma, --kysely and --sql/ })
+  t.match(await run(['--prisma', '--sql']), { code: 2, stdout: '' })
+  t.match(JSON.parse((await run(['--kysely', '--json'])).stdout), { format: 'kysely', text: /interface User/ })
+})
+
+test('Prisma and Kysely get every table and column, in the schema that is set', async (t) => {
+  const env = { DATABASE_SCHEMA: 'auth' }
+  const prisma = (await run(['--prisma'], env)).stdout
+  t.match(
+    prisma,
+    /model OrganizationMembership \{\n {2}id String @id\n {2}organizationId String\? @map\("organization_id"\)/,
+  )
+  t.match(prisma, /permissions String\[\]\n/)
+  t.match(prisma, /@@index\(\[userId, organizationId\], map: "organization_memberships_user_idx"\)/)
+  t.match(prisma, /@@index\(\[email\], map: "users_email_idx", type: Hash\)/)
+  t.match(prisma, /endedAt DateTime\? @map\("ended_at"\) @db\.Timestamptz\(3\)/)
+  const kysely = (await run(['--kysely'], env)).stdout
+  t.match(kysely, /export interface Organization \{\n {2}id: string\n {2}name: string \| null/)
+  t.match(kysely, /public_metadata: Generated<JSONColumnType<Record<string, unknown>>>/)
+  t.match(kysely, /'auth\.organization_roles': OrganizationRole\n/)
+  t.notMatch(`${prisma}${kysely}`, /unknown\n|undefined/)
+  const tables = Object.keys(tablesIn()).length
+  t.equal(prisma.match(/@@schema\("auth"\)/g)?.length, tables)
+  t.equal(kysely.match(/'auth\./g)?.length, tables)
+})
+
+test('what an administrator runs as SQL is what migrate makes', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  await database.query((await run(['--sql'], { DATABASE_SCHEMA: 'auth' })).stdout)
+  await migrate(database.url, { schema: 'auth' })
+  t.strictSame(await database.query("select auth.is_member('org_1', 'user_1') as yes"), [{ yes: false }])
+})
+
+test('Drizzle reads tables and views', async (t) => {
+  const { database, apply } = await startRepository(t)
+  await apply(changeOf(joined('orgmem_1', 'org_1', 'user_1', T0)))
+  const client = new pg.Client(database.url)
+  await client.connect()
+  t.teardown(() => client.end())
+  const db = drizzle(client)
+  t.match(await db.select().from(organizationMemberships), [{ id: 'orgmem_1', organizationId: 'org_1', endedAt: null }])
+  t.match(await db.select().from(livingMemberships), [{ id: 'orgmem_1', permissions: ['org:posts:read'] }])
+  t.match(await db.select().from(livingOrganizations), [{ id: 'org_1', slug: 'org-1' }])
+  t.match(await db.select().from(livingUsers), [{ id: 'user_1', firstName: 'Grace' }])
+})
