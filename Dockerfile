@@ -2,6 +2,8 @@
 FROM node:24.21.0-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
+# The browser client is no part of the image, but the lock file names its manifest.
+COPY packages/client/package.json ./packages/client/
 RUN npm ci
 COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
@@ -10,7 +12,8 @@ RUN npm run build
 FROM node:24.21.0-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN npm ci --omit=dev
+COPY packages/client/package.json ./packages/client/
+RUN npm ci --omit=dev --workspaces=false
 
 FROM node:24.21.0-bookworm-slim
 LABEL org.opencontainers.image.title="clerk-session-sync" \

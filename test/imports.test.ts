@@ -3,6 +3,7 @@ import { dirname, join, relative } from 'node:path'
 import { test } from 'tap'
 
 const SRC = join(import.meta.dirname, '../src')
+const CLIENT = join(import.meta.dirname, '../packages/client/src')
 
 // Who may import what. A layer not named under a layer may not be imported by it; files of one layer may import each other.
 const MAY_IMPORT: Record<string, string[]> = {
@@ -26,7 +27,6 @@ const MAY_IMPORT: Record<string, string[]> = {
   cli: ['config.ts', 'jobs', 'db', 'clerk', 'resources', 'domain'],
   demo: ['app.ts', 'config.ts', 'db', 'domain', 'plugins', 'resources', 'server.ts'],
   emulator: [],
-  client: [],
 }
 // Types alone may come from further away.
 const TYPES_TOO: Record<string, string[]> = { cli: ['config.ts'], embedded: ['config.ts'] }
@@ -38,7 +38,6 @@ const PACKAGES: Record<string, RegExp> = {
   domain: /^@sinclair\/typebox/,
   // On the command line without Fastify, whichever way it comes in.
   ...Object.fromEntries(['cli', 'jobs', 'db', 'clerk'].map((layer) => [layer, /^(?!fastify|@fastify\/)/])),
-  client: /^react$/,
 }
 
 interface Import {
@@ -48,8 +47,8 @@ interface Import {
   isDynamic: boolean
 }
 
-function importsOf(file: string): Import[] {
-  const source = readFileSync(join(SRC, file), 'utf8')
+function importsOf(file: string, root = SRC): Import[] {
+  const source = readFileSync(join(root, file), 'utf8')
   const pattern =
     /(?:^|\n)\s*(?:import|export)\s+(type\s+)?[^'"\n]*?(?:\n[^'"]*?)?from\s+'([^']+)'|import\('([^']+)'\)/g
   return [...source.matchAll(pattern)].map((match) => ({
@@ -70,7 +69,7 @@ const layerOf = (file: string) => file.split('/', 1)[0] as string
 test('imports point one way', async (t) => {
   const files = globSync('**/*.ts', { cwd: SRC })
   t.ok(files.length > 30, 'the files are found')
-  const all = files.flatMap(importsOf)
+  const all = files.flatMap((file) => importsOf(file))
   t.ok(all.length > 100, 'their imports are found')
   for (const { file, target, isType, isDynamic } of all) {
     const layer = layerOf(file)
@@ -99,7 +98,7 @@ test('only config.ts reads the environment, and hosts hand it over', async (t) =
 })
 
 test('payloads and changes of resources are pure, and resources are made of the parts of db alone', async (t) => {
-  for (const { file, target, isType } of globSync('**/*.ts', { cwd: SRC }).flatMap(importsOf)) {
+  for (const { file, target, isType } of globSync('**/*.ts', { cwd: SRC }).flatMap((file) => importsOf(file))) {
     const to = target.startsWith('.') ? relative(SRC, join(SRC, dirname(file), target)) : target
     if (IS_PURE.test(file)) {
       t.match(to, /^(domain\/|@sinclair\/typebox|resources\/\w+\/(payload|change)\.ts$)/, `${file} may import ${to}`)
@@ -123,4 +122,15 @@ test('the mechanism writes resources by their list', async (t) => {
     const named = importsOf(file).filter(({ target }) => /resources\/(?!index\.ts)/.test(target))
     t.strictSame(named, [], `${file} knows no resource by name`)
   }
+})
+
+test('the client is a package of its own: it imports nothing but its own files, React and Vue', async (t) => {
+  const files = globSync('**/*.ts', { cwd: CLIENT })
+  t.ok(files.length > 5, 'the files are found')
+  for (const { file, target } of files.flatMap((file) => importsOf(file, CLIENT))) {
+    if (target.startsWith('.')) t.match(target, /^\.\/[a-z-]+\.ts$/, `${file} imports ${target}`)
+    else t.equal(`${target}.ts`, file, `${file} imports the package ${target}`)
+  }
+  const { dependencies } = JSON.parse(readFileSync(join(CLIENT, '../package.json'), 'utf8'))
+  t.equal(dependencies, undefined)
 })

@@ -41,7 +41,7 @@ async function fill(context: Context, api: BackendApi, database: JobDatabase, is
     database,
     api,
     signal,
-    checkIdentity: identityCheck(context, api),
+    checkIdentity: identityCheck(context),
     isRestart,
     waitMs: LOCK_WAIT_MS,
     onResume: ({ users, startedAt }) =>

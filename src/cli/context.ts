@@ -68,16 +68,13 @@ export function createApi({ config, output, signal }: Context, options: Partial<
 }
 
 /** Makes the check that a job makes before its first write. */
-export const identityCheck =
-  ({ config, output }: Context, api: BackendApi) =>
-  (executor: Executor): Promise<void> =>
-    checkIdentity({
-      api,
-      executor,
-      issuer: config.CLERK_ISSUER,
-      jwtKey: config.CLERK_JWT_KEY,
-      onWarning: (message) => output.note(message),
-    })
+export function identityCheck(context: Context): (executor: Executor) => Promise<void> {
+  const { config, output } = context
+  // A client of its own: a command counts its own requests.
+  const api = createApi(context)
+  const settings = { api, issuer: config.CLERK_ISSUER, jwtKey: config.CLERK_JWT_KEY }
+  return (executor) => checkIdentity({ ...settings, executor, onWarning: (message) => output.note(message) })
+}
 
 /** The first Ctrl-C or SIGTERM asks to stop, the second insists. */
 export function onInterrupt(output: Output): AbortSignal {

@@ -30,7 +30,7 @@ export async function runReconcile(context: Context, { fix = false, maxDeletions
       database,
       api,
       signal,
-      checkIdentity: identityCheck(context, api),
+      checkIdentity: identityCheck(context),
       isFixing: fix,
       maxDeletions,
       waitMs: LOCK_WAIT_MS,

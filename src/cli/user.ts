@@ -41,7 +41,7 @@ export async function runUser(context: Context, id: string): Promise<number> {
 export async function runSync(context: Context, id: string): Promise<number> {
   return withDatabase(context, async (database) => {
     const api = createApi(context)
-    await identityCheck(context, api)(database.pool)
+    await identityCheck(context)(database.pool)
     const deletedAt = Date.now() // From before the question: what is dated after it may know better.
     const clerk = await ask(api, id)
     const change = clerk ? { user: clerk } : { user: { kind: 'deletion', id, deletedAt, source: 'clerk_api' } as const }

@@ -92,12 +92,12 @@ async function resume({
   ...options
 }: BackfillOptions): Promise<BackfillResult> {
   const { pool, repository } = database
+  const total = await api.countUsers()
   await checkIdentity?.(pool)
   if (isRestart) await deleteState(pool, JOB)
   const from = await findState<BackfillPlace>(pool, JOB)
   if (from) options.onResume?.(from)
   const resumedAfter = from?.users ?? 0
-  const total = await api.countUsers()
   const result = await writePages({
     ...options,
     api,

@@ -1,15 +1,21 @@
-/** A server that answers what it was told to, whatever is asked, and the client in front of it. No time passes. */
-import { createSessionSync, type SessionSyncOptions, type SignedOutReason } from '../../src/client/index.ts'
+/** A server that answers what it is told to, whatever is asked, and the client in front of it, on a clock of its own. */
+import {
+  createSessionSync,
+  type Seams,
+  type SessionSyncOptions,
+  type SignedOut,
+} from '../../packages/client/src/index.ts'
 
 export const BASE = 'https://api.example.com'
 
 export interface Answer {
   status: number
+  /** Of the service, in its error shape; `HTML` is a page, `APP` an application's own error. */
   code?: string
   retryAfter?: string
 }
-/** An answer, or no answer at all. */
-export type Step = Answer | 'network'
+/** An answer, no answer at all, or one that never comes. */
+export type Step = Answer | 'network' | 'silence'
 
 export interface Sent {
   url: string
@@ -18,17 +24,79 @@ export interface Sent {
   body: unknown
 }
 
-export function tokenOf(sid: string, serial: number): string {
-  return `x.${btoa(JSON.stringify({ sid, serial }))}.y`
+/** An unsigned token, which only the client reads. */
+export function tokenOf(sid: string | undefined, serial: number, sub = 'user_1', org?: string): string {
+  const claims = { sub, sid, serial, ...(org && { o: { id: org } }) }
+  return `x.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.y`
 }
+
+export function claimsOf(authorization: string | null): { sub: string; sid?: string; o?: { id: string } } {
+  return JSON.parse(Buffer.from(authorization?.split('.')[1] ?? 'bnVsbA', 'base64url').toString())
+}
+
+/** The error shape of the service. */
+export const refusal = (status: number, code: string) => ({
+  ...{ statusCode: status, code, error: '', message: code, requestId: 'req-1' },
+})
+
+/** What the server sends for one step; `silence` ends with the signal alone. */
+export async function answer(step: Step, signal?: AbortSignal | null): Promise<Response> {
+  if (step === 'network') throw new TypeError('fetch failed')
+  if (step === 'silence')
+    return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+  const { status, code, retryAfter } = step
+  const headers = { ...(retryAfter !== undefined && { 'retry-after': retryAfter }) }
+  if (code === 'HTML') return new Response('<html>', { status, headers })
+  if (code === 'APP') return Response.json({ error: 'wrong PIN' }, { status, headers })
+  const body =
+    status < 300 ? { user: { id: 'user_1' }, created: false, source: 'database' } : refusal(status, `${code}`)
+  return Response.json(body, { status, headers })
+}
+
+/** A clock that goes on when nothing else does: it jumps to the next timer once all other work has come to rest. */
+export function virtualClock() {
+  const timers = new Map<number, { at: number; work: () => void }>()
+  const clock = { now: 0, waits: [] as number[] }
+  let serial = 0
+  let isPumping = false
+  async function pump(): Promise<void> {
+    if (isPumping) return
+    isPumping = true
+    while (timers.size > 0) {
+      // Bodies are read in a few turns of the event loop.
+      for (let turn = 0; turn < 8; turn += 1) await new Promise(setImmediate)
+      const [id, next] = [...timers].sort(([, a], [, b]) => a.at - b.at)[0] ?? []
+      if (id === undefined || !next) break
+      timers.delete(id)
+      clock.now = Math.max(clock.now, next.at)
+      next.work()
+    }
+    isPumping = false
+  }
+  const seams: Seams = {
+    Math: { random: () => 0.5 },
+    Date: { now: () => clock.now, parse: Date.parse },
+    setTimeout(work, ms) {
+      serial += 1
+      timers.set(serial, { at: clock.now + ms, work })
+      // Deadlines are no waits.
+      if (ms !== DEADLINE_MS) clock.waits.push(ms)
+      void pump()
+      return serial
+    },
+    clearTimeout: (id) => void timers.delete(id),
+  }
+  return { clock, seams }
+}
+
+export const DEADLINE_MS = 10_000
 
 export function hostile(steps: Iterable<Step>, options: Partial<SessionSyncOptions> = {}) {
   const script = steps[Symbol.iterator]()
   const sent: Sent[] = []
   const asked: boolean[] = []
-  const reasons: SignedOutReason[] = []
-  const waits: number[] = []
-  const clock = { now: 0 }
+  const over: SignedOut[] = []
+  const { clock, seams } = virtualClock()
   const fetch = (async (input: string | Request, init?: RequestInit) => {
     await undefined
     const isRequest = typeof input !== 'string'
@@ -36,15 +104,10 @@ export function hostile(steps: Iterable<Step>, options: Partial<SessionSyncOptio
       url: isRequest ? input.url : input,
       method: init?.method ?? (isRequest ? input.method : 'GET'),
       token: new Headers(init?.headers).get('authorization'),
-      body: init?.body,
+      body: init?.body ?? (isRequest && input.body ? await input.text() : undefined),
     })
-    const { value = { status: 200 }, done } = script.next() as IteratorResult<Step, undefined>
-    if (value === 'network') throw new TypeError('fetch failed')
-    const { status, code, retryAfter } = value
-    const headers = { ...(retryAfter !== undefined && { 'retry-after': retryAfter }) }
-    if (code === 'HTML') return new Response('<html>', { status, headers })
-    const body = status < 300 ? { user: { id: 'user_1' }, created: done === true, source: 'database' } : { code }
-    return Response.json(body, { status, headers })
+    const { value = { status: 200 } } = script.next() as IteratorResult<Step, undefined>
+    return answer(value, init?.signal)
   }) as typeof globalThis.fetch
   const api = createSessionSync(
     {
@@ -53,18 +116,11 @@ export function hostile(steps: Iterable<Step>, options: Partial<SessionSyncOptio
         asked.push(tokenOptions?.skipCache === true)
         return tokenOf('sess_1', asked.length)
       },
-      onSignedOut: (reason) => reasons.push(reason),
+      onSignedOut: (signedOut) => over.push(signedOut),
       fetch,
       ...options,
     },
-    {
-      random: () => 0.5,
-      now: () => clock.now,
-      sleep: async (ms) => {
-        waits.push(ms)
-        clock.now += ms
-      },
-    },
+    seams,
   )
-  return { api, sent, asked, reasons, waits, clock }
+  return { api, sent, asked, over, clock, waits: clock.waits }
 }

@@ -1,8 +1,8 @@
 import { createElement, StrictMode } from 'react'
 import { act, create } from 'react-test-renderer'
 import { type Test, test } from 'tap'
-import { type UseSessionSync, type UseSessionSyncOptions, useSessionSync } from '../../src/client/react.ts'
-import { BASE, type Step, tokenOf } from './hostile.ts'
+import { type UseSessionSync, type UseSessionSyncOptions, useSessionSync } from '../../packages/client/src/react.ts'
+import { answer, BASE, type Step, tokenOf } from './hostile.ts'
 
 Reflect.set(globalThis, 'IS_REACT_ACT_ENVIRONMENT', true)
 
@@ -14,9 +14,8 @@ async function mount(t: Test, steps: Step[], initial: Partial<UseSessionSyncOpti
   const fetch = (async (url: string) => {
     sent.push(url)
     const step = steps.shift() ?? { status: 200 }
-    if (step === 'network') throw new TypeError('fetch failed')
-    const { status, code } = step
-    return Response.json(status === 200 ? { user: { id: `user_${sent.length}` } } : { code }, { status })
+    if (typeof step === 'object' && step.status === 200) return Response.json({ user: { id: `user_${sent.length}` } })
+    return answer(step)
   }) as typeof globalThis.fetch
   const Probe = (options: UseSessionSyncOptions) => {
     seen = useSessionSync(options)
@@ -30,7 +29,7 @@ async function mount(t: Test, steps: Step[], initial: Partial<UseSessionSyncOpti
       null,
       createElement(Probe, {
         baseUrl: BASE,
-        getToken: async () => tokenOf(String(options.sessionId), 1),
+        getToken: async () => tokenOf(options.sessionId ?? 'sess_1', 1),
         fetch,
         isSignedIn: true,
         sessionId: 'sess_1',
@@ -76,7 +75,7 @@ test('a refusal says so, and onSignedOut gets the reason once, the latest functi
     [403, 'USER_DELETED'],
     [403, 'SESSION_PENDING'],
   ] as const) {
-    const { see } = await mount(t, [{ status, code }], { onSignedOut: (reason) => reasons.push(reason) })
+    const { see } = await mount(t, [{ status, code }], { onSignedOut: ({ reason }) => reasons.push(reason) })
     t.match(see(), { status: 'refused', error: { code } })
   }
   t.strictSame(reasons, ['SESSION_REVOKED', 'USER_DELETED'])

@@ -8,7 +8,10 @@ export interface FixtureEvent {
   data: any
 }
 
-/** The event of `test/fixtures/<type>.json`, a new object each time. */
+/** The event of `test/fixtures/<type>.json`, a new object each time. It names no instance, so that every emulator's service takes it. */
 export function readFixture(type: string): FixtureEvent {
-  return JSON.parse(readFileSync(new URL(`../fixtures/${type}.json`, import.meta.url), 'utf8'))
+  const { instance_id: _, ...event } = JSON.parse(
+    readFileSync(new URL(`../fixtures/${type}.json`, import.meta.url), 'utf8'),
+  )
+  return event
 }

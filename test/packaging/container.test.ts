@@ -68,7 +68,7 @@ test('the image holds what the build makes, and production dependencies', async 
   const build = stageNamed('build')
   t.ok(restOf(build, 'RUN').includes('npm ci'))
   t.equal(restOf(build, 'RUN').at(-1), 'npm run build')
-  t.strictSame(restOf(stageNamed('dependencies'), 'RUN'), ['npm ci --omit=dev'])
+  t.strictSame(restOf(stageNamed('dependencies'), 'RUN'), ['npm ci --omit=dev --workspaces=false'])
   const copies = restOf(final, 'COPY')
   t.ok(copies.includes('--from=dependencies /app/node_modules ./node_modules'))
   t.ok(copies.includes('--from=build /app/dist ./dist'))

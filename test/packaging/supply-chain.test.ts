@@ -5,6 +5,7 @@ import { read, rowsOf } from './markdown.ts'
 interface Package {
   version: string
   resolved?: string
+  link?: boolean
   integrity?: string
   license?: string
   dev?: boolean
@@ -14,7 +15,9 @@ interface Package {
 
 const manifest = JSON.parse(read('package.json'))
 const { '': root, ...others } = JSON.parse(read('package-lock.json')).packages as Record<string, Package>
-const all = Object.entries(others).map(([path, one]) => ({
+// The client is a package of this repository, and a link to it.
+const installed = Object.entries(others).filter(([path, { link }]) => path !== 'packages/client' && !link)
+const all = installed.map(([path, one]) => ({
   ...one,
   name: path.split('node_modules/').at(-1) as string,
 }))

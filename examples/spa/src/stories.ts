@@ -1,5 +1,5 @@
 /** What can go wrong, and how each story is told. */
-import { createSessionSync, SessionSyncError } from '../../../src/client/index.ts'
+import { createSessionSync, SessionSyncError } from '../../../packages/client/src/index.ts'
 import { oldBackend } from './old-backend.ts'
 import type { Stage } from './stage.ts'
 import { spell } from './timeline.ts'
@@ -66,7 +66,7 @@ async function withService({ world, stage, story, person, sessionId }: Told): Pr
   const sync = createSessionSync({
     baseUrl: location.origin,
     getToken: () => world.token(sessionId),
-    onSignedOut: (reason) => void reasons.push(reason),
+    onSignedOut: ({ reason }) => void reasons.push(reason),
     fetch: stage.fetch,
   })
   stage.show('busy', 'One moment…', 'syncing with the backend')

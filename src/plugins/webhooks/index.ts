@@ -50,6 +50,8 @@ export default fp<WebhooksOptions>(
   async (parent, { signingSecrets, path = '/clerk' }) => {
     const verify = createVerifier(signingSecrets)
     const findInstanceId = createInstanceLookup(parent)
+    // So that the first webhooks do not wait for it; without a database they ask again.
+    parent.addHook('onReady', async () => void (await findInstanceId().catch(() => undefined)))
     // A context of its own: its parser keeps the raw bytes, and other routes keep theirs.
     await parent.register(async (app) => {
       if (!app.hasPlugin('clerk-error-replies')) await app.register(errorReplies)

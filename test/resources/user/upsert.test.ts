@@ -315,8 +315,21 @@ test('the states of many users are read in one query, in the order asked', async
     clerkUpdatedAt: -Infinity,
     claimsIssuedAt: -Infinity,
   }
-  t.strictSame(nobody, { ...none, isDeleted: false })
-  t.strictSame(two, { ...none, isDeleted: true, clerkUpdatedAt: T0 })
+  t.strictSame(nobody, {
+    ...none,
+    isDeleted: false,
+    isInferred: false,
+    isDeprovisioned: false,
+    organization: undefined,
+  })
+  t.strictSame(two, {
+    ...none,
+    isDeleted: true,
+    isInferred: false,
+    isDeprovisioned: false,
+    organization: undefined,
+    clerkUpdatedAt: T0,
+  })
   t.match(three, {
     isDeleted: false,
     clerkUpdatedAt: -Infinity,

@@ -2,14 +2,18 @@
 export { createSessionSync } from './session-sync.ts'
 export { SessionSyncError } from './session-sync-error.ts'
 export type {
+  ClientCode,
+  ErrorCode,
   Fetch,
   FetchInit,
   FetchInput,
   FetchResponse,
   Seams,
+  ServiceCode,
   SessionSync,
   SessionSyncOptions,
   Signal,
+  SignedOut,
   SignedOutReason,
   SyncedUser,
   SyncResult,
