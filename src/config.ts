@@ -9,7 +9,6 @@ import { envSchema } from 'env-schema'
 import { normalizeOrigin } from './domain/origin.ts'
 import { readSecretFiles } from './secret-files.ts'
 import {
-  bytesOf,
   databaseUrlFault,
   hasCredentials,
   isPrivate,
@@ -36,7 +35,6 @@ const Count = (description: string, minimum: number, maximum: number, initial?: 
   })
 
 // Base64, complete to the last character: half a secret pasted must not pass.
-const SECRET_MIN_BYTES = 16
 const SECRET = 'whsec_([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})'
 
 const Settings = Type.Object({
@@ -104,6 +102,23 @@ const Settings = Type.Object({
   WEBHOOK_STORE_PAYLOADS: Flag('keeps the bodies of applied events, which hold personal data', false),
   WEBHOOK_EVENTS_RETENTION_DAYS: Count('days after which the ledger forgets an event', 1, 3650, 30),
   RECONCILE_INTERVAL_MINUTES: Count('minutes between reconciles with Clerk, which repair; 0 is off', 0, 35_000, 0),
+  CHANGES: Flag('turns the change feed on', false),
+  CHANGES_TOKEN: Maybe(
+    Text(
+      '16 characters or more, without spaces',
+      'opens GET /api/changes: openssl rand -hex 24',
+      '^[\\x21-\\x7e]{16,}$',
+    ),
+  ),
+  CHANGES_WEBHOOK_URL: Maybe(Text('https://…', 'where the change feed is pushed to', '^https?://[^/\\s]')),
+  CHANGES_WEBHOOK_SECRET: Maybe(
+    Text(
+      'whsec_ and 24 bytes or more in base64',
+      'signs what is pushed: echo "whsec_$(openssl rand -base64 32)"',
+      `^${SECRET}$`,
+    ),
+  ),
+  CHANGES_RETENTION_DAYS: Count('days after which the change feed forgets a change', 1, 365, 7),
   SYNC_METADATA: Type.String({
     title: 'unsafe, private, or both with a comma',
     description: 'the metadata of users that are kept beside the public ones; empty is none',
@@ -254,9 +269,12 @@ function validate(data: Environment, problems: Map<string, string>): Settings {
   }
 }
 
+const MIN_KEY_BYTES = 16
+const keyBytes = (secret: string) => Buffer.from(secret.replace(/^whsec_/, ''), 'base64').length
+
 const shapeOf = (value: string) => `${value.length} characters`
 
-const URL_SETTINGS = ['CLERK_ISSUER', 'CLERK_API_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const
+const URL_SETTINGS = ['CLERK_ISSUER', 'CLERK_API_URL', 'CHANGES_WEBHOOK_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const
 
 function checkUrls(settings: Settings, wrong: (name: keyof Settings, what: string) => void): void {
   for (const name of URL_SETTINGS) {
@@ -277,10 +295,10 @@ function checkBeyondSchema(settings: Settings, problems: Map<string, string>): v
   const fault = settings.DATABASE_URL && databaseUrlFault(settings.DATABASE_URL)
   if (fault) wrong('DATABASE_URL', fault)
   checkUrls(settings, wrong)
-  if (split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '').some((secret) => bytesOf(secret) < SECRET_MIN_BYTES)) {
+  if (split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '').some((secret) => keyBytes(secret) < MIN_KEY_BYTES)) {
     wrong(
       'CLERK_WEBHOOK_SIGNING_SECRET',
-      `a secret under ${SECRET_MIN_BYTES} bytes can be guessed — copy it again from Clerk`,
+      `a secret under ${MIN_KEY_BYTES} bytes can be guessed — copy it again from Clerk`,
     )
   }
   if (settings.CLERK_PUBLISHABLE_KEY && !issuerOf(settings.CLERK_PUBLISHABLE_KEY)) {
@@ -288,6 +306,17 @@ function checkBeyondSchema(settings: Settings, problems: Map<string, string>): v
   }
   if (settings.CLERK_JWT_KEY && !isRsaPublicKey(settings.CLERK_JWT_KEY)) {
     wrong('CLERK_JWT_KEY', 'not an RSA public key in PEM form; line breaks may be written as \\n')
+  }
+  for (const [name, other] of [
+    ['CHANGES_WEBHOOK_URL', 'CHANGES_WEBHOOK_SECRET'],
+    ['CHANGES_WEBHOOK_SECRET', 'CHANGES_WEBHOOK_URL'],
+  ] as const) {
+    if (settings[other] !== undefined && settings[name] === undefined && !problems.has(name)) {
+      problems.set(name, `${name} is missing: ${other} needs it`)
+    }
+  }
+  if (settings.CHANGES_WEBHOOK_SECRET && keyBytes(settings.CHANGES_WEBHOOK_SECRET) < MIN_KEY_BYTES) {
+    wrong('CHANGES_WEBHOOK_SECRET', `a key of less than ${MIN_KEY_BYTES} bytes`)
   }
   if (trustProxy(settings.TRUST_PROXY) === undefined) {
     wrong('TRUST_PROXY', 'expected true, false, addresses of proxies with commas, or a number of proxies')

@@ -45,9 +45,6 @@ export function trustProxy(text: string): boolean | number | string[] | undefine
   return addresses.every(isAddress) ? addresses : undefined
 }
 
-/** How many bytes a `whsec_…` secret has. */
-export const bytesOf = (secret: string) => Buffer.from(secret.replace(/^whsec_/, ''), 'base64').length
-
 /** Whether a URL holds a user name or a password. */
 export function hasCredentials(url: string): boolean {
   const { username, password } = new URL(url)

@@ -6,7 +6,7 @@ import { findForeignTrait } from '../local-only.ts'
 import { createFeed } from './feed.ts'
 import { createGate } from './gate.ts'
 import page from './page.ts'
-import { recordRepository, recordRequests } from './recorder.ts'
+import { recordChanges, recordRepository, recordRequests } from './recorder.ts'
 import routes from './routes.ts'
 
 const DemoNotForThisRequest = createError(
@@ -24,7 +24,12 @@ export function demoApp(directory: string): typeof app {
       const gate = await createGate(options.database.connectionString)
       server.addHook('onClose', gate.close)
       recordRequests(server, feed)
-      await server.register(app, { ...options, database: { ...options.database, connectionString: gate.url } })
+      await server.register(app, {
+        ...options,
+        database: { ...options.database, connectionString: gate.url },
+        changes: options.changes ?? {},
+      })
+      recordChanges(server, feed)
       recordRepository(server.clerkRepository, feed)
       await server.register(async (tools) => {
         tools.addHook('onRequest', async ({ headers }) => {

@@ -4,8 +4,10 @@ const DEFAULT_WINDOW_MS = 10_000
 
 /** What was asked of the emulator since its start. */
 export class Stats {
-  /** Requests for the JWKS, at the Frontend API's and the Backend API's address. */
+  /** Requests for the JWKS at the Frontend API's address. */
   jwksRequests = 0
+  /** The same of the Backend API, which holders of the secret key ask. */
+  backendJwksRequests = 0
   /** Requests of the Backend API, those that were refused included, the JWKS not. */
   apiRequests = 0
   /** The same by route, such as `GET /v1/users/:id`. */

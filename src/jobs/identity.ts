@@ -14,6 +14,8 @@ export interface IdentityOptions {
   executor: Executor
   /** Whose keys those of the secret key's instance must meet; without it they are not compared. */
   issuer?: string
+  /** Finds a key of the issuer, where its keys are at hand; by default they are fetched. */
+  findKey?: (kid: string) => Promise<'found' | 'absent' | 'unavailable'>
   /** A PEM public key, which takes the place of the issuer's keys. */
   jwtKey?: string
   /** Called where a comparison is left out, because the API does not know the question. */
@@ -50,14 +52,14 @@ export async function checkIdentity(options: IdentityOptions): Promise<void> {
   }
 }
 
-async function compareKeys({ api, issuer, jwtKey, onWarning }: IdentityOptions & { issuer: string }): Promise<void> {
+async function compareKeys(options: IdentityOptions & { issuer: string }): Promise<void> {
+  const { api, issuer, jwtKey, onWarning } = options
   const theirs = await api.findKeys()
   if (!theirs) {
     onWarning?.('CLERK_API_URL does not know /v1/jwks: secret key and issuer are not compared')
     return
   }
-  const isOurs = jwtKey === undefined ? await meetsIssuer(issuer) : meetsPem(jwtKey)
-  if (theirs.some(isOurs)) return
+  if (jwtKey === undefined ? await meetsIssuer(theirs, options) : theirs.some(meetsPem(jwtKey))) return
   const ids = theirs.map(({ kid }) => kid).join(', ')
   const instance = await api.findInstance()
   throw new InstanceMismatch(
@@ -73,9 +75,17 @@ interface Key {
   n: string | undefined
 }
 
-async function meetsIssuer(issuer: string) {
-  const ids = (await fetchKeyIds(issuer)) as string[]
-  return ({ kid }: Key) => ids.includes(kid)
+async function meetsIssuer(theirs: Key[], { issuer, findKey }: IdentityOptions & { issuer: string }): Promise<boolean> {
+  if (!findKey) {
+    const ids = await fetchKeyIds(issuer)
+    return theirs.some(({ kid }) => ids.includes(kid))
+  }
+  for (const { kid } of theirs) {
+    const state = await findKey(kid)
+    if (state === 'found') return true
+    if (state === 'unavailable') throw new ClerkUnavailable(`no keys at CLERK_ISSUER (${issuer})`)
+  }
+  return false
 }
 
 function meetsPem(pem: string) {

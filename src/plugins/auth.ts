@@ -51,6 +51,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The state of the key store; undefined with a fixed key. */
     clerkKeysStatus: () => KeysStatus
+    /** Whether a key of this id is one of the issuer's, as far as can be told now. */
+    clerkFindKey: (kid: string) => Promise<KeyLookup['state']>
     /** Verifies the request's token, and rejects with the error to answer with. */
     clerkAuthenticate: (request: FastifyRequest) => Promise<SessionToken>
     /**
@@ -142,6 +144,7 @@ export default fp<AuthOptions>(
     app.decorateRequest('clerkOrganization', null)
     app.decorateRequest('clerkCredential', null)
     app.decorate('clerkKeysStatus', () => jwks?.status())
+    app.decorate('clerkFindKey', async (kid: string) => (await findKey(kid)).state)
     // Verified once: as long as its key is still the same, only the end of its validity can change the verdict.
     const verifiedTokens = createVerifiedTokens(MAX_VERIFIED_TOKENS)
     function findVerified({ token, isCookie }: Credential): SessionToken | undefined {

@@ -32,17 +32,22 @@ export default fp<IdentityOptions>(
       onError: (error) => app.log.warn({ err: error }, 'a database connection broke'),
     })
     const api = createBackendApi({ ...backendApi, maxAttempts: 1, deadlineMs: DEADLINE_MS })
-    try {
-      const onWarning = (message: string) => app.log.warn(message)
-      await checkIdentity({ api, executor: pool, issuer, jwtKey, onWarning })
-    } catch (error) {
-      if (error instanceof ClerkUnavailable || isDatabaseTrouble(error)) {
-        app.log.warn({ err: error }, 'whether settings and database are of one Clerk instance could not be checked')
-      } else if (isStrict) throw error
-      else app.log.error({ err: error }, 'the settings are of two Clerk instances, or the secret key is wrong')
-    } finally {
-      await pool.end()
+    // The keys are those of the key store: no fetch of their own.
+    const findKey = app.clerkFindKey
+
+    async function check(): Promise<void> {
+      try {
+        const onWarning = (message: string) => app.log.warn(message)
+        await checkIdentity({ api, executor: pool, issuer, jwtKey, findKey, onWarning })
+      } catch (error) {
+        if (error instanceof ClerkUnavailable || isDatabaseTrouble(error)) {
+          app.log.warn({ err: error }, 'whether settings and database are of one Clerk instance could not be checked')
+        } else if (isStrict) throw error
+        else app.log.error({ err: error }, 'the settings are of two Clerk instances, or the secret key is wrong')
+      }
     }
+    app.addHook('onReady', check)
+    app.addHook('onClose', async () => pool.end())
   },
-  { name: 'clerk-identity', fastify: '5.x' },
+  { name: 'clerk-identity', fastify: '5.x', dependencies: ['clerk-auth'] },
 )

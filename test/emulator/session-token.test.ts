@@ -37,9 +37,9 @@ test('@clerk/backend verifies a token with the JWKS of the Backend API, and with
     sts: 'active',
     jti: /^[0-9a-f]{20}$/,
   })
-  t.equal(clerk.stats.jwksRequests, 1)
+  t.equal(clerk.stats.backendJwksRequests, 1)
   t.match(await verifyToken(token, { jwtKey: clerk.jwtKey }), { sid: session.id })
-  t.equal(clerk.stats.jwksRequests, 1, 'the PEM needs no network')
+  t.equal(clerk.stats.backendJwksRequests, 1, 'the PEM needs no network')
   t.same(headerOf(token), { alg: 'RS256', cat: 'cl_B7d4PD111AAA', kid: headerOf(token).kid, typ: 'JWT' })
 })
 

@@ -3,6 +3,7 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import { test } from 'tap'
 import * as errors from '../../src/errors.ts'
 import { EVENT_TYPES } from '../../src/resources/index.ts'
+import { PUSH_SECRET } from '../helpers/change-receiver.ts'
 import { startService } from '../helpers/service.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a test looks into whatever came
@@ -10,8 +11,6 @@ type Json = any
 interface Example {
   value: { statusCode: number; code: string; message: string }
 }
-
-const WITH_DASHBOARD = { settings: { DASHBOARD_TOKEN: 'dashboard-token-of-a-test' } }
 
 /** Every operation of the document, with its path and method. */
 const operationsOf = ({ paths }: Json) =>
@@ -30,8 +29,17 @@ function errorExamplesOf(document: Json): Example['value'][] {
   return [...new Map(replies.map(({ value }) => [value.code, value])).values()]
 }
 
+// Everything that can be described.
+const settings = {
+  DASHBOARD_TOKEN: 'dashboard-token-of-a-test',
+  CHANGES: 'true',
+  CHANGES_TOKEN: 'token-of-the-change-feed',
+  CHANGES_WEBHOOK_URL: 'http://127.0.0.1:9/changes',
+  CHANGES_WEBHOOK_SECRET: PUSH_SECRET,
+}
+
 test('the description names every route of the contract with its replies', async (t) => {
-  const { call } = await startService(t)
+  const { call } = await startService(t, { settings })
   const { status, body } = await call('/docs/json')
   t.equal(status, 200)
   t.equal(body.openapi, '3.1.0')
@@ -42,6 +50,7 @@ test('the description names every route of the contract with its replies', async
     ['/api/auth/verify/{*}', 'get', ['200', '401', '403', '429', '500', '503']],
     ['/api/auth/health', 'get', ['200', '500', '503']],
     ['/readyz', 'get', ['200', '500', '503']],
+    ['/api/changes', 'get', ['200', '400', '401', '410', '500', '503']],
     ['/livez', 'get', ['200', '500']],
     ['/metrics', 'get', ['200', '500']],
     ['/clerk', 'post', ['200', '400', '413', '415', '422', '500', '503']],
@@ -53,12 +62,13 @@ test('the description names every route of the contract with its replies', async
     'bearerToken',
     'sessionCookie',
     'svixSignature',
+    'changesToken',
     'dashboardToken',
   ])
 })
 
 test('the document is valid OpenAPI 3.1, and leaves nothing without a word', async (t) => {
-  const { call } = await startService(t, WITH_DASHBOARD)
+  const { call } = await startService(t, { settings })
   const { body } = await call('/docs/json')
   const validator = new Validator()
   const { valid, errors: faults } = await validator.validate(structuredClone(body))
@@ -82,7 +92,7 @@ test('the document is valid OpenAPI 3.1, and leaves nothing without a word', asy
 })
 
 test('every route that needs a credential says which', async (t) => {
-  const { call } = await startService(t, WITH_DASHBOARD)
+  const { call } = await startService(t, { settings })
   const { paths } = (await call('/docs/json')).body
   const token = [{ bearerToken: [] }, { sessionCookie: [] }]
   t.strictSame(paths['/api/auth/profile'].get.security, token)
@@ -94,7 +104,7 @@ test('every route that needs a credential says which', async (t) => {
 })
 
 test('the parser that most tools stand on takes the document', async (t) => {
-  const { call } = await startService(t, WITH_DASHBOARD)
+  const { call } = await startService(t, { settings })
   const { body } = await call('/docs/json')
   t.match(await SwaggerParser.validate(body), { info: { license: { identifier: 'MIT' } } })
 })
@@ -102,7 +112,7 @@ test('the parser that most tools stand on takes the document', async (t) => {
 test('every route that is registered is in the document, but for the pages of the document', async (t) => {
   const registered = new Set<string>()
   const { call } = await startService(t, {
-    ...WITH_DASHBOARD,
+    settings,
     onApp: (app) =>
       app.addHook('onRoute', ({ method, url, schema }) => {
         if (url.startsWith('/docs')) return
@@ -123,7 +133,7 @@ test('every route that is registered is in the document, but for the pages of th
 })
 
 test('every error has an example, as it is answered', async (t) => {
-  const { call, clerk } = await startService(t, WITH_DASHBOARD)
+  const { call, clerk } = await startService(t, { settings })
   const examples = errorExamplesOf((await call('/docs/json')).body)
   const codes = examples.map(({ statusCode, code }) => `${statusCode} ${code}`)
   const own = Object.values(errors).flatMap((value) => {
@@ -180,11 +190,25 @@ test('where no webhooks are taken, none are described', async (t) => {
 })
 
 test('the page is served with a strict policy and asks no other host', async (t) => {
-  const { call } = await startService(t)
+  const { call } = await startService(t, { settings })
   const { status, headers, body } = await call('/docs')
   t.equal(status, 200)
   t.match(headers.get('content-type'), /^text\/html/)
   t.match(headers.get('content-security-policy'), /default-src 'self'/)
   t.equal(headers.get('x-content-type-options'), 'nosniff')
   t.notMatch(body, /(src|href)="https?:/)
+})
+
+test('what the change feed sends is described, with an example that fits', async (t) => {
+  const { call } = await startService(t, { settings })
+  const { webhooks } = (await call('/docs/json')).body
+  const { requestBody, parameters } = webhooks.change.post
+  const { schema, example } = requestBody.content['application/json']
+  t.strictSame(Object.keys(example), schema.required)
+  t.strictSame(Object.keys(example.data), schema.properties.data.required)
+  t.ok(schema.properties.type.enum.includes(example.type))
+  t.strictSame(
+    parameters.map(({ name }: Json) => name),
+    ['webhook-id', 'webhook-timestamp', 'webhook-signature'],
+  )
 })

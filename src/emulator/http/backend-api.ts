@@ -27,7 +27,10 @@ export const backendApi: FastifyPluginAsync<EmulatorContext> = async (app, conte
   })
 
   // Not rate limited, as at Clerk.
-  app.get('/jwks', (request, reply) => answerJwks(context, request, reply))
+  app.get('/jwks', (request, reply) => {
+    stats.backendJwksRequests++
+    return answerJwks(context, request, reply)
+  })
 
   await app.register(async (limited) => {
     limited.addHook('onRequest', async (request, reply) => {

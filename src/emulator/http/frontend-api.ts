@@ -6,7 +6,10 @@ import type { EmulatorContext } from './context.ts'
 export const frontendApi: FastifyPluginAsync<EmulatorContext> = async (app, context) => {
   const { issuer } = context
 
-  app.get('/.well-known/jwks.json', (request, reply) => answerJwks(context, request, reply))
+  app.get('/.well-known/jwks.json', (request, reply) => {
+    context.stats.jwksRequests++
+    return answerJwks(context, request, reply)
+  })
 
   app.get('/.well-known/openid-configuration', async () => ({
     issuer: issuer(),
@@ -24,11 +27,10 @@ export const frontendApi: FastifyPluginAsync<EmulatorContext> = async (app, cont
 
 /** The JWKS, as the Frontend API and the Backend API answer it, unless a fault gets in the way. */
 export async function answerJwks(
-  { keys, faults, stats }: EmulatorContext,
+  { keys, faults }: EmulatorContext,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
-  stats.jwksRequests++
   await applyFault(faults.jwks, request, reply)
   return reply.sent ? reply : keys.toJwks()
 }
