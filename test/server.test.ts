@@ -84,7 +84,7 @@ test('a database that starts later is waited for; one that refuses is not', asyn
   patient.child.kill('SIGTERM')
   t.equal(await patient.exit, 0)
 
-  await database.query('drop table users')
+  await database.query('drop table users cascade')
   await database.query('create table users (id int)')
   await database.query('drop table clerk_session_sync_migrations')
   const refused = runNode(t, ['src/server.ts'], { ...settings, DATABASE_URL: database.url })

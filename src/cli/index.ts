@@ -12,7 +12,7 @@ import { type Context, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_USAGE, onInterr
 import { type DoctorFlags, reportSettings, runDoctor } from './doctor/index.ts'
 import { explainFailure } from './failure.ts'
 import { type MigrateFlags, runMigrate } from './migrate.ts'
-import { createOutput, type Output, type OutputOptions } from './output.ts'
+import { createOutput, type Output, type OutputOptions, printable } from './output.ts'
 import { type PruneFlags, runPrune } from './prune.ts'
 import { type ReconcileFlags, runReconcile } from './reconcile.ts'
 import { type ReplayFlags, runReplay } from './replay.ts'
@@ -192,7 +192,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     if (error instanceof CommanderError) return { code: error.exitCode === 0 ? 0 : EXIT_WRONG_USAGE }
     if (signal?.aborted) return { code: EXIT_INTERRUPTED, isFailure: true }
     const explain = signal ? explainFailure : (await import('../server.ts')).explain
-    stderr.write(`${explain(error)}\n`)
+    stderr.write(`${explain(error).split('\n').map(printable).join('\n')}\n`)
     return { code: EXIT_FAILED, isFailure: true }
   }
 }

@@ -20,6 +20,19 @@ export interface OutputOptions {
   intervalMs?: number
 }
 
+// Escape sequences, carriage returns, line breaks and changes of direction: in a name they would forge what a terminal shows.
+const CONTROL = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
+const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+
+/** The text with its control characters written out, as JSON writes them: it stays one line. */
+export const printable = (text: string): string => text.replace(CONTROL, escaped)
+
+// Between its strings JSON has line breaks of its own; within them it leaves nothing but these.
+const json = (data: object, indent?: number) =>
+  JSON.stringify(data, null, indent).replace(CONTROL, (character) =>
+    character === '\n' ? character : escaped(character),
+  )
+
 const CLEAR_LINE = '\r\x1b[2K'
 
 export function createOutput({ isJson, stdout, stderr, intervalMs = 2_000 }: OutputOptions): Output {
@@ -27,7 +40,7 @@ export function createOutput({ isJson, stdout, stderr, intervalMs = 2_000 }: Out
   let isLineOpen = false
 
   function note(line: string): void {
-    stderr.write(`${isLineOpen ? CLEAR_LINE : ''}${line}\n`)
+    stderr.write(`${isLineOpen ? CLEAR_LINE : ''}${printable(line)}\n`)
     isLineOpen = false
   }
 
@@ -36,7 +49,7 @@ export function createOutput({ isJson, stdout, stderr, intervalMs = 2_000 }: Out
     note,
     progress(line) {
       if (stderr.isTTY) {
-        stderr.write(CLEAR_LINE + line.slice(0, (stderr.columns || 80) - 1))
+        stderr.write(CLEAR_LINE + printable(line).slice(0, (stderr.columns || 80) - 1))
         isLineOpen = true
       } else if (performance.now() >= nextAt) {
         nextAt = performance.now() + intervalMs
@@ -44,12 +57,12 @@ export function createOutput({ isJson, stdout, stderr, intervalMs = 2_000 }: Out
       }
     },
     line(data, text) {
-      stdout.write(`${isJson ? JSON.stringify(data) : text}\n`)
+      stdout.write(`${isJson ? json(data) : printable(text)}\n`)
     },
     result(data, text) {
       if (isLineOpen) stderr.write(CLEAR_LINE)
       isLineOpen = false
-      stdout.write(isJson ? `${JSON.stringify(data, null, 2)}\n` : text.map((line) => `${line}\n`).join(''))
+      stdout.write(isJson ? `${json(data, 2)}\n` : text.map((line) => `${printable(line)}\n`).join(''))
     },
   }
 }

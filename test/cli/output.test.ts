@@ -106,3 +106,22 @@ test('a service that is ready and breaks off deliveries', async (t) => {
     { name: 'webhook delivery', status: 'fail', remedy: /log of the service/ },
   ])
 })
+
+test('control characters of names are written out, in text, progress and JSON', (t) => {
+  const name = 'Eve\u001b[2J\r\nok\u009b1m\u202e\u2028'
+  const shown = String.raw`Eve\u001b[2J\u000d\u000aok\u009b1m\u202e\u2028`
+  const text = record({ isTTY: true, columns: 200 })
+  text.output.note(name)
+  text.output.line({}, name)
+  text.output.result({}, [name, 'next'])
+  text.output.progress(name)
+  t.equal(text.written.stdout, `${shown}\n${shown}\nnext\n`)
+  t.equal(text.written.stderr, `${shown}\n\r\x1b[2K${shown}`)
+  const json = record({ isJson: true })
+  json.output.line({ name }, '')
+  json.output.result({ name }, [])
+  t.notMatch(json.written.stdout, /[^\n\x20-\x7e]/)
+  t.strictSame(JSON.parse(json.written.stdout.split('\n')[0] as string), { name })
+  t.strictSame(JSON.parse(json.written.stdout.slice(json.written.stdout.indexOf('\n'))), { name })
+  t.end()
+})

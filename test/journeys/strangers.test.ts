@@ -1,0 +1,137 @@
+/** What a stranger sends or refuses to read, against a process of its own in production settings. */
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import tap, { type Test, test } from 'tap'
+import { createProduction } from '../helpers/production.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
+
+tap.setTimeout(240_000)
+
+// Of 512 MiB that docker-compose.yml grants; the rest is margin for the page cache and for tap's coverage.
+const CEILING_MIB = 400
+
+const memoryMib = (pid: number | undefined) =>
+  Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1_024
+
+async function startTarget(t: Test) {
+  const { clerk, start } = await createProduction(t)
+  const { child, port, url } = await start()
+  const user = clerk.createUser({ email: 'ada@example.com' })
+  const token = clerk.sessionToken(clerk.signIn(user.id).id)
+  let highestMib = 0
+  const timer = setInterval(() => {
+    if (child.exitCode === null && child.signalCode === null) highestMib = Math.max(highestMib, memoryMib(child.pid))
+  }, 100)
+  t.teardown(() => clearInterval(timer))
+  const sockets: Socket[] = []
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+
+  /** A connection that never reads; the service may end it at any time. */
+  function open(): Socket {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined)
+    socket.pause()
+    sockets.push(socket)
+    return socket
+  }
+  /** The service is the same process, within its memory, and serves others. */
+  async function survives(): Promise<void> {
+    t.equal(child.exitCode, null, 'still the same process')
+    const reply = await fetch(`${url}/api/auth/profile`, { headers: { authorization: `Bearer ${token}` } })
+    t.equal(reply.status, 200, 'a good token is served')
+    const body = JSON.stringify({
+      type: 'email.created',
+      object: 'event',
+      timestamp: Date.now(),
+      data: { id: 'ema_1' },
+    })
+    const headers = { 'content-type': 'application/json', ...clerk.sign(body) }
+    t.equal((await fetch(`${url}/clerk`, { method: 'POST', headers, body })).status, 200, 'a good webhook too')
+    t.ok(highestMib < CEILING_MIB, `took ${Math.round(highestMib)} MiB at most`)
+  }
+  return { open, survives, url, pid: child.pid as number }
+}
+
+const descriptorsOf = (pid: number) => readdirSync(`/proc/${pid}/fd`).length
+const post = (path: string, header: string) =>
+  `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${header}\r\n\r\n`
+
+test('requests in a pipeline that nobody reads close their connection', async (t) => {
+  const { open, survives } = await startTarget(t)
+  const attack = (path: string) => {
+    const socket = open()
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(1_857))
+    return once(socket, 'close')
+  }
+  await Promise.all([attack('/docs/json'), ...Array.from({ length: 4 }, () => attack('/metrics'))])
+  await survives()
+})
+
+test('a body of one-byte chunks costs no more than its bytes', async (t) => {
+  const { open, survives } = await startTarget(t)
+  const attack = (path: string) => {
+    const socket = open()
+    const ended = once(socket, 'close')
+    socket.write(post(path, 'Transfer-Encoding: chunked'))
+    socket.write('1\r\n[\r\n'.repeat(2_100_000))
+    return ended
+  }
+  await Promise.all([attack('/clerk'), attack('/clerk'), attack('/nowhere')])
+  await survives()
+})
+
+test('stalled bodies and unread replies free memory and descriptors, whatever their peers do', async (t) => {
+  const { open, survives, pid } = await startTarget(t)
+  const before = descriptorsOf(pid)
+  const body = Buffer.alloc(1_048_575, '[')
+  for (let i = 0; i < 600; i++) {
+    const socket = open()
+    socket.write(post('/clerk', 'Content-Length: 1048576'))
+    socket.write(body)
+  }
+  await waitUntil('the connections', async () => descriptorsOf(pid) > before + 300)
+  await survives()
+  await waitUntil('their end', async () => descriptorsOf(pid) < before + 20)
+  await survives()
+})
+
+test('slow headers do not keep others out', async (t) => {
+  const { open, survives, pid } = await startTarget(t)
+  const before = descriptorsOf(pid)
+  for (let i = 0; i < 2_500; i++) open().write('GET /livez HTTP/1.1\r\nHo')
+  await waitUntil('the connections', async () => descriptorsOf(pid) > before + 1_500)
+  await survives()
+  await waitUntil('their end', async () => descriptorsOf(pid) < before + 20)
+})
+
+test('forged webhooks are refused, whatever their signature and their bytes', async (t) => {
+  const { survives, url } = await startTarget(t)
+  const seconds = String(Math.floor(Date.now() / 1_000))
+  const send = async (signature: string, body: Uint8Array<ArrayBuffer>, timestamp = seconds) => {
+    const headers = {
+      'content-type': 'application/json',
+      'svix-id': 'msg_1',
+      'svix-timestamp': timestamp,
+      'svix-signature': signature,
+    }
+    return (await fetch(`${url}/clerk`, { method: 'POST', headers, body })).status
+  }
+  const signature = `v1,${'A'.repeat(43)}=`
+  t.equal(await send(`${signature} `.repeat(1_200), new Uint8Array(1_048_576)), 400)
+  t.equal(await send(signature, new Uint8Array(1_048_576).fill(0x5b)), 400)
+  t.equal(await send(signature, new Uint8Array(1_048_576).fill(0xff)), 400)
+  t.equal(await send(signature, new Uint8Array(1_048_576), '99999999999999'), 400)
+  const nested = await fetch(`${url}/nowhere`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '['.repeat(1_048_576),
+  }).then(
+    ({ status }) => status,
+    // The reply may be lost behind bytes that were not read.
+    () => 413,
+  )
+  t.equal(nested, 413)
+  await survives()
+})
