@@ -135,3 +135,14 @@ test('a database whose transactions are serializable by default changes nothing'
   await apply({ user: snapshot('user_all', T0 + 1) })
   t.equal((await repository.findAuthState('user_all', null)).clerkUpdatedAt, T0 + 7)
 })
+
+test('an answer counts by when it was asked for, also where an event of the same batch says more', async (t) => {
+  const { apply, user } = await start(t)
+  await apply({ user: snapshot('user_1', T0, ADA) })
+  await apply({ user: inferred('user_1', T0 + 10) })
+  await apply(
+    { user: snapshot('user_1', T0, { ...ADA, eventAt: null, askedAt: T0 + 11 }) },
+    { user: snapshot('user_1', T0, { ...ADA, eventAt: T0 + 5 }) },
+  )
+  t.match(await user(), { firstName: 'Ada', isDeleted: false })
+})
