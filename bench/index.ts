@@ -1,5 +1,6 @@
 /** Measures the service against the documented recipe and bare Fastify. See README.md. */
 import { reportBackfills, runBackfills } from './backfill.ts'
+import { reportChanges, runChanges } from './changes.ts'
 import { reportGrowth, runGrowth } from './growth.ts'
 import { type Issuer, startIssuer } from './issuer.ts'
 import { reportJwt, runJwt } from './jwt.ts'
@@ -41,6 +42,10 @@ const run: Record<Options['mode'], (options: Options, issuer: Issuer) => Promise
   async backfill(options) {
     const figures = await runBackfills(options, progress)
     return { text: reportBackfills(figures), figures, faults: figures.flatMap(({ faults }) => faults) }
+  },
+  async changes(options) {
+    const figures = await runChanges(options, progress)
+    return { text: reportChanges(figures), figures, faults: [] }
   },
   async scrape(options, issuer) {
     const figures = await runScrapes(options, issuer, progress)

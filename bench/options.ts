@@ -19,7 +19,7 @@ export interface Options {
   burstEvents: number
   contenders: ContenderName[]
   paths: PathName[]
-  mode: 'peers' | 'growth' | 'jwt' | 'backfill' | 'scrape'
+  mode: 'peers' | 'growth' | 'jwt' | 'backfill' | 'scrape' | 'changes'
   /** Of `--growth`, in this order. */
   growthUsers: number[]
   growthLedgerRows: number
@@ -76,7 +76,7 @@ const QUICK: Scale = {
 
 export const USAGE = `node bench/index.ts [--quick] [--connections 1,32,128] [--seconds 2] [--rounds 7] [--users 100000] [--tokens 8000]
   [--contenders ${CONTENDERS.join()}] [--paths ${PATHS.join()}]
-  [--growth | --jwt | --backfill | --scrape] [--service dist/server.js] [--cpu-prof directory] [--json]`
+  [--growth | --jwt | --backfill | --scrape | --changes] [--service dist/server.js] [--cpu-prof directory] [--json]`
 
 /** Reads the command line. Throws a TypeError that names what is wrong. */
 export function readOptions(args: string[]): Options {
@@ -90,6 +90,7 @@ export function readOptions(args: string[]): Options {
       jwt: flag,
       backfill: flag,
       scrape: flag,
+      changes: flag,
       json: flag,
       connections: text,
       seconds: text,
@@ -102,7 +103,9 @@ export function readOptions(args: string[]): Options {
       'cpu-prof': text,
     },
   })
-  const [mode = 'peers', another] = (['growth', 'jwt', 'backfill', 'scrape'] as const).filter((name) => values[name])
+  const [mode = 'peers', another] = (['growth', 'jwt', 'backfill', 'scrape', 'changes'] as const).filter(
+    (name) => values[name],
+  )
   if (another) throw new TypeError(`--${mode} and --${another} exclude each other`)
   const scale = values.quick ? QUICK : FULL
   const { scrapeConnections, ...rest } = scale

@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { RateLimited } from './errors.ts'
 import auth, { type AuthOptions } from './plugins/auth.ts'
+import changes, { type ChangesOptions, changesRoute } from './plugins/changes/index.ts'
 import closing, { closingReplies } from './plugins/closing.ts'
 import cors from './plugins/cors.ts'
 import dashboard, { type DashboardOptions } from './plugins/dashboard/index.ts'
@@ -37,6 +38,8 @@ export interface AppOptions {
   identity?: Omit<IdentityOptions, 'database'>
   /** Without it the service never reconciles by itself. */
   reconciling?: Omit<ReconcilingOptions, 'database'>
+  /** Without it there is no change feed. */
+  changes?: Omit<ChangesOptions, 'database'>
   /** With it, what no route knows is answered in our shape, too: for a host that serves nothing else. */
   errors?: Omit<ErrorRepliesOptions, 'answersNotFound'>
   /** Metrics are at `/metrics`, or on a port of their own. */
@@ -65,6 +68,8 @@ export default fp<AppOptions>(
     // After it, whose keys it compares with, and before anything is served.
     if (options.identity) await app.register(identity, { ...options.identity, database: options.database })
     await app.register(userSync, options.userSync ?? {})
+    const { token: changesToken, ...changesOptions } = options.changes ?? {}
+    if (options.changes) await app.register(changes, { ...changesOptions, database: options.database })
 
     // Hooks, error handler, CORS and rate limit are for our own routes: a context that the rest of the application is not in.
     await app.register(
@@ -77,11 +82,17 @@ export default fp<AppOptions>(
         if (corsOrigins.length > 0) await ours.register(cors, { origins: corsOrigins })
         await ours.register(closingReplies)
         await ours.register(requestLog)
-        await ours.register(openapi, { version: VERSION, receivesWebhooks: options.webhooks !== undefined })
+        await ours.register(openapi, {
+          version: VERSION,
+          receivesWebhooks: options.webhooks !== undefined,
+          readsChanges: changesToken !== undefined,
+          pushesChanges: options.changes?.webhook !== undefined,
+        })
         // Before the routes that it measures.
         await ours.register(metrics, { ...options.metrics, version: VERSION })
         await registerRateLimit(ours, options.rateLimitPerMinute ?? 0)
         if (options.webhooks) await ours.register(webhooks, options.webhooks)
+        if (changesToken !== undefined) await ours.register(changesRoute, { token: changesToken })
         await ours.register(pruning, options.pruning ?? {})
         if (options.reconciling)
           await ours.register(reconciling, { ...options.reconciling, database: options.database })

@@ -92,6 +92,23 @@ const Settings = Type.Object({
   WEBHOOK_STORE_PAYLOADS: Flag('keeps the bodies of applied events, which hold personal data', false),
   WEBHOOK_EVENTS_RETENTION_DAYS: Count('days after which the ledger forgets an event', 1, 3650, 30),
   RECONCILE_INTERVAL_MINUTES: Count('minutes between reconciles with Clerk, which repair; 0 is off', 0, 35_000, 0),
+  CHANGES: Flag('turns the change feed on', false),
+  CHANGES_TOKEN: Maybe(
+    Text(
+      '16 characters or more, without spaces',
+      'opens GET /api/changes: openssl rand -hex 24',
+      '^[\\x21-\\x7e]{16,}$',
+    ),
+  ),
+  CHANGES_WEBHOOK_URL: Maybe(Text('https://…', 'where the change feed is pushed to', '^https?://[^/\\s]')),
+  CHANGES_WEBHOOK_SECRET: Maybe(
+    Text(
+      'whsec_ and 24 bytes or more in base64',
+      'signs what is pushed: echo "whsec_$(openssl rand -base64 32)"',
+      `^${SECRET}$`,
+    ),
+  ),
+  CHANGES_RETENTION_DAYS: Count('days after which the change feed forgets a change', 1, 365, 7),
   SYNC_METADATA: Type.String({
     title: 'unsafe, private, or both with a comma',
     description: 'the metadata of users that are kept beside the public ones; empty is none',
@@ -242,13 +259,16 @@ function validate(data: Environment, problems: Map<string, string>): Settings {
   }
 }
 
+const MIN_KEY_BYTES = 16
+const keyBytes = (secret: string) => Buffer.from(secret.replace(/^whsec_/, ''), 'base64').length
+
 const shapeOf = (value: string) => `${value.length} characters`
 
 function checkBeyondSchema(settings: Settings, problems: Map<string, string>): void {
   const wrong = (name: keyof Settings, what: string) => problems.set(name, `${name} is wrong: ${what}`)
   const fault = settings.DATABASE_URL && databaseUrlFault(settings.DATABASE_URL)
   if (fault) wrong('DATABASE_URL', fault)
-  for (const name of ['CLERK_ISSUER', 'CLERK_API_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const) {
+  for (const name of ['CLERK_ISSUER', 'CLERK_API_URL', 'CHANGES_WEBHOOK_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const) {
     const value = settings[name]
     if (value !== undefined && !URL.canParse(value)) wrong(name, `not a URL (${shapeOf(value)})`)
   }
@@ -257,6 +277,17 @@ function checkBeyondSchema(settings: Settings, problems: Map<string, string>): v
   }
   if (settings.CLERK_JWT_KEY && !isRsaPublicKey(settings.CLERK_JWT_KEY)) {
     wrong('CLERK_JWT_KEY', 'not an RSA public key in PEM form; line breaks may be written as \\n')
+  }
+  for (const [name, other] of [
+    ['CHANGES_WEBHOOK_URL', 'CHANGES_WEBHOOK_SECRET'],
+    ['CHANGES_WEBHOOK_SECRET', 'CHANGES_WEBHOOK_URL'],
+  ] as const) {
+    if (settings[other] !== undefined && settings[name] === undefined && !problems.has(name)) {
+      problems.set(name, `${name} is missing: ${other} needs it`)
+    }
+  }
+  if (settings.CHANGES_WEBHOOK_SECRET && keyBytes(settings.CHANGES_WEBHOOK_SECRET) < MIN_KEY_BYTES) {
+    wrong('CHANGES_WEBHOOK_SECRET', `a key of less than ${MIN_KEY_BYTES} bytes`)
   }
   if (trustProxy(settings.TRUST_PROXY) === undefined) {
     wrong('TRUST_PROXY', 'expected true, false, addresses of proxies with commas, or a number of proxies')

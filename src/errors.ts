@@ -34,6 +34,22 @@ export const DashboardTokenInvalid = createError(
   401,
 )
 
+export const ChangesTokenInvalid = createError(
+  'CHANGES_TOKEN_INVALID',
+  'The change feed needs its token (Authorization: Bearer <CHANGES_TOKEN>)',
+  401,
+)
+export const InvalidCursor = createError(
+  'INVALID_CURSOR',
+  '`after` is no cursor of this feed: send one that it gave, `latest`, or none',
+  400,
+)
+export const CursorExpired = createError(
+  'CURSOR_EXPIRED',
+  'Changes after this cursor are no longer kept: begin without `after`, and compare what you have with the tables',
+  410,
+)
+
 export const UserDeleted = createError('USER_DELETED', 'The user has been deleted', 403)
 export const UserBanned = createError('USER_BANNED', 'The user is banned', 403)
 export const UserDeprovisioned = createError(
@@ -91,6 +107,11 @@ export const JwksUnavailable = createError('JWKS_UNAVAILABLE', "Clerk's signing 
 export const DatabaseUnavailable = createError(
   'DATABASE_UNAVAILABLE',
   'The database cannot be reached at the moment',
+  503,
+)
+export const OnChangeFailed = createError(
+  'ON_CHANGE_FAILED',
+  "The application's onChange failed: nothing was written",
   503,
 )
 export const ShuttingDown = createError('SHUTTING_DOWN', 'The service is shutting down', 503)
@@ -169,7 +190,7 @@ const ERRORS = {
   422: [new WebhookPayloadInvalid('the body is not JSON')],
   429: [new RateLimited('1 minute')],
   500: [{ code: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong on our side' }],
-  503: [new DatabaseUnavailable(), new JwksUnavailable(), new ShuttingDown()],
+  503: [new DatabaseUnavailable(), new JwksUnavailable(), new OnChangeFailed(), new ShuttingDown()],
 } satisfies Record<number, Described[]>
 
 const HEADERS: { [statusCode: number]: object } = {

@@ -8,6 +8,7 @@ import closeWithGrace from 'close-with-grace'
 import Fastify, { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
 import app, { type AppOptions } from './app.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
+import { keepChanges } from './db/changes/enable.ts'
 import { certificateRemedy, isDatabaseTrouble } from './db/errors.ts'
 import { migrate, SchemaError } from './db/migrate.ts'
 import { embedMissing } from './embedded/index.ts'
@@ -130,7 +131,18 @@ export function appOptions(config: Config): AppOptions {
       config.CLERK_WEBHOOK_SIGNING_SECRET.length > 0
         ? { signingSecrets: config.CLERK_WEBHOOK_SIGNING_SECRET }
         : undefined,
-    pruning: { retentionDays: config.WEBHOOK_EVENTS_RETENTION_DAYS },
+    pruning: {
+      retentionDays: config.WEBHOOK_EVENTS_RETENTION_DAYS,
+      changesRetentionDays: config.CHANGES_RETENTION_DAYS,
+    },
+    changes: config.CHANGES
+      ? {
+          token: config.CHANGES_TOKEN,
+          webhook: config.CHANGES_WEBHOOK_URL
+            ? { url: config.CHANGES_WEBHOOK_URL, secret: config.CHANGES_WEBHOOK_SECRET as string }
+            : undefined,
+        }
+      : undefined,
     identity: config.CLERK_SECRET_KEY
       ? { ...identityOf(config), isStrict: config.isProduction, backendApi: backendApiOf(config) }
       : undefined,
@@ -163,6 +175,7 @@ async function migrateWhenReachable(config: Config, { log }: FastifyInstance): P
   for (;;) {
     try {
       await migrate(config.DATABASE_URL as string, { schema: config.DATABASE_SCHEMA })
+      await keepChanges(config.DATABASE_URL as string, { schema: config.DATABASE_SCHEMA, isEnabled: config.CHANGES })
       return
     } catch (error) {
       const isLasting =

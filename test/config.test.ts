@@ -256,3 +256,15 @@ test('the emulator never stands in for half of Clerk', async (t) => {
   t.match(problemsOf({ CLERK_WEBHOOK_SECRET: 'whsec_b2xk' }), [/^CLERK_ISSUER is missing/])
   t.strictSame(problemsOf({ CLERK_SECRET_KEY: 'sk_test_x', CLERK_ISSUER: 'https://clerk.example.com' }), [])
 })
+
+test('what the change feed is pushed to and signed with belong together', async (t) => {
+  const url = { CHANGES_WEBHOOK_URL: 'https://app.example.com/changes' }
+  const secret = { CHANGES_WEBHOOK_SECRET: `whsec_${Buffer.alloc(24, 1).toString('base64')}` }
+  t.strictSame(problemsOf(url), ['CHANGES_WEBHOOK_SECRET is missing: CHANGES_WEBHOOK_URL needs it'])
+  t.strictSame(problemsOf(secret), ['CHANGES_WEBHOOK_URL is missing: CHANGES_WEBHOOK_SECRET needs it'])
+  t.strictSame(problemsOf({ ...url, CHANGES_WEBHOOK_SECRET: 'whsec_c2hvcnQ=' }), [
+    'CHANGES_WEBHOOK_SECRET is wrong: a key of less than 16 bytes',
+  ])
+  t.strictSame(problemsOf({ ...url, ...secret }), [])
+  t.match(problemsOf({ CHANGES_TOKEN: 'short' }), [/^CHANGES_TOKEN is wrong/])
+})

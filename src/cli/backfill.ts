@@ -1,5 +1,6 @@
 /** `backfill`: every Clerk user into the table. */
 import type { BackendApi } from '../clerk/backend-api.ts'
+import { SILENT } from '../db/changes/trigger-sql.ts'
 import type { OrganizationsReport } from '../domain/organization-drift.ts'
 import { type BackfillProgress, type BackfillResult, backfill, previewBackfill } from '../jobs/backfill.ts'
 import type { JobDatabase } from '../jobs/database.ts'
@@ -19,12 +20,17 @@ import { bar, count, duration } from './output.ts'
 export interface BackfillFlags {
   restart?: boolean
   dryRun?: boolean
+  /** Tells of its users in the change feed. */
+  emit?: boolean
 }
 
-export async function runBackfill(context: Context, { restart, dryRun }: BackfillFlags): Promise<number> {
+export async function runBackfill(context: Context, { restart, dryRun, emit }: BackfillFlags): Promise<number> {
   const api = createApi(context)
-  return withDatabase(context, (database) =>
-    dryRun ? preview(context, api, database) : fill(context, api, database, restart),
+  return withDatabase(
+    context,
+    (database) => (dryRun ? preview(context, api, database) : fill(context, api, database, restart)),
+    // Nobody wants a welcome mail for each user that was there before.
+    { cause: emit ? 'backfill' : SILENT },
   )
 }
 

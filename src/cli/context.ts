@@ -3,7 +3,7 @@ import { type BackendApi, type BackendApiOptions, createBackendApi } from '../cl
 import type { Config } from '../config.ts'
 import { LEASE_TTL_MS } from '../db/lease.ts'
 import type { Executor } from '../db/statement.ts'
-import { createJobDatabase, type JobDatabase } from '../jobs/database.ts'
+import { createJobDatabase, type JobDatabase, type JobDatabaseOptions } from '../jobs/database.ts'
 import { checkIdentity } from '../jobs/identity.ts'
 import type { Output } from './output.ts'
 
@@ -31,12 +31,14 @@ const ignore = Function.prototype as (error: Error) => void
 export async function withDatabase<T>(
   { config }: Pick<Context, 'config'>,
   work: (database: JobDatabase) => Promise<T>,
+  { cause }: Pick<JobDatabaseOptions, 'cause'> = {},
 ) {
   const database = createJobDatabase({
     connectionString: config.DATABASE_URL as string,
     schema: config.DATABASE_SCHEMA,
     transactionPooling: config.DATABASE_TRANSACTION_POOLING,
     storePayloads: config.WEBHOOK_STORE_PAYLOADS,
+    cause,
     syncMetadata: config.SYNC_METADATA,
     max: CONNECTIONS,
     applicationName: 'clerk-session-sync cli',

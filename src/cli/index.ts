@@ -7,6 +7,7 @@ import { readFileSync, realpathSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { type ConfigError, type LoadOptions, loadConfig } from '../config.ts'
 import { type BackfillFlags, runBackfill } from './backfill.ts'
+import { type RetryFlags, runRetry, runStatus, runTail, type TailFlags } from './changes.ts'
 import { type Context, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_USAGE, onInterrupt } from './context.ts'
 import { type DoctorFlags, reportSettings, runDoctor } from './doctor/index.ts'
 import { explainFailure } from './failure.ts'
@@ -99,6 +100,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
 
   command('migrate', 'bring the database of DATABASE_URL up to the newest migration')
     .option('--status', 'only say which migrations are applied; exit code 1 when some are not')
+    .option('--no-changes', 'turn the change feed off; CHANGES=true turns it on')
     .option(
       '--from-schema <name>',
       'first move the tables, with all that they hold, from this schema to DATABASE_SCHEMA',
@@ -115,6 +117,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
   command('backfill', 'bring every Clerk user into the table; may be interrupted, and goes on from there')
     .option('--restart', 'begin anew instead of going on')
     .option('--dry-run', 'write nothing, and say what would be written')
+    .option('--emit', 'tell of these users in the change feed, too')
     .action((flags: BackfillFlags) => run(flags, DATABASE_AND_CLERK, runBackfill))
 
   command('reconcile', 'compare Clerk with the table, and say what no webhook delivered; exit code 1 while they differ')
@@ -131,11 +134,34 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     .option('--since <time>', 'received since then, such as 2026-01-02 or 2026-01-02T03:04:05Z', time)
     .option('--type <type>', 'of this type, such as user.updated')
     .option('--id <id...>', 'of these Svix message ids')
+    .option('--changes', 'instead those of the change feed that could not be delivered (--id: ids of changes)')
     .option('--discard', 'give up those that --id names, instead of applying them')
-    .action((flags: ReplayFlags, command: Command) => {
+    .action((flags: ReplayFlags & { changes?: boolean }, command: Command) => {
       if (flags.discard && !flags.id) command.error('error: --discard needs --id')
-      return run(flags, DATABASE, runReplay)
+      return run(flags, DATABASE, flags.changes ? runRetry : runReplay)
     })
+
+  const changes = program.command('changes').description('the change feed, and those who are given it')
+  changes
+    .command('tail')
+    .description('print changes as they come')
+    .option('--json', 'each as a line of JSON')
+    .option('--after <cursor>', 'begin behind this cursor, at the oldest kept (oldest) or now (latest, the default)')
+    .option('--no-follow', 'end at the newest change')
+    .action((flags: TailFlags) => run(flags, DATABASE, runTail))
+  changes
+    .command('status')
+    .description('consumers, how far they are behind, and what they could not be given')
+    .option('--json', 'the result as JSON')
+    .action((flags: object) => run(flags, DATABASE, runStatus))
+  changes
+    .command('retry')
+    .description('send again what was given up')
+    .option('--json', 'the result as JSON')
+    .option('--list', 'only list it')
+    .option('--consumer <name>', 'of this consumer alone; the webhook is called webhook')
+    .option('--id <id...>', 'of these changes alone')
+    .action((flags: RetryFlags) => run(flags, DATABASE, runRetry))
 
   command('prune', 'delete old events, and sessions that are over; the service does so by itself every hour')
     .option('--days <days>', 'older than so many days (default WEBHOOK_EVENTS_RETENTION_DAYS)', days)

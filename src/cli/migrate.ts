@@ -1,5 +1,5 @@
 /** `migrate`: brings the database up to date, or says how far it is. */
-
+import { keepChanges } from '../db/changes/enable.ts'
 import { adoptInstanceId } from '../db/instance.ts'
 import { migrate } from '../db/migrate.ts'
 import { findMigrationStatus } from '../db/migration-status.ts'
@@ -10,15 +10,22 @@ export interface MigrateFlags {
   /** The schema from which the tables are moved. */
   fromSchema?: string
   adoptInstance?: boolean
+  /** False turns the change feed off. */
+  changes?: boolean
 }
 
 export async function runMigrate(
   context: Context,
-  { status, fromSchema, adoptInstance }: MigrateFlags,
+  { status, fromSchema, adoptInstance, changes }: MigrateFlags,
 ): Promise<number> {
   const { config, output } = context
-  const { DATABASE_URL = '', DATABASE_SCHEMA } = config
-  if (!status) await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA, fromSchema })
+  const { DATABASE_URL = '', DATABASE_SCHEMA, CHANGES } = config
+  if (!status) {
+    await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA, fromSchema })
+    // Left as it is where nothing is said: this may run with other settings than the service.
+    const isEnabled = CHANGES && changes !== false
+    if (isEnabled || changes === false) await keepChanges(DATABASE_URL, { schema: DATABASE_SCHEMA, isEnabled })
+  }
   const adopted = adoptInstance && !status ? await adopt(context) : undefined
   const migrations = await findMigrationStatus(DATABASE_URL, DATABASE_SCHEMA)
   const isUpToDate = migrations.every(({ isApplied }) => isApplied)

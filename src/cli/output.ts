@@ -4,6 +4,8 @@ export interface Output {
   readonly isJson: boolean
   /** The result, once. */
   result(data: object, text: readonly string[]): void
+  /** One of many results, as each comes: a line of text, or of JSON. */
+  line(data: object, text: string): void
   /** A line for whoever watches. */
   note(line: string): void
   /** How far it is: one line that changes on a terminal, elsewhere a line now and then. */
@@ -40,6 +42,9 @@ export function createOutput({ isJson, stdout, stderr, intervalMs = 2_000 }: Out
         nextAt = performance.now() + intervalMs
         note(line)
       }
+    },
+    line(data, text) {
+      stdout.write(`${isJson ? JSON.stringify(data) : text}\n`)
     },
     result(data, text) {
       if (isLineOpen) stderr.write(CLEAR_LINE)

@@ -10,9 +10,11 @@ export interface PruneFlags {
 export async function runPrune(context: Context, { days }: PruneFlags): Promise<number> {
   const retentionDays = days ?? context.config.WEBHOOK_EVENTS_RETENTION_DAYS
   return withDatabase(context, async ({ repository }) => {
-    const { events, sessions } = await prune(repository, retentionDays)
-    context.output.result({ retentionDays, events, sessions }, [
+    const { CHANGES_RETENTION_DAYS } = context.config
+    const { events, sessions, changes } = await prune(repository, retentionDays, CHANGES_RETENTION_DAYS)
+    context.output.result({ retentionDays, events, sessions, changes }, [
       `${count(events)} events older than ${retentionDays} days and ${count(sessions)} sessions that are over were deleted.`,
+      `${count(changes)} changes of the feed older than ${CHANGES_RETENTION_DAYS} days were deleted.`,
     ])
     return EXIT_DONE
   })

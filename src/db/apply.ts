@@ -4,6 +4,7 @@
  */
 import type { Change, Message, Outcome } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
+import { causeOf } from './changes/cause.ts'
 import {
   type Entry,
   enterMessages,
@@ -39,7 +40,7 @@ export async function applyTogether(pool: Pool, changes: Change[], options: Appl
   for (;;) {
     const batch = planBatch(changes, known, options.storePayloads)
     try {
-      await pool.transact(batch.calls, options)
+      await pool.transact(batch.calls, { ...options, cause: options.cause ?? causeOf(changes) })
       return await withLost(pool, changes, batch, options)
     } catch (error) {
       if (!isKnownMessage(error)) throw error

@@ -2,14 +2,16 @@
 import type { DatabaseError } from 'pg'
 import type { Change } from '../domain/change.ts'
 import { type AppliedChange, type ApplyOptions, applyTogether } from './apply.ts'
+import { OnChangeError } from './changes/on-change.ts'
 import { isDataError, isLockTimeout } from './errors.ts'
 import { findLocked } from './locked-rows.ts'
 import type { Pool } from './pool.ts'
 
-export interface IsolationOptions<Refused> extends Pick<ApplyOptions, 'storePayloads' | 'onRetry'> {
+export interface IsolationOptions<Refused>
+  extends Pick<ApplyOptions, 'storePayloads' | 'onRetry' | 'cause' | 'onChange'> {
   pool: Pool
-  /** What becomes of a change that PostgreSQL refuses. */
-  refuse: (change: Change, error: DatabaseError) => Promise<Refused>
+  /** What becomes of a change that PostgreSQL or the application refuses. */
+  refuse: (change: Change, error: DatabaseError | OnChangeError) => Promise<Refused>
 }
 
 /** Others shall not wait long for a row that is not theirs. */
@@ -34,7 +36,7 @@ export function createIsolation<Refused>({ pool, refuse, ...options }: Isolation
       return await applyTogether(pool, changes, { ...options, lockTimeoutMs: BATCH_LOCK_TIMEOUT_MS })
     } catch (error) {
       if (isLockTimeout(error)) return applyAroundLocks(changes, giveUpAt, error)
-      if (!isDataError(error)) throw error
+      if (!isRefusal(error)) throw error
       if (changes.length === 1) return [await refuse(change, error)]
     }
     return applyHalves(changes, giveUpAt)
@@ -76,8 +78,8 @@ export function createIsolation<Refused>({ pool, refuse, ...options }: Isolation
       return await applyTogether(pool, changes, options)
     } catch (error) {
       const [change] = changes as [Change]
-      if (changes.length === 1 && isDataError(error)) return [await refuse(change, error)]
-      if (isDataError(error)) return await applyHalves(changes, performance.now())
+      if (changes.length === 1 && isRefusal(error)) return [await refuse(change, error)]
+      if (isRefusal(error)) return await applyHalves(changes, performance.now())
       if (!isLockTimeout(error) || changes.length === 1) throw error
       const locked = await findLocked(pool, changes)
       const free = await apply(
@@ -92,6 +94,10 @@ export function createIsolation<Refused>({ pool, refuse, ...options }: Isolation
 
   return (changes: Change[]) => apply(changes, performance.now() + DIVIDING_MS)
 }
+
+/** Whether it blames what was to be written, so that other changes may do better. */
+const isRefusal = (error: unknown): error is DatabaseError | OnChangeError =>
+  isDataError(error) || error instanceof OnChangeError
 
 function reject(error: unknown): Promise<never> {
   const rejected = Promise.reject(error)

@@ -76,6 +76,7 @@ export async function withClient<T>(connectionString: string, work: (client: pg.
     await client.connect()
     return await work(client)
   } catch (error) {
+    if (error instanceof SchemaError) throw error
     return markTrouble(error)
   } finally {
     await client.end().catch(() => undefined)
@@ -137,6 +138,9 @@ const TABLES = [
   'webhook_events',
   'sync_state',
   'reconcile_seen',
+  'changes',
+  'change_consumers',
+  'change_deliveries',
 ]
 const VIEWS = ['living_users', 'living_organizations', 'living_memberships']
 const FUNCTIONS = [

@@ -1,6 +1,8 @@
 /** Connections with limits: nothing that PostgreSQL does, or fails to do, may keep a request waiting for ever. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg, { type DatabaseError } from 'pg'
+import { finishWith, type OnChange, OnChangeError } from './changes/on-change.ts'
+import { CAUSE_SETTING } from './changes/trigger-sql.ts'
 import { isConflict, isDatabaseTrouble, markTrouble } from './errors.ts'
 import { type Sent, sendTogether } from './pipeline.ts'
 import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
@@ -36,6 +38,10 @@ export interface TransactOptions {
   lockTimeoutMs?: number
   /** Another transaction was in the way (40001, 40P01), and this one is tried again. */
   onRetry?: () => void
+  /** Why the rows change, for the change feed (see changes/trigger-sql.ts). */
+  cause?: string
+  /** Is called within the transaction, which waits for it. */
+  onChange?: OnChange
 }
 
 const MAX_ATTEMPTS = 4
@@ -48,7 +54,7 @@ const READ_LIMITS = "select set_config('statement_timeout', $1, true)"
 // Who waited for a lock must see what its holder wrote. It is too late to change the isolation level here, so PostgreSQL refuses
 // this where the database's default is another one.
 const WRITE_LIMITS = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
-  set_config('transaction_isolation', 'read committed', true)`
+  set_config('transaction_isolation', 'read committed', true), set_config('${CAUSE_SETTING}', $3, true)`
 const OTHER_ISOLATION = '25001'
 
 // "prepared statement does not exist" and "already exists": the pooler gave us another connection than the last time.
@@ -115,15 +121,20 @@ export class Pool implements Executor {
    * Runs the calls in one transaction and one round trip, and fills their rows after the commit. Conflicts with other
    * transactions are tried again, each time after a longer random pause.
    */
-  async transact(calls: Call[], { lockTimeoutMs = this.#limits.lockMs, onRetry }: TransactOptions = {}): Promise<void> {
-    const limits = sent('write_limits', WRITE_LIMITS, [String(this.#limits.statementMs), String(lockTimeoutMs)])
+  async transact(
+    calls: Call[],
+    { lockTimeoutMs = this.#limits.lockMs, onRetry, cause = '', onChange }: TransactOptions = {},
+  ): Promise<void> {
+    const limits = sent('write_limits', WRITE_LIMITS, [String(this.#limits.statementMs), String(lockTimeoutMs), cause])
     const statements = calls.map(({ statement, values }) => ({
       ...statement.prepare(this.schema),
       values,
       label: statement.statementName,
       hasRows: true,
     }))
-    const rows = await retryConflicts(() => this.#sendWrites(limits, statements), onRetry)
+    const send = () =>
+      onChange ? this.#sendAndAsk(limits, statements, onChange) : this.#sendWrites(limits, statements)
+    const rows = await retryConflicts(send, onRetry)
     for (const [i, call] of calls.entries()) call.rows = rows[i] as unknown[]
   }
 
@@ -143,16 +154,29 @@ export class Pool implements Executor {
         this.#isReadCommitted = false
       }
     }
-    const begin = sent('begin', 'begin isolation level read committed', [])
-    return this.#send([begin, limits], [...statements, sent('commit', 'commit', [])], answerMs)
+    return this.#send([BEGIN, limits], [...statements, sent('commit', 'commit', [])], answerMs)
   }
 
-  async #send(settings: Sent[], statements: Sent[], answerMs: number): Promise<unknown[][]> {
+  // The one case in which a transaction waits for JavaScript: its rows are locked for a round trip more, and for the function.
+  async #sendAndAsk(limits: Sent, statements: Sent[], onChange: OnChange): Promise<unknown[][]> {
+    const answerMs = this.#limits.answerMs * TRANSACTION_TIMEOUTS
+    return this.#send([BEGIN, limits, IDLE_LIMIT], statements, answerMs, (client) =>
+      finishWith(client, this.schema, onChange),
+    )
+  }
+
+  async #send(
+    settings: Sent[],
+    statements: Sent[],
+    answerMs: number,
+    finish?: (client: pg.PoolClient) => Promise<void>,
+  ): Promise<unknown[][]> {
     const isPrepared = this.#keepsPrepared
     const named = (sent: Sent) => (isPrepared ? sent : { ...sent, name: '' })
     const client = await this.#pool.connect().catch(markTrouble)
     try {
       const rows = await sendTogether(client, settings.map(named), statements.map(named), answerMs)
+      await finish?.(client)
       client.release()
       return rows
     } catch (error) {
@@ -160,7 +184,7 @@ export class Pool implements Executor {
       if (!isPrepared || !NOT_PREPARED.has((error as DatabaseError).code)) throw error
     }
     this.#keepsPrepared = false
-    return this.#send(settings, statements, answerMs)
+    return this.#send(settings, statements, answerMs, finish)
   }
 }
 
@@ -184,10 +208,15 @@ const sent = (name: string, text: string, values: unknown[]): Sent => ({
   hasRows: false,
 })
 
+const BEGIN = sent('begin', 'begin isolation level read committed', [])
+// Should this process be stopped while its transaction waits for it.
+const IDLE_LIMIT = sent('idle_limit', "select set_config('idle_in_transaction_session_timeout', '5000', true)", [])
+
 /** Resolves to the reason why the connection must be closed, if there is one. */
 async function afterFailure(client: pg.PoolClient, error: unknown, hasBegun: boolean): Promise<Error | undefined> {
   // A connection in trouble is closed, and cannot make anyone wait a second time.
   if (isDatabaseTrouble(error) && !STAYS_USABLE.has((error as DatabaseError).code)) return error as Error
+  if (error instanceof OnChangeError && error.mayBeBusy) return error
   if (!hasBegun) return undefined
   return client.query('rollback').then(
     () => undefined,

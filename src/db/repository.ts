@@ -1,12 +1,14 @@
 /** The only writer of the tables. Every `Change` enters through `apply`. */
 import type { DatabaseError } from 'pg'
 import type { Change, Message } from '../domain/change.ts'
-import { DatabaseUnavailable, retryAfter } from '../errors.ts'
+import { DatabaseUnavailable, OnChangeFailed, retryAfter } from '../errors.ts'
 import { type AuthKey, type AuthState, findAuthStates } from '../resources/auth-state.ts'
 import { findOrganizationsOf } from '../resources/membership/list.ts'
 import { pruneSessions as pruneFinalSessions } from '../resources/session/upsert.ts'
 import { type SyncedMetadata, withMetadata } from '../resources/user/metadata.ts'
 import type { AppliedChange } from './apply.ts'
+import { type OnChange, OnChangeError } from './changes/on-change.ts'
+import { pruneChanges } from './changes/prune.ts'
 import { findFailedHeads, findLastOfTypes, findLedgerBuckets, searchUsers } from './dashboard.ts'
 import { isDatabaseTrouble } from './errors.ts'
 import { type FailedEventsCursor, type FailedEventsFilter, findFailedEvents } from './failed-events.ts'
@@ -23,6 +25,10 @@ export interface RepositoryOptions {
   pool: Pool
   /** Keep the bodies of applied events too. They hold personal data. */
   storePayloads?: boolean
+  /** Why rows change, for the change feed: by default what each change says of itself. */
+  cause?: string
+  /** Is called within each transaction that the change feed tells something of. */
+  onChange?: OnChange
   /** The metadata of users that are kept beside the public ones; none by default. */
   syncMetadata?: readonly SyncedMetadata[]
 }
@@ -33,10 +39,23 @@ const RETRY_AFTER_MS = 2_000
 const MIN_SESSION_DAYS = 7
 
 /** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
-export function createRepository({ pool, storePayloads = false, syncMetadata = [] }: RepositoryOptions) {
+export function createRepository({
+  pool,
+  storePayloads = false,
+  syncMetadata = [],
+  cause,
+  onChange,
+}: RepositoryOptions) {
   const counts = { conflictRetries: 0 }
 
-  const isolated = createIsolation({ pool, storePayloads, refuse, onRetry: () => (counts.conflictRetries += 1) })
+  const isolated = createIsolation({
+    pool,
+    storePayloads,
+    cause,
+    onChange,
+    refuse,
+    onRetry: () => (counts.conflictRetries += 1),
+  })
 
   /**
    * Applies changes in one transaction and answers after the commit, one result a change, in their order. May be repeated.
@@ -51,7 +70,9 @@ export function createRepository({ pool, storePayloads = false, syncMetadata = [
   /** The same, when all are through. Rejects when one of them does; the others are applied nevertheless. */
   const apply = async (changes: Change[]): Promise<ChangeResult[]> => Promise.all(await applyEach(changes))
 
-  async function refuse({ message }: Change, error: DatabaseError): Promise<ChangeResult> {
+  async function refuse({ message }: Change, error: DatabaseError | OnChangeError): Promise<ChangeResult> {
+    // Not kept for a replay, which might run where no onChange does: Svix sends it again.
+    if (error instanceof OnChangeError) return { error: asUnavailable(error) as Error }
     const isRepeated = message && (await fail(message, `${error.code}: ${error.message}`))
     return isRepeated ? { outcome: 'duplicate', created: false } : { error: withoutData(error) }
   }
@@ -123,6 +144,8 @@ export function createRepository({ pool, storePayloads = false, syncMetadata = [
     instanceId,
     prune,
     pruneSessions,
+    /** Deletes changes of the feed that are older than so many days. Returns how many. */
+    pruneChanges: (retentionDays: number) => guarded(pruneChanges(pool, retentionDays)),
     counts,
   }
 }
@@ -134,6 +157,7 @@ function withoutData(error: DatabaseError): DatabaseError {
 }
 
 function asUnavailable(error: unknown): unknown {
+  if (error instanceof OnChangeError) return retryAfter(new OnChangeFailed({ cause: error }), RETRY_AFTER_MS)
   if (!isDatabaseTrouble(error)) return error
   return retryAfter(new DatabaseUnavailable({ cause: error }), RETRY_AFTER_MS)
 }

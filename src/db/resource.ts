@@ -1,6 +1,7 @@
 import type { SQL } from 'drizzle-orm'
-import type { PgTable } from 'drizzle-orm/pg-core'
+import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import type { Change, States } from '../domain/change.ts'
+import type { Entity } from '../domain/feed.ts'
 import type { EventReader } from '../domain/payload.ts'
 import type { Call, Qualify } from './statement.ts'
 
@@ -23,6 +24,8 @@ export interface Resource<State extends object = object> {
   readonly erasure?: Erasure
   /** How the ledger decides whether a message's state is what the row says now. */
   readonly inLedger: InLedger<State>
+  /** What the change feed tells of its rows. */
+  readonly inFeed: InFeed
 }
 
 /** Statements to be run in this order, and what to make of their rows. */
@@ -52,4 +55,17 @@ export interface InLedger<State> {
   isCurrent: (t: Qualify) => SQL
   /** A condition on the failed message `e`: that the row has newer news of the object, so that a replay would change nothing. */
   isSuperseded: (t: Qualify) => SQL
+}
+
+export interface InFeed {
+  entity: Entity
+  /** The columns of which an update is told: neither versions nor times. */
+  visible: PgColumn[]
+  /**
+   * A condition on the row of this name: true as long as the object is there. A row that begins to meet it is told as
+   * `created`, one that no longer does as `deleted`, and one that never did is not told at all.
+   */
+  isThere: (row: string) => string
+  /** Columns with the ids of what the row belongs to: their changes may be the cause of its own. */
+  owners?: PgColumn[]
 }

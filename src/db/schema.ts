@@ -11,6 +11,7 @@ import { organizationsIn } from '../resources/organization/table.ts'
 import { organizationRolesIn } from '../resources/role/table.ts'
 import { sessionsIn } from '../resources/session/table.ts'
 import { usersIn } from '../resources/user/table.ts'
+import { changesIn } from './changes/table.ts'
 import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
 import { type MakeTable, makeTable, time } from './table.ts'
 
@@ -77,6 +78,7 @@ export function tablesIn(schema: string = DEFAULT_SCHEMA) {
     organizationInvitations: organizationInvitationsIn(table),
     webhookEvents: webhookEventsIn(table),
     syncState: syncStateIn(table),
+    changes: changesIn(table),
   }
 }
 

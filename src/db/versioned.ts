@@ -9,7 +9,7 @@ import type { Change, States } from '../domain/change.ts'
 import type { EventReader } from '../domain/payload.ts'
 import { newestById } from '../domain/version.ts'
 import { takesPrecedence, type Versioned } from '../domain/versioned.ts'
-import type { Resource, Writing } from './resource.ts'
+import type { InFeed, Resource, Writing } from './resource.ts'
 import { $, type Call, type Qualify, statement, timeOf } from './statement.ts'
 import { time } from './table.ts'
 
@@ -41,6 +41,7 @@ export interface VersionedOptions<Name extends keyof States> {
   table: PgTable & VersionedTable
   events: Readonly<Record<string, EventReader>>
   locksOf?: (change: Change) => string[]
+  inFeed: InFeed
   /** What follows from the rows of others: joins to the input `i`, and the columns that are computed from them. */
   derived?: { from: (t: Qualify) => SQL; columns: Record<string, SQL> }
   /** What goes first among rows of one id, before the version. */
@@ -93,6 +94,7 @@ export function versionedResource<Name extends keyof States>(options: VersionedO
     events: options.events,
     ...(options.locksOf && { locksOf: options.locksOf }),
     write,
+    inFeed: options.inFeed,
     inLedger: {
       columns: {
         [input('id')]: 'text',

@@ -4,7 +4,7 @@ import app, { type AppOptions } from '../app.ts'
 import { createFeed } from './feed.ts'
 import { createGate } from './gate.ts'
 import page from './page.ts'
-import { recordRepository, recordRequests } from './recorder.ts'
+import { recordChanges, recordRepository, recordRequests } from './recorder.ts'
 import routes from './routes.ts'
 
 /** @param directory of the built page */
@@ -16,7 +16,12 @@ export function demoApp(directory: string): typeof app {
       const gate = await createGate(options.database.connectionString)
       server.addHook('onClose', gate.close)
       recordRequests(server, feed)
-      await server.register(app, { ...options, database: { ...options.database, connectionString: gate.url } })
+      await server.register(app, {
+        ...options,
+        database: { ...options.database, connectionString: gate.url },
+        changes: options.changes ?? {},
+      })
+      recordChanges(server, feed)
       recordRepository(server.clerkRepository, feed)
       await server.register(routes, { prefix: '/demo/api', clerkUrl, feed, gate })
       await server.register(page, { directory, clerkUrl })

@@ -1,7 +1,7 @@
 /** What happened in the service, for the demo's time line. */
 
 export interface DemoEvent {
-  lane: 'service' | 'database' | 'webhook'
+  lane: 'service' | 'database' | 'webhook' | 'feed'
   /** When it began, Unix ms. */
   at: number
   durationMs: number

@@ -1,5 +1,6 @@
 /** Watches requests, webhooks and the repository from outside: the service itself knows nothing of the demo. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { FEED_TYPES } from '../domain/feed.ts'
 import type { BatchedRepository } from '../plugins/database.ts'
 import type { AuthState } from '../resources/auth-state.ts'
 import { isFinal } from '../resources/session/change.ts'
@@ -33,6 +34,21 @@ export function recordRequests(server: FastifyInstance, feed: Feed): void {
       status: reply.statusCode,
       outcome: outcomes.get(request),
       userId: isWebhook ? userOf(Object(event.data)) : request.clerkAuth?.userId,
+    })
+  })
+}
+
+/** What the change feed tells, in its own lane. */
+export function recordChanges(server: FastifyInstance, feed: Feed): void {
+  const types = FEED_TYPES.filter((type) => type.startsWith('user.'))
+  server.clerkOn(types, { name: 'demo' }, ({ entity, entityId, op, changed, cause }) => {
+    feed.add({
+      lane: 'feed',
+      at: Date.now(),
+      durationMs: 0,
+      label: `${entity}.${op}`,
+      outcome: changed.join(', ') || (cause ?? undefined),
+      userId: entityId,
     })
   })
 }

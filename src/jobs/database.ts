@@ -1,4 +1,5 @@
 /** The connections of a job: apart from those that serve requests, with time for long reads. */
+import type { OnChange } from '../db/changes/on-change.ts'
 import { withLease } from '../db/lease.ts'
 import { createPool, type Pool, type PoolOptions } from '../db/pool.ts'
 import { createRepository, type Repository, type RepositoryOptions } from '../db/repository.ts'
@@ -7,6 +8,9 @@ export interface JobDatabaseOptions
   extends Pick<PoolOptions, 'connectionString' | 'schema' | 'transactionPooling' | 'max' | 'connectTimeoutMs'> {
   /** Keep the bodies of applied webhooks too. */
   storePayloads?: boolean
+  /** Why rows change, for the change feed; by default what each change says of itself. */
+  cause?: string
+  onChange?: OnChange
   syncMetadata?: RepositoryOptions['syncMetadata']
   applicationName: string
   onError: (error: Error) => void
@@ -30,7 +34,13 @@ export interface JobDatabase {
 
 const STATEMENT_TIMEOUT_MS = 60_000
 
-export function createJobDatabase({ storePayloads, syncMetadata, ...options }: JobDatabaseOptions): JobDatabase {
+export function createJobDatabase({
+  storePayloads,
+  syncMetadata,
+  cause,
+  onChange,
+  ...options
+}: JobDatabaseOptions): JobDatabase {
   const pool = createPool({
     ...options,
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
@@ -38,7 +48,7 @@ export function createJobDatabase({ storePayloads, syncMetadata, ...options }: J
   })
   return {
     pool,
-    repository: createRepository({ pool, storePayloads, syncMetadata }),
+    repository: createRepository({ pool, storePayloads, syncMetadata, cause, onChange }),
     whenAlone: (job, work, waitMs = 0) => withLease(pool, job, work, { waitMs }),
     end: () => pool.end(),
   }

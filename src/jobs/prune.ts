@@ -3,14 +3,22 @@ import type { Repository } from '../db/repository.ts'
 export interface Pruned {
   events: number
   sessions: number
+  changes: number
 }
 
-/** Deletes old events of the ledger, bodies that nobody needs any more, and sessions that have long been over. Of several replicas, one does it. */
+/**
+ * Deletes old events of the ledger, bodies that nobody needs any more, sessions that have long been over, and old changes of the
+ * feed. Of several replicas, one does it.
+ */
 export async function prune(
-  repository: Pick<Repository, 'prune' | 'pruneSessions' | 'supersede'>,
+  repository: Pick<Repository, 'prune' | 'pruneSessions' | 'pruneChanges' | 'supersede'>,
   retentionDays: number,
+  changesRetentionDays: number,
 ): Promise<Pruned> {
   await repository.supersede()
-  const events = await repository.prune(retentionDays)
-  return { events, sessions: await repository.pruneSessions(retentionDays) }
+  return {
+    events: await repository.prune(retentionDays),
+    sessions: await repository.pruneSessions(retentionDays),
+    changes: await repository.pruneChanges(changesRetentionDays),
+  }
 }

@@ -40,6 +40,15 @@ export interface ApiCallTold extends Told {
   status: number
 }
 
+/** A change was given to a consumer of the feed. */
+export interface DeliveryTold extends Told {
+  consumer: string
+  /** `dead`: it failed, and the schedule is over. */
+  outcome: 'delivered' | 'failed' | 'dead'
+  /** From the change to now. */
+  delayMs: number
+}
+
 /** A channel whose messages have a type. */
 export interface TypedChannel<T> extends Channel {
   readonly told?: T
@@ -50,6 +59,7 @@ const named = <T extends Told>(name: string): TypedChannel<T> => channel(`clerk-
 export const webhookChannel = named<WebhookTold>('webhook')
 export const syncChannel = named<SyncTold>('sync')
 export const batchChannel = named<BatchTold>('batch')
+export const deliveryChannel = named<DeliveryTold>('delivery')
 export const apiCallChannel = named<ApiCallTold>('api-call')
 
 /** How long the verification of a token takes, and of a webhook's signature. */

@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import { createBatcher } from '../db/batcher.ts'
+import type { OnChange } from '../db/changes/on-change.ts'
 import { isServerError } from '../db/errors.ts'
 import { createPool, type PoolOptions } from '../db/pool.ts'
 import { type ChangeResult, createRepository, type Repository } from '../db/repository.ts'
@@ -13,6 +14,11 @@ import errorHeaders from './error-headers.ts'
 export interface DatabaseOptions extends Omit<PoolOptions, 'onError'> {
   /** Keep the bodies of applied webhooks too. They hold personal data. */
   storePayloads?: boolean
+  /**
+   * Runs in the transaction of each change that the feed tells, so that what it writes is committed with the change or not at all.
+   * It needs the change feed to be on.
+   */
+  onChange?: OnChange
   /** The metadata of users that are kept beside the public ones; none by default. */
   syncMetadata?: readonly SyncedMetadata[]
   /** Batches under way at once, and what may wait for them. */
@@ -55,13 +61,13 @@ const OVERLOADED_RETRY_AFTER_MS = 1_000
 
 /** Decorates the app with `clerkRepository` on a pool of its own. The database must be migrated (see `migrate`). */
 export default fp<DatabaseOptions>(
-  async (app, { storePayloads, syncMetadata, batching, ...poolOptions }) => {
+  async (app, { storePayloads, syncMetadata, onChange, batching, ...poolOptions }) => {
     if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
     const pool = createPool({
       ...poolOptions,
       onError: (error) => app.log.warn({ err: error }, 'a database connection broke'),
     })
-    const repository = createRepository({ pool, storePayloads, syncMetadata })
+    const repository = createRepository({ pool, storePayloads, syncMetadata, onChange })
     const limits = { ...BATCHING, ...batching }
     const common = {
       maxBatchSize: limits.maxBatchSize,

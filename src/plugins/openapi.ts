@@ -5,12 +5,16 @@ import type { TSchema } from '@sinclair/typebox'
 import type { FastifyContextConfig } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorReplySchemas } from '../errors.ts'
+import { describePush } from './changes/openapi.ts'
 import { describeWebhooks } from './webhooks/openapi.ts'
 
 export interface OpenapiOptions {
   version: string
   /** Describes what Clerk sends, too. */
   receivesWebhooks?: boolean
+  /** Describes the reading of the change feed, and what it sends. */
+  readsChanges?: boolean
+  pushesChanges?: boolean
 }
 
 declare module 'fastify' {
@@ -23,6 +27,11 @@ declare module 'fastify' {
 // The one style that swagger-ui's script adds to its page. Another version may add another: a test in a browser tells.
 const STYLE = "'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='"
 
+const CHANGES_TAG = {
+  name: 'changes',
+  description: 'Called by whoever acts when a user, a session… appears, changes or goes',
+}
+
 const DESCRIPTION = `Keeps a backend's users table in step with Clerk: no valid session meets a backend without its user.
 
 Every error has one shape, and its code says what to do. A 401 says that the token or the session is no good, and nothing else;
@@ -30,7 +39,7 @@ trouble on this side is a 503 with \`Retry-After\`. A path that is not here is a
 
 /** Serves the OpenAPI description of every route registered after it, at `/docs` (a page) and `/docs/json`. */
 export default fp<OpenapiOptions>(
-  async (app, { version, receivesWebhooks = false }) => {
+  async (app, { version, receivesWebhooks = false, readsChanges = false, pushesChanges = false }) => {
     await app.register(swagger, {
       transform: ({ schema, url, route }) => {
         const { credentials } = (route.config ?? {}) as FastifyContextConfig
@@ -44,10 +53,13 @@ export default fp<OpenapiOptions>(
           description: DESCRIPTION,
           license: { name: 'MIT', identifier: 'MIT' },
         },
-        ...(receivesWebhooks && { webhooks: describeWebhooks() }),
+        ...((receivesWebhooks || pushesChanges) && {
+          webhooks: { ...(receivesWebhooks && describeWebhooks()), ...(pushesChanges && describePush()) },
+        }),
         tags: [
           { name: 'auth', description: 'Called by SPAs and by proxies, with a Clerk session token' },
           { name: 'webhooks', description: 'Called by Clerk, through Svix' },
+          ...(readsChanges || pushesChanges ? [CHANGES_TAG] : []),
           { name: 'operations', description: 'Called by load balancers and operators' },
           { name: 'dashboard', description: 'Called by the page at /dashboard' },
         ],
@@ -67,6 +79,9 @@ export default fp<OpenapiOptions>(
               name: 'svix-signature',
               description: 'Made by Svix of `svix-id`, `svix-timestamp` and the raw body, with the signing secret',
             },
+            ...(readsChanges && {
+              changesToken: { type: 'http' as const, scheme: 'bearer', description: 'CHANGES_TOKEN' },
+            }),
             dashboardToken: { type: 'http', scheme: 'bearer', description: 'DASHBOARD_TOKEN' },
           },
         },

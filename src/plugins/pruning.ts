@@ -4,19 +4,22 @@ import { prune } from '../jobs/prune.ts'
 export interface PruningOptions {
   /** Days after which the ledger forgets an event; default 30. */
   retentionDays?: number
+  /** The same of the change feed; default 7. */
+  changesRetentionDays?: number
   intervalMs?: number
 }
 
-/** Prunes the ledger, and sessions that are over, at the start and then hourly; of several replicas, one does it. */
+/** Prunes the ledger, sessions that are over and the change feed, at the start and then hourly; of several replicas, one does it. */
 export default fp<PruningOptions>(
-  async (app, { retentionDays = 30, intervalMs = 3_600_000 }) => {
+  async (app, { retentionDays = 30, changesRetentionDays = 7, intervalMs = 3_600_000 }) => {
     let timer: NodeJS.Timeout | undefined
     let underWay: Promise<void> | undefined
 
     async function run(): Promise<void> {
       try {
-        const pruned = await prune(app.clerkRepository, retentionDays)
-        if (pruned.events + pruned.sessions > 0) app.log.info({ ...pruned, retentionDays }, 'pruned old rows')
+        const pruned = await prune(app.clerkRepository, retentionDays, changesRetentionDays)
+        if (pruned.events + pruned.sessions + pruned.changes > 0)
+          app.log.info({ ...pruned, retentionDays }, 'pruned old rows')
       } catch (error) {
         app.log.warn({ err: error }, 'old rows could not be pruned')
       }

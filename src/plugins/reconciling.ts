@@ -28,7 +28,7 @@ export default fp<ReconcilingOptions>(
   async (
     app,
     {
-      database: { connectionString, schema, transactionPooling, syncMetadata },
+      database: { connectionString, schema, transactionPooling, syncMetadata, onChange },
       backendApi,
       issuer,
       jwtKey,
@@ -41,6 +41,7 @@ export default fp<ReconcilingOptions>(
       connectionString,
       schema,
       transactionPooling,
+      onChange,
       syncMetadata,
       max: 2,
       applicationName: 'clerk-session-sync reconcile',

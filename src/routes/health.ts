@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type FastifyPluginAsyncTypebox, type Static, Type } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
+import { describeDelay } from '../domain/feed-delay.ts'
 import { errorReplySchemas } from '../errors.ts'
 
 const Check = Type.Object({
@@ -15,7 +16,12 @@ const HealthReply = Type.Object(
     status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down')]),
     version: Type.String(),
     uptimeSeconds: Type.Number(),
-    checks: Type.Object({ database: Check, jwks: Check, webhooks: Check }),
+    checks: Type.Object({
+      database: Check,
+      jwks: Check,
+      webhooks: Check,
+      changes: Type.Optional(Type.Object(Check.properties, { description: 'The change feed, where it is on' })),
+    }),
   },
   {
     description: '`ok`, or `degraded` and why: it serves',
@@ -62,22 +68,23 @@ export interface HealthOptions {
 /** `GET /api/auth/health` and `GET /readyz`: 503 while the database cannot be reached or the service drains. */
 const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, deadlineMs = 1_500 }) => {
   // Probes that come while one is under way share it, so that a frozen database is not asked again and again.
-  let probe: Promise<Pick<Static<typeof HealthReply>['checks'], 'database' | 'webhooks'>> | undefined
+  let probe: Promise<Omit<Static<typeof HealthReply>['checks'], 'jwks'>> | undefined
 
   async function checkDatabase() {
     const startedAt = performance.now()
     const summary = app.clerkRepository.ledgerSummary()
+    const changes = changesCheck()
     const deadline = sleep(deadlineMs, undefined, { ref: false }).then(() => {
       throw new Error(`no answer in ${deadlineMs} ms`)
     })
-    for (const racer of [summary, deadline]) racer.catch(() => undefined) // One of them comes after the race.
+    for (const racer of [summary, changes, deadline]) racer.catch(() => undefined) // One of them comes after the race.
     try {
       const ledger = await Promise.race([summary, deadline])
       const latencyMs = Math.round((performance.now() - startedAt) * 100) / 100
       const database: Check = ledger.isReadOnly
         ? { status: 'degraded', latencyMs, reason: 'read-only: users are served, nothing is written' }
         : { status: 'ok', latencyMs }
-      return { database, webhooks: webhooksCheck(ledger) }
+      return { database, webhooks: webhooksCheck(ledger), ...(await Promise.race([changes, deadline])) }
     } catch (error) {
       app.log.warn({ err: error }, 'the database does not answer')
       const reason = 'unreachable or not answering in time'
@@ -101,6 +108,18 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, 
       status: 'ok',
       reason: lastReceivedAt ? `last received ${lastReceivedAt.toISOString()}` : 'none received yet',
     }
+  }
+
+  async function changesCheck(): Promise<{ changes?: Check }> {
+    if (!app.hasPlugin('clerk-changes')) return {}
+    const { consumers, delay } = await app.clerkChangesStatus()
+    if (delay) return { changes: { status: 'degraded', reason: Object.values(describeDelay(delay)).join(': ') } }
+    const dead = consumers.reduce((sum, consumer) => sum + consumer.dead, 0)
+    if (dead > 0) {
+      const given = dead === 1 ? '1 change was given up' : `${dead} changes were given up`
+      return { changes: { status: 'degraded', reason: `${given}: clerk-session-sync replay --changes` } }
+    }
+    return { changes: { status: 'ok' } }
   }
 
   function jwksCheck(): Check {
@@ -131,7 +150,10 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, 
         const checks = { ...(await probe), jwks: jwksCheck() }
         const isDown = checks.database.status === 'down' || app.clerkIsClosing()
         const isOk =
-          checks.database.status === 'ok' && checks.webhooks.status !== 'degraded' && checks.jwks.status === 'ok'
+          checks.database.status === 'ok' &&
+          checks.webhooks.status !== 'degraded' &&
+          checks.changes?.status !== 'degraded' &&
+          checks.jwks.status === 'ok'
         return reply
           .code(isDown ? 503 : 200)
           .headers({ 'cache-control': 'no-store', ...(isDown && { 'retry-after': '2' }) })

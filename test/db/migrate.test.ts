@@ -58,6 +58,9 @@ test('three instances that start at once on an empty database all succeed', asyn
   t.strictSame(
     await database.query("select table_name from information_schema.tables where table_schema = 'clerk' order by 1"),
     [
+      'change_consumers',
+      'change_deliveries',
+      'changes',
       BOOKKEEPING,
       'living_memberships',
       'living_organizations',

@@ -182,3 +182,25 @@ test('the host of the demo says why it cannot start', async (t) => {
   t.equal(await run.exit, 1)
   t.match(run.output(), /DATABASE_URL is missing/)
 })
+
+test('the feed of the demo has a lane for the changes, each told once', async (t) => {
+  const { clerk, call, events } = await startDemo(t)
+  const ada = clerk.createUser()
+  const token = clerk.sessionToken(clerk.signIn(ada.id).id)
+  await Promise.all([
+    call('/api/auth/sync-user', token, { method: 'POST' }),
+    call('/api/auth/profile', token),
+    clerk.webhooks.idle(),
+  ])
+  const told = () => events.filter(({ lane }) => lane === 'feed')
+  await waitUntil('the change', async () => told().length > 0)
+  clerk.updateUser(ada.id, { firstName: 'Ada' })
+  await waitUntil('the update', async () => told().some(({ label }) => label === 'user.updated'))
+  t.strictSame(
+    told()
+      .filter(({ label }) => label === 'user.created')
+      .map(({ userId }) => userId),
+    [ada.id],
+  )
+  t.match(told().at(-1), { label: 'user.updated', outcome: /first_name/, userId: ada.id })
+})

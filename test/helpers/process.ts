@@ -40,6 +40,10 @@ export function runBuilt(t: Test, args: string[], env: Record<string, string>): 
   return run(t, '/usr/bin/env', command, {})
 }
 
+/** Runs another program with this environment. */
+export const runProgram = (t: Test, command: string, args: string[], env: Record<string, string>): RunningProcess =>
+  run(t, command, args, { env: { PATH: process.env.PATH, ...env } })
+
 function run(t: Test, command: string, args: string[], options: SpawnOptions): RunningProcess {
   const child = spawn(command, args, {
     cwd: ROOT,

@@ -41,6 +41,8 @@ export interface ServiceOptions {
   clerk?: ClerkEmulatorOptions
   /** Gets the app before anything is registered. */
   onApp?: (app: FastifyInstance) => void
+  /** Gets the app after everything is registered, before it listens. */
+  onReadyToUse?: (app: FastifyInstance) => void
   /** Sets the emulator up before the service starts. */
   onEmulator?: (clerk: ClerkEmulator) => void
   /** Another replica: shares these with the service given. */
@@ -79,6 +81,7 @@ export async function startService(t: Test, options: ServiceOptions = {}): Promi
     ajv: { plugins: [addFormats as never], removeAdditional: false, strict: false },
   })
   await app.register(clerkSessionSync, change(appOptions(config)))
+  options.onReadyToUse?.(app)
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   if (!beside) clerk.webhooks.url = `${url}/clerk`
   t.teardown(async () => {

@@ -110,6 +110,13 @@ test('the demo: every story ends signed in or signed out once, and only an old b
     t.equal(created.filter(({ outcome }) => outcome === 'duplicate').length, 1, 'one of the two counted')
   })
 
+  await t.test('everything at once', async (t) => {
+    const { result, sentence, rows } = await play(page, 'race')
+    t.equal(result, 'signed-in')
+    t.match(sentence, /told user\.created once\./)
+    t.equal(inLane(rows, 'feed').filter(({ what }) => what === 'user.created').length, 1)
+  })
+
   await t.test('a good day', async (t) => {
     const { result, refusals } = await play(page, 'none')
     t.equal(result, 'signed-in')

@@ -1,17 +1,20 @@
 import { spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 import { type Test, test } from 'tap'
 import { ROOT, read } from './markdown.ts'
 
-const MAX_GZIPPED_BYTES = 2_048
+/** 2.3 KB. */
+const MAX_GZIPPED_BYTES = 2.3 * 1024
+const PACKAGE = join(ROOT, 'packages/client')
 const TSC = join(ROOT, 'node_modules/typescript/lib/tsc.js')
+const manifest = JSON.parse(read('packages/client/package.json'))
 
 async function bundle(entry: string, external: string[] = []): Promise<string> {
   const { outputFiles } = await build({
-    entryPoints: [join(ROOT, entry)],
+    entryPoints: [join(PACKAGE, 'src', entry)],
     bundle: true,
     minify: true,
     format: 'esm',
@@ -23,71 +26,104 @@ async function bundle(entry: string, external: string[] = []): Promise<string> {
   return outputFiles[0]?.text ?? ''
 }
 
-test('the client is under 2 KB, and needs neither packages nor Node.js', async (t) => {
-  const code = await bundle('src/client/index.ts')
+test('the client is under 2.3 KB, and needs neither packages nor Node.js', async (t) => {
+  const code = await bundle('index.ts')
   const bytes = gzipSync(code).byteLength
   t.comment(`${bytes} bytes gzipped`)
   t.ok(bytes < MAX_GZIPPED_BYTES, `${bytes} bytes`)
   t.notMatch(code, /\bimport\b|\brequire\b|\bprocess\b|\bdocument\b|\bwindow\b/)
-  const hook = await bundle('src/client/react.ts', ['react'])
-  t.strictSame(
-    [...hook.matchAll(/from"([^"]+)"/g)].map(([, name]) => name),
-    ['react'],
-  )
+  for (const name of ['react', 'vue']) {
+    const entry = await bundle(`${name}.ts`, [name])
+    t.strictSame(
+      [...entry.matchAll(/from"([^"]+)"/g)].map(([, source]) => source),
+      [name],
+    )
+  }
 })
 
-/** The package as it is installed: its exports map, and the client as the build makes it. */
+/** The package as it is installed: its manifest, and what the build makes; React and Vue beside it. */
 function install(t: Test): string {
-  const directory = t.testdir({ node_modules: { 'clerk-session-sync': {} } })
-  const self = join(directory, 'node_modules/clerk-session-sync')
-  writeFileSync(join(self, 'package.json'), read('package.json'))
-  const emit = tsc(ROOT, [...['-p', 'tsconfig.build.json', '--outDir', join(self, 'dist'), '--sourceMap', 'false']])
+  const directory = t.testdir({ node_modules: { 'clerk-session-sync-client': {}, '@types': {}, '@vue': {} } })
+  const packages = join(directory, 'node_modules')
+  const self = join(packages, 'clerk-session-sync-client')
+  cpSync(join(PACKAGE, 'package.json'), join(self, 'package.json'))
+  const emit = tsc(ROOT, ['-p', 'packages/client/tsconfig.build.json', '--outDir', join(self, 'dist')])
   t.equal(emit.status, 0, emit.stdout)
+  mkdirSync(join(packages, '@types'), { recursive: true })
+  for (const name of ['vue', '@types/react']) symlinkSync(join(ROOT, 'node_modules', name), join(packages, name))
   return directory
 }
 
 const tsc = (cwd: string, args: string[]) => spawnSync(process.execPath, [TSC, ...args], { cwd, encoding: 'utf8' })
 
 const CONSUMER = `
-import { createSessionSync, SessionSyncError, type SignedOutReason } from 'clerk-session-sync/client'
-import { useSessionSync } from 'clerk-session-sync/react'
+import { createSessionSync, SessionSyncError, type SignedOut, type SignedOutReason } from 'clerk-session-sync-client'
 const api = createSessionSync({
   baseUrl: 'https://api.example.com',
   getToken: async (options) => (options?.skipCache ? 'fresh' : null),
-  onSignedOut: (reason: SignedOutReason) => reason.length,
+  onSignedOut: ({ reason, sessionId }: SignedOut) => [reason satisfies SignedOutReason, sessionId],
 })
 const email: string | null = (await api.profile()).email
 const created: boolean = (await api.syncUser()).created
-const hook = useSessionSync({ baseUrl: '', getToken: async () => null, isLoaded: true, isSignedIn: undefined })
-const status: 'loading' | 'signed-out' | 'syncing' | 'ready' | 'refused' | 'failed' = hook.status
 const code: string = new SessionSyncError(0, '', '').code
 // @ts-expect-error a number is no reason
 createSessionSync({ baseUrl: '', getToken: () => null, onSignedOut: (reason: number) => reason })
-export { code, created, email, status }
+export { code, created, email }
 `
 const WITH_FETCH = `
-import { createSessionSync } from 'clerk-session-sync/client'
+import { createSessionSync } from 'clerk-session-sync-client'
 const api = createSessionSync({ baseUrl: '', getToken: () => null, fetch: globalThis.fetch })
 const ok: boolean = (await api.fetch('/orders', { method: 'POST', body: '{}' })).ok
 export { ok }
 `
+// A status decides what else there is.
+const HOOKS = `
+import { useSessionSync } from 'clerk-session-sync-client/react'
+import { useSessionSync as useInVue } from 'clerk-session-sync-client/vue'
+const options = { baseUrl: '', getToken: async () => null, isLoaded: true, isSignedIn: undefined }
+export function shown(): string {
+  for (const session of [useSessionSync(options), useInVue(options).value]) {
+    if (session.status === 'ready') return session.user.id
+    if (session.status === 'refused') return session.error.code
+    if (session.status === 'failed') return session.error.message
+    // @ts-expect-error there is no user yet
+    session.user.id
+  }
+  return ''
+}
+`
 
-test('the types hold for bundlers and for Node.js, and without a DOM', { timeout: 120_000 }, async (t) => {
+test('the types hold for bundlers and for Node.js, and without a DOM', { timeout: 240_000 }, async (t) => {
   const directory = install(t)
   writeFileSync(join(directory, 'package.json'), '{"type": "module"}')
   writeFileSync(join(directory, 'consumer.ts'), CONSUMER)
   writeFileSync(join(directory, 'with-fetch.ts'), WITH_FETCH)
+  writeFileSync(join(directory, 'hooks.ts'), HOOKS)
   for (const [module, resolution] of [
     ['esnext', 'bundler'],
     ['node16', 'node16'],
+    ['nodenext', 'nodenext'],
   ] as const) {
     for (const lib of ['es2022', 'es2022,dom']) {
-      const files = lib === 'es2022' ? ['consumer.ts'] : ['consumer.ts', 'with-fetch.ts']
+      const files = lib === 'es2022' ? ['consumer.ts'] : ['consumer.ts', 'with-fetch.ts', 'hooks.ts']
       const options = ['--module', module, '--moduleResolution', resolution, '--target', 'es2022', '--lib', lib]
-      const run = tsc(directory, ['--ignoreConfig', '--noEmit', '--strict', '--types', '', ...options, ...files])
+      const checks = ['--ignoreConfig', '--noEmit', '--strict', '--skipLibCheck', '--types', '']
+      const run = tsc(directory, [...checks, ...options, ...files])
       t.equal(run.status, 0, `${resolution}, ${lib}: ${run.stdout}`)
     }
   }
-  const { exports } = JSON.parse(readFileSync(join(directory, 'node_modules/clerk-session-sync/package.json'), 'utf8'))
-  t.match(exports, { './client': { types: String }, './react': { types: String } })
+  // TypeScript 7 has no node10 any more. Older ones read these fields there, and no exports.
+  const self = join(directory, 'node_modules/clerk-session-sync-client')
+  const { '*': older } = manifest.typesVersions
+  t.strictSame(Object.keys(older), ['react', 'vue'])
+  for (const file of [manifest.types, manifest.main, ...Object.values(older).flat()])
+    t.ok(existsSync(join(self, file as string)), `${file}`)
+})
+
+test('it installs nothing else, and the service does not install it', async (t) => {
+  t.notOk(manifest.dependencies ?? manifest.peerDependencies ?? manifest.scripts)
+  t.strictSame(manifest.peerDependenciesMeta, { react: { optional: true }, vue: { optional: true } })
+  const service = JSON.parse(read('package.json'))
+  t.notOk(manifest.name in service.dependencies)
+  t.strictSame(Object.keys(service.exports), ['.', './testing', './package.json'])
 })

@@ -13,26 +13,25 @@ import { blockOf, ROOT } from './markdown.ts'
 
 /** A snippet of the guide as a module; the package's name stands for the sources. */
 async function importSnippet(t: Test, marker: string) {
-  const directory = t.testdir({ node_modules: { 'clerk-session-sync': {}, '@clerk': { react: {} } } })
+  const directory = t.testdir({ node_modules: { 'clerk-session-sync-client': {}, '@clerk': { react: {}, vue: {} } } })
   const packages = join(directory, 'node_modules')
-  const exports = { './client': './client.js', './react': './react.js' }
-  writeFileSync(join(packages, 'clerk-session-sync/package.json'), JSON.stringify({ type: 'module', exports }))
-  for (const [name, file] of [
-    ['client', 'index'],
-    ['react', 'react'],
-  ]) {
-    const source = pathToFileURL(join(ROOT, `src/client/${file}.ts`))
-    writeFileSync(join(packages, `clerk-session-sync/${name}.js`), `export * from '${source}'`)
+  const exports = { '.': './index.js', './react': './react.js', './vue': './vue.js' }
+  writeFileSync(join(packages, 'clerk-session-sync-client/package.json'), JSON.stringify({ type: 'module', exports }))
+  for (const name of ['index', 'react', 'vue']) {
+    const source = pathToFileURL(join(ROOT, `packages/client/src/${name}.ts`))
+    writeFileSync(join(packages, `clerk-session-sync-client/${name}.js`), `export * from '${source}'`)
   }
   const clerk = "export const SignIn = 'x-sign-in', SignOutButton = 'x-sign-out', useAuth = () => globalThis.fakeAuth"
-  writeFileSync(join(packages, '@clerk/react/package.json'), '{"type": "module", "exports": "./index.js"}')
-  writeFileSync(join(packages, '@clerk/react/index.js'), clerk)
+  for (const name of ['react', 'vue']) {
+    writeFileSync(join(packages, `@clerk/${name}/package.json`), '{"type": "module", "exports": "./index.js"}')
+    writeFileSync(join(packages, `@clerk/${name}/index.js`), clerk)
+  }
   for (const name of ['react', 'vue']) symlinkSync(join(ROOT, 'node_modules', name), join(packages, name))
   mkdirSync(join(directory, 'app'))
   // Or the name would mean the package that the test is in.
   writeFileSync(join(directory, 'package.json'), '{"type": "module"}')
   const { code } = await transform(blockOf('FRONTEND_SESSION_SYNC_GUIDE.md', marker), {
-    loader: 'jsx',
+    loader: 'tsx',
     jsx: 'automatic',
   })
   writeFileSync(join(directory, 'app/snippet.mjs'), code)
@@ -47,26 +46,26 @@ async function start(t: Test, settings: Record<string, string> = {}) {
   return { ...service, user, session, getToken: async () => service.clerk.sessionToken(session.id) }
 }
 
-test('plain JavaScript', async (t) => {
-  const { url, user, clerk, getToken } = await start(t)
+test('the client', async (t) => {
+  const { url, user, session, clerk, getToken } = await start(t)
   const { connect, start: begin } = await importSnippet(t, 'client')
-  const reasons: string[] = []
-  const onSignedOut = (reason: string) => reasons.push(reason)
-  const api: SessionSync = connect({ baseUrl: url, clerk: { session: { getToken } }, onSignedOut })
+  const ended: unknown[] = []
+  const signOut = async (options: unknown) => ended.push(options)
+  const api: SessionSync = connect({ session: { getToken }, signOut }, url)
   t.match(await begin(api), { user: { id: user.id }, profile: { id: user.id } })
   clerk.webhooks.url = `${url}/clerk`
-  clerk.deleteUser(user.id)
+  clerk.revokeSession(session.id)
   await clerk.webhooks.idle()
-  await t.rejects(begin(api), { code: 'USER_DELETED' })
-  t.strictSame(reasons, ['USER_DELETED'])
-  await t.rejects(connect({ baseUrl: url, clerk: {} }).syncUser(), { code: 'SIGNED_OUT' })
+  await t.rejects(begin(api), { code: 'SESSION_REVOKED' })
+  t.strictSame(ended, [{ sessionId: session.id }], 'that session alone')
+  await t.rejects(connect({ signOut }, url).syncUser(), { code: 'SIGNED_OUT' })
 })
 
 test('the React hook, in strict mode', async (t) => {
   const { url, clerk, session, getToken } = await start(t)
   Reflect.set(globalThis, 'IS_REACT_ACT_ENVIRONMENT', true)
   const asked: string[] = []
-  const signOut = async () => asked.push('to sign out')
+  const signOut = async ({ sessionId }: { sessionId: string }) => asked.push(`to sign out ${sessionId}`)
   const auth = { isLoaded: true, isSignedIn: true, sessionId: session.id, getToken, signOut }
   Reflect.set(globalThis, 'fakeAuth', auth)
   t.teardown(() => Reflect.deleteProperty(globalThis, 'fakeAuth'))
@@ -96,26 +95,26 @@ test('the React hook, in strict mode', async (t) => {
   await act(async () => root.update(page()))
   // The client of before is gone with its session.
   await settle('SESSION_REVOKED')
-  t.strictSame(asked, ['to sign out'])
+  t.strictSame(asked, [`to sign out ${session.id}`])
 })
 
 test('Vue', async (t) => {
   const { url, user, session, getToken } = await start(t)
-  const { useSessionSync } = await importSnippet(t, 'vue')
   const [isSignedIn, sessionId] = [ref(false), ref<string | null>(null)]
+  Reflect.set(globalThis, 'fakeAuth', { isLoaded: ref(true), isSignedIn, sessionId, getToken: ref(getToken) })
+  t.teardown(() => Reflect.deleteProperty(globalThis, 'fakeAuth'))
+  const { useAccount } = await importSnippet(t, 'vue')
   const scope = effectScope()
   t.teardown(() => scope.stop())
-  const { state, retry } = scope.run(() =>
-    useSessionSync({ baseUrl: url, isSignedIn, sessionId, getToken: ref(getToken) }),
-  )
-  t.equal(state.value.status, 'signed-out')
-  isSignedIn.value = true
+  const account = scope.run(() => useAccount(url))
+  t.equal(account.value.status, 'signed-out')
   sessionId.value = session.id
-  await waitUntil('ready', async () => state.value.status === 'ready')
-  t.equal(state.value.user.id, user.id)
-  retry()
-  t.equal(state.value.status, 'syncing')
-  await waitUntil('ready again', async () => state.value.status === 'ready')
+  isSignedIn.value = true
+  await waitUntil('ready', async () => account.value.status === 'ready')
+  t.equal(account.value.user.id, user.id)
+  account.value.retry()
+  t.equal(account.value.status, 'syncing')
+  await waitUntil('ready again', async () => account.value.status === 'ready')
 })
 
 test('a backend for the front end passes the session cookie on, and nothing else', async (t) => {

@@ -2,8 +2,10 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
 import { parse } from 'yaml'
+import { PUSH_SECRET, startChangeReceiver } from '../helpers/change-receiver.ts'
 import { promtool } from '../helpers/promtool.ts'
 import { startService } from '../helpers/service.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
 import { ROOT, read } from './markdown.ts'
 
 const PROMETHEUS = 'monitoring/prometheus'
@@ -159,12 +161,16 @@ test('the profile finds the service, its files and its data, and is open to this
 
 /** What a service tells that has had every kind of traffic. */
 async function scrapeBusyService(t: Test): Promise<string> {
-  const { call, clerk } = await startService(t)
+  const receiver = await startChangeReceiver(t)
+  const { call, clerk } = await startService(t, {
+    settings: { CHANGES: 'true', CHANGES_WEBHOOK_URL: receiver.url, CHANGES_WEBHOOK_SECRET: PUSH_SECRET },
+  })
   const ada = clerk.createUser({ email: 'ada@example.com' })
   const token = clerk.sessionToken(clerk.signIn(ada.id).id)
   await clerk.webhooks.idle()
   await call('/api/auth/sync-user', { method: 'POST', token })
   await call('/api/auth/profile')
+  await waitUntil('a change', async () => receiver.received.length > 0)
   await call('/clerk', { method: 'POST' })
   const { body } = await call('/metrics')
   return body

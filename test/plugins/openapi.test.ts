@@ -3,6 +3,7 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import { test } from 'tap'
 import * as errors from '../../src/errors.ts'
 import { EVENT_TYPES } from '../../src/resources/index.ts'
+import { PUSH_SECRET } from '../helpers/change-receiver.ts'
 import { startService } from '../helpers/service.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a test looks into whatever came
@@ -28,8 +29,16 @@ function errorExamplesOf(document: Json): Example['value'][] {
   return [...new Map(replies.map(({ value }) => [value.code, value])).values()]
 }
 
+// Everything that can be described.
+const settings = {
+  CHANGES: 'true',
+  CHANGES_TOKEN: 'token-of-the-change-feed',
+  CHANGES_WEBHOOK_URL: 'http://127.0.0.1:9/changes',
+  CHANGES_WEBHOOK_SECRET: PUSH_SECRET,
+}
+
 test('the description names every route of the contract with its replies', async (t) => {
-  const { call } = await startService(t)
+  const { call } = await startService(t, { settings })
   const { status, body } = await call('/docs/json')
   t.equal(status, 200)
   t.equal(body.openapi, '3.1.0')
@@ -40,6 +49,7 @@ test('the description names every route of the contract with its replies', async
     ['/api/auth/verify/{*}', 'get', ['200', '401', '403', '429', '500', '503']],
     ['/api/auth/health', 'get', ['200', '500', '503']],
     ['/readyz', 'get', ['200', '500', '503']],
+    ['/api/changes', 'get', ['200', '400', '401', '410', '500', '503']],
     ['/livez', 'get', ['200', '500']],
     ['/metrics', 'get', ['200', '500']],
     ['/clerk', 'post', ['200', '400', '413', '415', '422', '500', '503']],
@@ -51,12 +61,13 @@ test('the description names every route of the contract with its replies', async
     'bearerToken',
     'sessionCookie',
     'svixSignature',
+    'changesToken',
     'dashboardToken',
   ])
 })
 
 test('the document is valid OpenAPI 3.1, and leaves nothing without a word', async (t) => {
-  const { call } = await startService(t)
+  const { call } = await startService(t, { settings })
   const { body } = await call('/docs/json')
   const validator = new Validator()
   const { valid, errors: faults } = await validator.validate(structuredClone(body))
@@ -120,7 +131,7 @@ test('every route that is registered is in the document, but for the pages of th
 })
 
 test('every error has an example, as it is answered', async (t) => {
-  const { call, clerk } = await startService(t)
+  const { call, clerk } = await startService(t, { settings })
   const examples = errorExamplesOf((await call('/docs/json')).body)
   const codes = examples.map(({ statusCode, code }) => `${statusCode} ${code}`)
   const own = Object.values(errors).flatMap((value) => {
@@ -177,11 +188,25 @@ test('where no webhooks are taken, none are described', async (t) => {
 })
 
 test('the page is served with a strict policy and asks no other host', async (t) => {
-  const { call } = await startService(t)
+  const { call } = await startService(t, { settings })
   const { status, headers, body } = await call('/docs')
   t.equal(status, 200)
   t.match(headers.get('content-type'), /^text\/html/)
   t.match(headers.get('content-security-policy'), /default-src 'self'/)
   t.equal(headers.get('x-content-type-options'), 'nosniff')
   t.notMatch(body, /(src|href)="https?:/)
+})
+
+test('what the change feed sends is described, with an example that fits', async (t) => {
+  const { call } = await startService(t, { settings })
+  const { webhooks } = (await call('/docs/json')).body
+  const { requestBody, parameters } = webhooks.change.post
+  const { schema, example } = requestBody.content['application/json']
+  t.strictSame(Object.keys(example), schema.required)
+  t.strictSame(Object.keys(example.data), schema.properties.data.required)
+  t.ok(schema.properties.type.enum.includes(example.type))
+  t.strictSame(
+    parameters.map(({ name }: Json) => name),
+    ['webhook-id', 'webhook-timestamp', 'webhook-signature'],
+  )
 })

@@ -31,6 +31,7 @@ export const STORIES: Story[] = [
   { id: 'database', title: 'Stop the database', text: 'For 5 s, in the middle of the sign-in.', stopsDatabase: true },
   { id: 'revoke', title: 'Revoke the session', text: 'The token stays good for an hour.', ends: 'revoke' },
   { id: 'delete', title: 'Delete the user', text: 'While the page is open.', ends: 'remove' },
+  { id: 'race', title: 'Everything at once', text: 'Webhook, sync and two pages race.' },
   { id: 'none', title: 'Nothing', text: 'A sign-in on a good day.' },
 ]
 
@@ -69,7 +70,10 @@ async function withService({ world, stage, story, person, sessionId }: Told): Pr
     fetch: stage.fetch,
   })
   stage.show('busy', 'One moment…', 'syncing with the backend')
+  // Two pages open, which both ask at once, while the webhook is on its way.
+  const race = story.id === 'race' ? [sync.syncUser(), sync.profile()] : []
   const { source, created } = await sync.syncUser()
+  await Promise.all(race)
   const user = await sync.profile()
   stage.signedIn(user.firstName ?? person.name, user.email ?? '')
   const after = `Signed in after ${spell(stage.untilSignedInMs)}, no loop.`
@@ -88,6 +92,16 @@ async function withService({ world, stage, story, person, sessionId }: Told): Pr
   } else if (story.id === 'twice') {
     await untilDelivered(world, stage, person)
     stage.end('signed-in', `${after} Every webhook came twice, and counted once.`)
+  } else if (story.id === 'race') {
+    await untilDelivered(world, stage, person)
+    await stage.timeline.until('the change', ({ lane }) => lane === 'feed')
+    await stage.pause()
+    const told = stage.timeline.happenings.filter(({ lane, label }) => lane === 'feed' && label === 'user.created')
+    const times = told.length === 1 ? 'once' : `${told.length} times`
+    stage.end(
+      'signed-in',
+      `${after} Webhook, sync and just-in-time sync raced, and the change feed told user.created ${times}.`,
+    )
   } else if (story.stopsDatabase) {
     stage.say(`${after} The webhooks are being delivered again…`)
     await stage.timeline.until('a webhook', ({ lane, status }) => lane === 'webhook' && status === 200)

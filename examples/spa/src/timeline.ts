@@ -1,6 +1,6 @@
 /** The time line: what happened, in the order in which it began, each in the lane of whoever did it. */
 
-export type Lane = 'browser' | 'service' | 'database' | 'webhook'
+export type Lane = 'browser' | 'service' | 'database' | 'webhook' | 'feed'
 
 export interface Happening {
   lane: Lane
@@ -13,9 +13,15 @@ export interface Happening {
   userId?: string
 }
 
-const LANES: Record<Lane, string> = { browser: 'Browser', service: 'Service', database: 'Database', webhook: 'Webhook' }
+const LANES: Record<Lane, string> = {
+  browser: 'Browser',
+  service: 'Service',
+  database: 'Database',
+  webhook: 'Webhook',
+  feed: 'Feed',
+}
 // Who calls goes before who is called, where both began within a millisecond.
-const RANK: Record<Lane, number> = { browser: 0, service: 1, webhook: 1, database: 2 }
+const RANK: Record<Lane, number> = { browser: 0, service: 1, webhook: 1, database: 2, feed: 3 }
 const GAP_MS = 400
 const UNTIL_MS = 20_000
 const BAD = new Set(['lost', 'DOWN', 'deleted'])

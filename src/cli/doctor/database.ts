@@ -1,9 +1,12 @@
+import type { Config } from '../../config.ts'
+import { type ChangesStatus, findChangesStatus } from '../../db/changes/status.ts'
 import { findDatabaseSize } from '../../db/database-size.ts'
 import type { LedgerSummary } from '../../db/ledger.ts'
 import { findLedgerTypes } from '../../db/ledger-types.ts'
 import { findMigrationStatus } from '../../db/migration-status.ts'
+import { describeDelay } from '../../domain/feed-delay.ts'
 import { type Context, withDatabase } from '../context.ts'
-import { count } from '../output.ts'
+import { count, duration } from '../output.ts'
 import { type Check, fail, guarded, pass, reasonOf, warn } from './check.ts'
 
 const QUIET_HOURS = 24
@@ -41,6 +44,7 @@ async function checkTables(context: Context): Promise<Check[]> {
       checkCrowd(connections, maxConnections, context.config.DATABASE_POOL_MAX),
       pass('tables', sizes.join('; ')),
       ...checkLedger(await findLedgerTypes(pool), Date.now()),
+      ...checkChanges(context.config, await findChangesStatus(pool)),
       checkForeign(await repository.ledgerSummary()),
     ]
   })
@@ -80,4 +84,40 @@ function checkLedger(ledger: Awaited<ReturnType<typeof findLedgerTypes>>, nowMs:
       ? warn('failed events', `${count(failed)} wait for a replay`, 'clerk-session-sync replay --list, then replay')
       : pass('failed events', 'none'),
   ]
+}
+
+const LATE_SECONDS = 60
+
+function checkChanges({ CHANGES, CHANGES_TOKEN, CHANGES_WEBHOOK_URL }: Config, { consumers, delay }: ChangesStatus) {
+  const checks: Check[] = []
+  if (!CHANGES) {
+    if (CHANGES_TOKEN || CHANGES_WEBHOOK_URL) {
+      checks.push(warn('change feed', 'off, although its token or webhook is set', 'set CHANGES=true'))
+    }
+    return checks
+  }
+  if (delay) {
+    const { what, remedy } = describeDelay(delay)
+    checks.push(warn('change feed', what, remedy))
+  }
+  for (const { name, dead, behind, lagSeconds, waiting } of consumers) {
+    if (dead > 0) {
+      checks.push(
+        warn(
+          'change feed',
+          `${count(dead)} changes were given up for ${name}`,
+          'clerk-session-sync changes status, then replay --changes',
+        ),
+      )
+    }
+    if (behind > 0 && lagSeconds > LATE_SECONDS && !delay) {
+      const remedy = 'see whether a replica with this consumer runs, and what its log says'
+      checks.push(warn('change feed', `${name} is ${count(behind)} changes and ${duration(lagSeconds)} behind`, remedy))
+    }
+    if (waiting > 0) {
+      const remedy = 'they are tried again by themselves; the log says why they failed'
+      checks.push(warn('change feed', `${count(waiting)} deliveries to ${name} wait`, remedy))
+    }
+  }
+  return checks.length > 0 ? checks : [pass('change feed', `on, ${count(consumers.length)} consumers`)]
 }

@@ -30,6 +30,7 @@ export interface DashboardOptions {
 }
 
 const SAMPLE_MS = 15_000
+const MAX_DEAD_LETTERS = 100
 const FRESH_MS = 4_000
 const CONFIG = { cors: false, rateLimit: false } as const
 const PRIVATE = { ...CONFIG, isPrivate: true as const, credentials: [{ dashboardToken: [] }] }
@@ -169,7 +170,14 @@ async function readOverview(app: FastifyInstance, range: keyof typeof RANGES) {
       ...silent.map((type) => ({ type, messages: 0, lastReceivedAt: null, lastOutcome: null })),
     ],
     failedEvents,
+    ...(app.hasPlugin('clerk-changes') && { changes: await readChanges(app) }),
   }
+}
+
+async function readChanges(app: FastifyInstance) {
+  const { consumers } = await app.clerkChangesStatus()
+  const hasDead = consumers.some(({ dead }) => dead > 0)
+  return { consumers, deadLetters: hasDead ? await app.clerkDeadLetters(MAX_DEAD_LETTERS) : [] }
 }
 
 /** Samples the counts of the metrics, which costs requests nothing. */

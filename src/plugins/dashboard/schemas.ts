@@ -69,6 +69,35 @@ export const OverviewReply = Type.Object(
       { description: 'Among the newest 10,000 webhooks; handled types of which none is among them are null' },
     ),
     failedEvents: Type.Array(FailedEvent, { description: 'The newest 100' }),
+    changes: Type.Optional(
+      Type.Object(
+        {
+          consumers: Type.Array(
+            Type.Object({
+              name: Type.String(),
+              behind: Type.Integer({ description: 'Changes that it has not been given; 10,000 at most' }),
+              lagSeconds: Type.Number({ description: 'How old the first of them is' }),
+              waiting: Type.Integer({ description: 'Deliveries that are tried again, or wait behind one that is' }),
+              dead: Type.Integer({ description: 'Deliveries that were given up' }),
+            }),
+          ),
+          deadLetters: Type.Array(
+            Type.Object({
+              consumer: Type.String(),
+              id: Type.String({ description: 'The id of the change' }),
+              type: Type.String(),
+              entityId: Type.String(),
+              attempts: Count,
+              error: Nullable<string>('string'),
+              occurredAt: Time,
+              deadAt: Time,
+            }),
+            { description: 'The oldest 100' },
+          ),
+        },
+        { description: 'The change feed; missing while it is off' },
+      ),
+    ),
   },
   {
     description: 'The figures',

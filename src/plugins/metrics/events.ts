@@ -5,6 +5,7 @@ import { EVENT_TYPES } from '../../resources/index.ts'
 import {
   apiCallChannel,
   batchChannel,
+  deliveryChannel,
   syncChannel,
   type Told,
   type TypedChannel,
@@ -72,6 +73,19 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
     labelNames: ['status'],
     registers,
   })
+  const changeDeliveries = new Counter({
+    name: 'clerk_session_sync_change_deliveries_total',
+    help: 'Attempts to give a change to a consumer of the feed, by what came of them; dead: it was given up.',
+    labelNames: ['consumer', 'outcome'],
+    registers,
+  })
+  const changeDelays = new Histogram({
+    name: 'clerk_session_sync_change_delivery_delay_seconds',
+    help: 'From a change to the consumer that accepted it.',
+    labelNames: ['consumer'],
+    buckets: DELAY_SECONDS,
+    registers,
+  })
   const bound = { read: batches.labels('read'), write: batches.labels('write') }
   // From 0 on, so that the first of each is an increase that a query sees.
   for (const reason of REJECTIONS.values()) rejections.inc({ reason }, 0)
@@ -92,6 +106,10 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
   })
   listen(app, batchChannel, ({ kind, size }) => bound[kind].observe(size))
   listen(app, apiCallChannel, ({ status }) => apiCalls.inc({ status: status === 0 ? 'none' : String(status) }))
+  listen(app, deliveryChannel, ({ consumer, outcome, delayMs }) => {
+    changeDeliveries.inc({ consumer, outcome })
+    if (outcome === 'delivered') changeDelays.observe({ consumer }, Math.max(0, delayMs) / 1000)
+  })
   app.addHook('onError', (_request, _reply, error, done) => {
     const reason = REJECTIONS.get(error.code)
     if (reason) rejections.inc({ reason })

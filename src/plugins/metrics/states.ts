@@ -33,7 +33,10 @@ export function watchStates(app: FastifyInstance, registry: Registry, version: s
   const setKeys = watchKeys(app.clerkKeysStatus(), registry)
   const findStatistics = latest(() => app.clerkRepository.tableStatistics())
 
+  const setChanges = watchChanges(app, registry)
+
   return async () => {
+    await setChanges()
     setKeys(app.clerkKeysStatus())
     const pool = app.clerkDatabasePool()
     connections.set({ state: 'in_use' }, pool.total - pool.idle)
@@ -41,6 +44,42 @@ export function watchStates(app: FastifyInstance, registry: Registry, version: s
     waiting.set(pool.waiting)
     const statistics = await findStatistics()
     for (const name of Object.keys(tables) as (keyof typeof tables)[]) setOrRemove(tables[name], statistics?.[name])
+  }
+}
+
+/** The gauges of the change feed; without a value while it is off. */
+function watchChanges(app: FastifyInstance, registry: Registry): () => Promise<void> {
+  const consumer = ['consumer']
+  const gauges = {
+    behind: gauge(registry, 'changes_behind', 'Changes that a consumer has not been given; up to 10,000.', consumer),
+    lagSeconds: gauge(
+      registry,
+      'changes_lag_seconds',
+      'Age of the first change that a consumer has not been given.',
+      consumer,
+    ),
+    waiting: gauge(
+      registry,
+      'changes_waiting',
+      'Deliveries that are tried again, or wait behind one that is.',
+      consumer,
+    ),
+    dead: gauge(registry, 'changes_dead_letters', 'Deliveries that were given up.', consumer),
+  }
+  const delay = gauge(
+    registry,
+    'changes_delaying_transaction_seconds',
+    'Age of a transaction that keeps later changes from being read, when it is a minute or more.',
+  )
+  const findStatus = latest(() => app.clerkChangesStatus())
+  return async () => {
+    if (!app.hasPlugin('clerk-changes')) return
+    const status = await findStatus()
+    for (const metric of Object.values(gauges)) metric.reset()
+    for (const { name, ...values } of status?.consumers ?? []) {
+      for (const key of Object.keys(gauges) as (keyof typeof gauges)[]) gauges[key].set({ consumer: name }, values[key])
+    }
+    setOrRemove(delay, status && (status.delay?.ageSeconds ?? 0))
   }
 }
 

@@ -17,6 +17,18 @@ export const invitation = versionedResource({
   name: 'invitation',
   table: organizationInvitations,
   events: invitationEvents,
+  inFeed: {
+    entity: 'invitation',
+    visible: [
+      organizationInvitations.organizationId,
+      organizationInvitations.email,
+      organizationInvitations.role,
+      organizationInvitations.status,
+      organizationInvitations.userId,
+    ],
+    isThere: (row) => `${row}.status is distinct from 'revoked' and ${row}.deleted_at is null`,
+    owners: [organizationInvitations.userId, organizationInvitations.organizationId],
+  },
   // Who accepted one may be deleted at the same moment, and must leave no address behind.
   locksOf: ({ invitation }) => (invitation?.data.userId ? [`user ${invitation.data.userId}`] : []),
   derived: {

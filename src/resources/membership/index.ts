@@ -42,6 +42,18 @@ export const membership = versionedResource({
   name: 'membership',
   table: organizationMemberships,
   events: membershipEvents,
+  inFeed: {
+    entity: 'membership',
+    visible: [
+      organizationMemberships.organizationId,
+      organizationMemberships.userId,
+      organizationMemberships.role,
+      organizationMemberships.permissions,
+      organizationMemberships.publicMetadata,
+    ],
+    isThere: (row) => `${row}.ended_at is null and ${row}.deleted_at is null`,
+    owners: [organizationMemberships.userId, organizationMemberships.organizationId],
+  },
   // An end names no user that would be locked; where it meets the user's own, both go by the same order.
   locksOf: ({ membership }) =>
     membership && membership.deletedAt !== null && membership.data.userId !== null

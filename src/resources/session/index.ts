@@ -4,7 +4,7 @@ import { timeOf } from '../../db/statement.ts'
 import type { Change } from '../../domain/change.ts'
 import { newestById } from '../../domain/version.ts'
 import { isInferred } from '../user/change.ts'
-import { isLaterState, type SessionState, sessionEvents } from './change.ts'
+import { FINAL_SESSION_STATUSES, isLaterState, type SessionState, sessionEvents } from './change.ts'
 import { sessions } from './table.ts'
 import { endSessionsOf, upsertSessions } from './upsert.ts'
 
@@ -32,6 +32,12 @@ export const session: Resource<SessionState> = {
   locksOf: ({ user, session }) => (session && session.userId !== user?.id ? [`user ${session.userId}`] : []),
   write,
   inLedger,
+  inFeed: {
+    entity: 'session',
+    visible: [sessions.userId, sessions.status, sessions.clientId],
+    isThere: (row) => `${row}.status not in (${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`,
+    owners: [sessions.userId],
+  },
 }
 
 /**

@@ -15,7 +15,7 @@ import {
 import { eraseBodiesAbout, isAboutErased, isErased } from './erase.ts'
 import { rewindVersions } from './rewind.ts'
 import { users } from './table.ts'
-import { upsertUsers } from './upsert.ts'
+import { isTime, profileColumns, stateColumns, upsertUsers } from './upsert.ts'
 
 const inLedger: InLedger<UserChange> = {
   columns: { user_id: 'text', user_at: 'float8', user_event_at: 'float8', user_deleted: 'boolean' },
@@ -50,6 +50,11 @@ export const user: Resource<UserChange> = {
     isErased: isAboutErased,
   },
   inLedger,
+  inFeed: {
+    entity: 'user',
+    visible: [...profileColumns, ...stateColumns].filter((column) => !isTime(column)),
+    isThere: (row) => `${row}.deleted_at is null`,
+  },
 }
 
 function write(changes: readonly Change[]): Writing {

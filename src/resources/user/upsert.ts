@@ -38,7 +38,7 @@ const STATE: { [C in keyof UserState]: PgColumn } = {
   unsafeMetadata: users.unsafeMetadata,
   privateMetadata: users.privateMetadata,
 }
-const stateColumns = Object.values(STATE)
+export const stateColumns = Object.values(STATE)
 /** The flags of a user's state, which every snapshot gives. */
 export const flagColumns = [users.banned, users.locked, users.deprovisioned]
 

@@ -37,6 +37,127 @@ select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.userna
     order by r.clerk_updated_at desc, r.clerk_event_at desc nulls last, r.id limit 1) role on true
 `
 
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_consumers_advance 1`] = `
+update "clerk"."change_consumers" set xid = $2::xid8, seq = $3::bigint, updated_at = now()
+  where name = $1 and (xid, seq) < ($2::xid8, $3::bigint)
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_consumers_find 1`] = `
+select xid::text, seq::text from "clerk"."change_consumers" where name = $1
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_consumers_insert 1`] = `
+insert into "clerk"."change_consumers" (name, xid, seq)
+  values ($1, pg_snapshot_xmin(pg_current_snapshot()), 0) on conflict (name) do nothing
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_consumers_status 1`] = `
+select c.name,
+    (select count(*)::int from (select from "clerk"."changes" f where (f.xid, f.seq) > (c.xid, c.seq) limit 10000) b) as behind,
+    coalesce((select greatest(extract(epoch from clock_timestamp() - f.occurred_at), 0)::float8 from "clerk"."changes" f
+      where (f.xid, f.seq) > (c.xid, c.seq) order by f.xid, f.seq limit 1), 0) as "lagSeconds",
+    (select count(*)::int from "clerk"."change_deliveries" d where d.consumer = c.name and d.dead_at is null) as waiting,
+    (select count(*)::int from "clerk"."change_deliveries" d where d.consumer = c.name and d.dead_at is not null) as dead
+  from "clerk"."change_consumers" c order by c.name
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_deliveries_dead 1`] = `
+select d.consumer, d.xid::text as xid, d.seq::text as seq, d.entity, d.entity_id, d.op, d.changed, d.cause,
+    (extract(epoch from d.occurred_at) * 1000)::float8 as occurred_at, d.attempts, d.error, (extract(epoch from d.dead_at) * 1000)::float8 as dead_at
+  from "clerk"."change_deliveries" d where d.dead_at is not null and ($1::text is null or d.consumer = $1) and ($2::text[] is null or 'chg_' || d.seq = any($2))
+  order by d.consumer, d.xid, d.seq limit $3
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_deliveries_due 1`] = `
+select d.xid::text as xid, d.seq::text as seq, d.entity, d.entity_id, d.op, d.changed, d.cause,
+    (extract(epoch from d.occurred_at) * 1000)::float8 as occurred_at, d.attempts, (extract(epoch from d.next_attempt_at) * 1000)::float8 as next_attempt_at
+  from "clerk"."change_deliveries" d where d.consumer = $1 and d.next_attempt_at <= now() order by d.xid, d.seq limit 1000
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_deliveries_keep 1`] = `
+insert into "clerk"."change_deliveries" as d
+    (consumer, xid, seq, entity, entity_id, op, changed, cause, occurred_at, attempts, next_attempt_at, dead_at, error)
+  select $1::text, i.xid::xid8, i.seq, i.entity, i.entity_id, i.op,
+    array(select json_array_elements_text(i.changed)), i.cause, i.occurred_at,
+    i.attempts, to_timestamp(i.next_attempt_at / 1000), case when i.is_dead then now() end, i.error
+  from json_to_recordset($2::json) as i(xid text, seq bigint, entity text, entity_id text, op text, changed json,
+    cause text, occurred_at timestamptz, attempts int, next_attempt_at float8, is_dead boolean, error text)
+  on conflict (consumer, xid, seq) do update set attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at,
+    dead_at = excluded.dead_at, error = excluded.error
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_deliveries_prune 1`] = `
+delete from "clerk"."change_deliveries" where dead_at < now() - make_interval(days => $1::int)
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_deliveries_remove 1`] = `
+delete from "clerk"."change_deliveries" d
+  using json_to_recordset($2::json) as i(xid text, seq bigint)
+  where d.consumer = $1 and d.xid = i.xid::xid8 and d.seq = i.seq
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_deliveries_revive 1`] = `
+update "clerk"."change_deliveries" d set dead_at = null, attempts = 0, next_attempt_at = now(), error = null
+  where d.dead_at is not null and ($1::text is null or d.consumer = $1) and ($2::text[] is null or 'chg_' || d.seq = any($2)) returning d.consumer, d.seq::text
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > change_deliveries_waiting 1`] = `
+select d.xid::text as xid, d.seq::text as seq, d.entity, d.entity_id, d.op, d.changed, d.cause,
+    (extract(epoch from d.occurred_at) * 1000)::float8 as occurred_at, d.attempts, (extract(epoch from d.next_attempt_at) * 1000)::float8 as next_attempt_at
+  from "clerk"."change_deliveries" d where d.consumer = $1 and d.dead_at is null order by d.xid, d.seq
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > changes_delay 1`] = `
+select * from (
+    select a.pid, null as prepared, extract(epoch from clock_timestamp() - a.xact_start)::float8 as "ageSeconds",
+      age(a.backend_xid) as transactions
+    from pg_stat_activity a where a.backend_xid is not null and a.pid <> pg_backend_pid()
+    union all
+    select null, p.gid, extract(epoch from clock_timestamp() - p.prepared)::float8, age(p.transaction) from pg_prepared_xacts p) o,
+    (select exists (select from "clerk"."changes" where xid >= pg_snapshot_xmin(pg_current_snapshot())) as is_held) h
+  order by o.transactions desc limit 1
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > changes_latest 1`] = `
+select pg_snapshot_xmin(pg_current_snapshot())::text as xid
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > changes_own 1`] = `
+select c.xid::text as xid, c.seq::text as seq, c.entity, c.entity_id, c.op, c.changed, c.cause,
+    (extract(epoch from c.occurred_at) * 1000)::float8 as occurred_at from "clerk"."changes" c
+  where c.xid >= pg_current_xact_id_if_assigned() and c.xmin = pg_current_xact_id_if_assigned()::xid
+  order by c.seq
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > changes_prune 1`] = `
+with lock as materialized (select pg_try_advisory_xact_lock(1886549358, hashtext('clerk')) as taken),
+  oldest as materialized (
+    select xid, seq, occurred_at from "clerk"."changes"
+    where (select taken from lock) and xid < pg_snapshot_xmin(pg_current_snapshot())
+    order by xid, seq limit 1000),
+  gone as (
+    delete from "clerk"."changes" c using oldest o
+    where c.xid = o.xid and c.seq = o.seq and o.occurred_at < now() - make_interval(days => $1::int)
+    returning c.xid, c.seq),
+  place as (
+    insert into "clerk"."sync_state" (job, state)
+    select 'changes pruned', jsonb_build_object('xid', xid::text, 'seq', seq::text) from gone order by xid desc, seq desc limit 1
+    on conflict (job) do update set state = excluded.state, updated_at = now())
+  select count(*)::int as pruned from gone
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > changes_read 1`] = `
+select e.*, pg_snapshot_xmin(pg_current_snapshot())::text as horizon, pg_snapshot_xmax(pg_current_snapshot())::text as newest,
+    (select state from "clerk"."sync_state" where job = 'changes pruned') as pruned,
+    exists (select from "clerk"."changes" where xid >= pg_snapshot_xmin(pg_current_snapshot())) as is_held
+  from (select) here left join (
+    select c.xid::text as xid, c.seq::text as seq, c.entity, c.entity_id, c.op, c.changed, c.cause,
+    (extract(epoch from c.occurred_at) * 1000)::float8 as occurred_at, c.xid as by_xid, c.seq as by_seq from "clerk"."changes" c
+    where (c.xid, c.seq) > ($1::xid8, $2::bigint) and c.xid < pg_snapshot_xmin(pg_current_snapshot())
+    order by c.xid, c.seq limit $3) e on true
+  order by e.by_xid, e.by_seq
+`
+
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > connections 1`] = `
 select count(*)::int as connections, current_setting('max_connections')::int as "maxConnections"
   from pg_stat_activity where backend_type = 'client backend'

@@ -1,10 +1,10 @@
 /** Health, failed events and event types. */
 import { ago, byId, count, el, pill, replaceChildren } from './dom.js'
 
-const NAMES = { database: 'Database', jwks: "Clerk's keys", webhooks: 'Webhooks' }
+const NAMES = { database: 'Database', jwks: "Clerk's keys", webhooks: 'Webhooks', changes: 'Change feed' }
 
 export function showHealth({ checks }, { tables }) {
-  const tiles = Object.entries(NAMES).map(([name, title]) => ({ title, ...checks[name] }))
+  const tiles = Object.entries(NAMES).flatMap(([name, title]) => (checks[name] ? { title, ...checks[name] } : []))
   const figures = [
     { title: 'Users', figure: count(tables.users) },
     { title: 'Sessions', figure: count(tables.sessions) },
@@ -17,7 +17,7 @@ export function showHealth({ checks }, { tables }) {
         { className: 'panel' },
         el('h3', { textContent: title }),
         pill(status),
-        el('p', { className: 'quiet', textContent: reason ?? `${latencyMs} ms` }),
+        el('p', { className: 'quiet', textContent: reason ?? (latencyMs === undefined ? '' : `${latencyMs} ms`) }),
       ),
     ),
     ...figures.map(({ title, figure }) =>
@@ -82,5 +82,39 @@ function failedItem({ id, type, objectId, error, attempts, receivedAt, isReplaya
     ),
     button('replay', 'Replay', onReplay, !isReplayable),
     button('dismiss', 'Dismiss', onDismiss),
+  )
+}
+
+/** Who is given the change feed, how far they are behind, and what was given up. Nothing while the feed is off. */
+export function showChanges({ changes }) {
+  byId('changes').hidden = !changes
+  if (!changes) return
+  const { consumers, deadLetters } = changes
+  replaceChildren(byId('consumers'), [consumers], () =>
+    consumers.map(({ name, behind, lagSeconds, waiting, dead }) =>
+      el(
+        'tr',
+        {},
+        el('th', { scope: 'row' }, el('code', { textContent: name })),
+        el('td', {}, behind === 0 ? 'up to date' : `${count(behind)}, ${count(lagSeconds)} s`),
+        el('td', {}, count(waiting)),
+        el('td', { className: dead > 0 ? 'bad' : '' }, count(dead)),
+      ),
+    ),
+  )
+  replaceChildren(byId('dead-letters'), [deadLetters], () =>
+    deadLetters.map(({ consumer, id, type, entityId, attempts, error, deadAt }) =>
+      el(
+        'li',
+        {},
+        el(
+          'div',
+          {},
+          el('p', {}, el('code', { textContent: type }), ` of ${entityId}, for ${consumer}`),
+          el('p', { className: 'bad', textContent: error ?? 'no reason was kept' }),
+          el('p', { className: 'quiet' }, `${id}, given up `, ago(deadAt), ` after ${count(attempts)} attempts`),
+        ),
+      ),
+    ),
   )
 }

@@ -2,7 +2,7 @@
 import { dismiss, health, overview, replay, token } from './api.js'
 import { drawCharts, onColours } from './charts.js'
 import { byId } from './dom.js'
-import { showFailed, showHealth, showTypes } from './lists.js'
+import { showChanges, showFailed, showHealth, showTypes } from './lists.js'
 import { clearSearch, startSearch } from './search.js'
 
 const EVERY_MS = 5_000
@@ -33,6 +33,7 @@ function render(figures) {
   drawCharts(latest)
   showTypes(latest)
   showFailed(latest, { onReplay: replayOne, onDismiss: dismissOne })
+  showChanges(latest)
   byId('incomplete').hidden = latest.isComplete
   byId('updated').textContent = `as of ${new Date().toLocaleTimeString('en-GB')}`
 }

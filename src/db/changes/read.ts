@@ -1,0 +1,114 @@
+/** Reading the change feed: only what can no longer be overtaken, in the order of transactions. */
+import { sql } from 'drizzle-orm'
+import { type FeedChange, isBehind, type Position, START } from '../../domain/feed.ts'
+import { syncState } from '../schema.ts'
+import { $, type Executor, milliseconds, type Qualify, statement } from '../statement.ts'
+import { changes } from './table.ts'
+
+/** A change and its place in the feed. */
+export interface FeedEntry {
+  position: Position
+  change: FeedChange
+}
+
+export interface FeedPage {
+  entries: FeedEntry[]
+  /** Where to go on: behind the last entry, or where the reader was. */
+  next: Position
+  hasMore: boolean
+  /** The oldest transaction that had not ended. */
+  horizon: string
+  /** Whether there are changes that nobody may read yet, since an older transaction has not ended. */
+  isHeld: boolean
+  /** Whether something behind the reader's place was pruned, or the place is of a database of which this is a copy. */
+  isExpired: boolean
+}
+
+export interface EntryRow {
+  xid: string
+  seq: string
+  entity: FeedChange['entity']
+  entity_id: string
+  op: FeedChange['op']
+  changed: string[]
+  cause: FeedChange['cause']
+  occurred_at: number
+}
+
+// A transaction may end long after it took its numbers. Those below the oldest that is still under way have all ended, so
+// that nothing can appear among them any more.
+const horizon = sql.raw('pg_snapshot_xmin(pg_current_snapshot())')
+export const PRUNED_JOB = 'changes pruned'
+
+/** The columns of a change as `toEntry` reads them. */
+export const entryColumns = (row: string) =>
+  sql`${sql.raw(`${row}.xid::text as xid, ${row}.seq::text as seq, ${row}.entity, ${row}.entity_id, ${row}.op, ${row}.changed, ${row}.cause`)},
+    ${milliseconds(sql.raw(`${row}.occurred_at`))} as occurred_at`
+
+const select = statement<
+  { [K in keyof EntryRow]: EntryRow[K] | null } & {
+    horizon: string
+    newest: string
+    pruned: Position | null
+    is_held: boolean
+  }
+>(
+  'changes_read',
+  (t: Qualify) => sql`select e.*, ${horizon}::text as horizon, pg_snapshot_xmax(pg_current_snapshot())::text as newest,
+    (select state from ${t(syncState)} where job = '${sql.raw(PRUNED_JOB)}') as pruned,
+    exists (select from ${t(changes)} where xid >= ${horizon}) as is_held
+  from (select) here left join (
+    select ${entryColumns('c')}, c.xid as by_xid, c.seq as by_seq from ${t(changes)} c
+    where (c.xid, c.seq) > (${$(1)}::xid8, ${$(2)}::bigint) and c.xid < ${horizon}
+    order by c.xid, c.seq limit ${$(3)}) e on true
+  order by e.by_xid, e.by_seq`,
+)
+
+/**
+ * The changes after a place, the oldest first.
+ * @param after the oldest that is kept by default
+ * @param limit changes at most
+ */
+export async function readChanges(executor: Executor, after: Position | undefined, limit: number): Promise<FeedPage> {
+  const { xid, seq } = after ?? START
+  const rows = await select(executor, xid, seq, limit + 1)
+  const [{ horizon, newest, pruned, is_held: isHeld }] = rows as [(typeof rows)[number]]
+  const found = rows.filter((row): row is typeof row & EntryRow => row.xid !== null)
+  const entries = found.slice(0, limit).map(toEntry)
+  const isExpired =
+    after !== undefined && ((pruned !== null && isBehind(pruned, after)) || BigInt(after.xid) > BigInt(newest))
+  // Whoever found nothing where he began goes on from here: what this snapshot did not see has a higher number.
+  const here = { xid: horizon, seq: '0' }
+  return {
+    entries,
+    next: entries.at(-1)?.position ?? (isExpired ? here : (after ?? here)),
+    hasMore: found.length > limit,
+    horizon,
+    isHeld,
+    isExpired,
+  }
+}
+
+const selectLatest = statement<{ xid: string }>('changes_latest', () => sql`select ${horizon}::text as xid`)
+
+/** The place behind everything that may be read now. */
+export async function findLatest(executor: Executor): Promise<Position> {
+  const [row] = (await selectLatest(executor)) as [{ xid: string }]
+  return { xid: row.xid, seq: '0' }
+}
+
+export const toEntry = (row: EntryRow): FeedEntry => ({
+  position: { xid: row.xid, seq: row.seq },
+  change: {
+    id: idOf(row.seq),
+    entity: row.entity,
+    entityId: row.entity_id,
+    op: row.op,
+    changed: row.changed,
+    cause: row.cause,
+    occurredAt: new Date(row.occurred_at).toISOString(),
+  },
+})
+
+/** The id of the change with this number. */
+export const idOf = (seq: string): string => `chg_${seq}`

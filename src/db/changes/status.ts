@@ -1,0 +1,66 @@
+/** How the feed and its consumers are, at a cost that does not grow with it. */
+import { sql } from 'drizzle-orm'
+import type { DelayingTransaction } from '../../domain/feed-delay.ts'
+import { type Executor, statement } from '../statement.ts'
+import { changeConsumers, changeDeliveries, changes } from './table.ts'
+
+/** Counted no further. */
+export const MAX_COUNTED = 10_000
+const most = sql.raw(String(MAX_COUNTED))
+
+export interface ConsumerStatus {
+  name: string
+  /** Changes that it has not been given yet; 10,000 at most. */
+  behind: number
+  /** How old the first of them is, in seconds; 0 when there is none. */
+  lagSeconds: number
+  /** Deliveries that are tried again, or wait behind one that is. */
+  waiting: number
+  /** Deliveries that were given up. */
+  dead: number
+}
+
+const selectConsumers = statement<ConsumerStatus>(
+  'change_consumers_status',
+  (t) => sql`select c.name,
+    (select count(*)::int from (select from ${t(changes)} f where (f.xid, f.seq) > (c.xid, c.seq) limit ${most}) b) as behind,
+    coalesce((select greatest(extract(epoch from clock_timestamp() - f.occurred_at), 0)::float8 from ${t(changes)} f
+      where (f.xid, f.seq) > (c.xid, c.seq) order by f.xid, f.seq limit 1), 0) as "lagSeconds",
+    (select count(*)::int from ${t(changeDeliveries)} d where d.consumer = c.name and d.dead_at is null) as waiting,
+    (select count(*)::int from ${t(changeDeliveries)} d where d.consumer = c.name and d.dead_at is not null) as dead
+  from ${t(changeConsumers)} c order by c.name`,
+)
+
+// The process that holds the oldest transaction id. Roles without pg_read_all_stats see the ids and pids of others, but no times.
+const selectDelay = statement<DelayingTransaction & { is_held: boolean }>(
+  'changes_delay',
+  (t) => sql`select * from (
+    select a.pid, null as prepared, extract(epoch from clock_timestamp() - a.xact_start)::float8 as "ageSeconds",
+      age(a.backend_xid) as transactions
+    from pg_stat_activity a where a.backend_xid is not null and a.pid <> pg_backend_pid()
+    union all
+    select null, p.gid, extract(epoch from clock_timestamp() - p.prepared)::float8, age(p.transaction) from pg_prepared_xacts p) o,
+    (select exists (select from ${t(changes)} where xid >= pg_snapshot_xmin(pg_current_snapshot())) as is_held) h
+  order by o.transactions desc limit 1`,
+)
+
+export interface ChangesStatus {
+  consumers: ConsumerStatus[]
+  /** The oldest transaction, when it is old enough to be named. */
+  delay: DelayingTransaction | null
+}
+
+/** So old must a transaction be to be named. */
+export const DELAY_SECONDS = 60
+
+export async function findChangesStatus(executor: Executor, delaySeconds = DELAY_SECONDS): Promise<ChangesStatus> {
+  const consumers = await selectConsumers(executor)
+  const [oldest] = await selectDelay(executor)
+  // Of an age that we may not see, one that holds something back is named all the same.
+  const isNamed =
+    oldest !== undefined && (oldest.ageSeconds === null ? oldest.is_held : oldest.ageSeconds >= delaySeconds)
+  return {
+    consumers,
+    delay: isNamed ? { pid: oldest.pid, prepared: oldest.prepared, ageSeconds: oldest.ageSeconds } : null,
+  }
+}

@@ -1,0 +1,214 @@
+/** The change feed: on while this plugin is there. It is read by `GET /api/changes`, pushed to a webhook, or given to handlers. */
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { addConsumer, type DeadLetter, findDeadLetters } from '../../db/changes/consumers.ts'
+import { keepChanges } from '../../db/changes/enable.ts'
+import type { FeedEntry } from '../../db/changes/read.ts'
+import { type ChangesStatus, findChangesStatus } from '../../db/changes/status.ts'
+import { isDatabaseTrouble } from '../../db/errors.ts'
+import { createPool } from '../../db/pool.ts'
+import { FEED_TYPES, type FeedChange, type FeedType } from '../../domain/feed.ts'
+import { DatabaseUnavailable, retryAfter } from '../../errors.ts'
+import { type ConsumerOptions, type DeliveryEvents, deliverChanges } from '../../jobs/deliver-changes.ts'
+import { DeliveryError } from '../../jobs/delivery-lanes.ts'
+import { watchChanges } from '../../jobs/watch-changes.ts'
+import { deliveryChannel, tell } from '../channels.ts'
+import type { DatabaseOptions } from '../database.ts'
+import errorReplies from '../error-replies.ts'
+import { createPush, PUSH_CONCURRENCY, type PushOptions } from './push.ts'
+import changesRoute, { type ChangesFeed } from './route.ts'
+
+export { changesRoute }
+
+export interface ChangesOptions {
+  database: DatabaseOptions
+  /** Opens `GET /api/changes`, which is no route without it. */
+  token?: string
+  /** Where changes are pushed to. */
+  webhook?: PushOptions
+  /** After this long without a sign of life of the replica that delivers, another one does; 15 s by default. */
+  leaseTtlMs?: number
+}
+
+export interface ClerkOnOptions {
+  /**
+   * Under which the database remembers how far the handler is: across restarts and replicas, of which one runs it at a time. A
+   * new name begins with the changes from then on.
+   */
+  name: string
+  /** Changes of different users, sessions… handled at once; 4 by default. Those of one are always handled in their order. */
+  concurrency?: number
+  /** How long the handler may take, in ms; 30 s by default. */
+  timeoutMs?: number
+  /** The waits before the second, third… attempt, in ms; Svix's schedule by default. */
+  scheduleMs?: readonly number[]
+}
+
+/**
+ * Called at least once for each change. What it rejects with is tried again, and holds back later changes of the same entity.
+ * `signal` aborts when the time is over, which counts as a failure.
+ */
+export type ClerkOnHandler = (change: FeedChange, details: { attempt: number; signal: AbortSignal }) => unknown
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /**
+     * Calls a handler for each change of this type (or of these) from now on, at least once, whatever process writes and
+     * whichever is running: `app.clerkOn('user.created', { name: 'welcome-mail' }, async (change) => …)`. Before the app is ready.
+     */
+    clerkOn: (type: FeedType | readonly FeedType[], options: ClerkOnOptions, handler: ClerkOnHandler) => void
+    /** What reads of the feed go through. */
+    clerkChangesFeed: ChangesFeed
+    /** How far consumers are, and what delays the feed. */
+    clerkChangesStatus: () => Promise<ChangesStatus>
+    /** Deliveries that were given up, the oldest first. */
+    clerkDeadLetters: (limit: number) => Promise<DeadLetter[]>
+  }
+}
+
+/** The name of the webhook among the consumers. */
+export const PUSH_CONSUMER = 'webhook'
+const HANDLER_TIMEOUT_MS = 30_000
+const HANDLER_CONCURRENCY = 4
+const RETRY_AFTER_MS = 2_000
+const RETRY_MS = 2_000
+const CONNECTIONS = 4
+
+/** Mounts the feed. The tables must be migrated; triggers are made here where they are missing. */
+export default fp<ChangesOptions>(
+  async (app, { database, token, webhook, leaseTtlMs }) => {
+    const { connectionString, schema } = database
+    const stop = new AbortController()
+    // Of its own, so that it takes no connection from requests.
+    const pool = createPool({
+      connectionString,
+      schema,
+      transactionPooling: database.transactionPooling,
+      max: CONNECTIONS,
+      applicationName: 'clerk-session-sync changes',
+      onError: (error) => app.log.warn({ err: error }, 'a database connection of the change feed broke'),
+    })
+    const onTrouble = (error: unknown) => app.log.warn({ err: error }, 'the change feed cannot be read')
+    const consumers: ConsumerOptions[] = []
+    const push = webhook && createPush(webhook)
+    if (webhook && push) {
+      consumers.push({
+        name: PUSH_CONSUMER,
+        deliver: push.deliver,
+        concurrency: PUSH_CONCURRENCY,
+        scheduleMs: webhook.scheduleMs,
+      })
+    }
+    let isReady = false
+    app.decorate('clerkOn', (type, options, handler) => {
+      if (isReady) throw new Error('clerkOn must be called before the app is ready')
+      consumers.push(consumerOf([type].flat(), options, handler, consumers))
+    })
+    app.decorate('clerkChangesStatus', () => guarded(findChangesStatus(pool)))
+    app.decorate('clerkDeadLetters', (limit) => guarded(findDeadLetters(pool, {}, limit)))
+
+    await whenReachable(app, stop.signal, () => keepChanges(connectionString, { schema, isEnabled: true }))
+
+    const watch = watchChanges({ pool, connectionString, onTrouble })
+    app.decorate('clerkChangesFeed', { watch, closing: stop.signal, guarded })
+    if (token !== undefined) {
+      await app.register(async (ours) => {
+        if (!ours.hasPlugin('clerk-error-replies')) await ours.register(errorReplies)
+        await ours.register(changesRoute, { token })
+      })
+    }
+    let delivering: Promise<unknown> | undefined
+    app.addHook('onReady', async () => {
+      isReady = true
+      const names = consumers.map(({ name }) => name)
+      // Known before the first request is served, so that nothing is missed.
+      await whenReachable(app, stop.signal, () => Promise.all(names.map((name) => addConsumer(pool, name))))
+      const options = { pool, watch, signal: stop.signal, events: eventsOf(app), leaseTtlMs }
+      delivering = Promise.all(consumers.map((consumer) => deliverChanges(consumer, options)))
+    })
+    // Those who wait would keep the server from closing.
+    app.addHook('preClose', async () => stop.abort())
+    app.addHook('onClose', async () => {
+      stop.abort()
+      await watch.end()
+      await delivering
+      await push?.close()
+      await pool.end()
+    })
+  },
+  { name: 'clerk-changes', fastify: '5.x', dependencies: ['clerk-database'] },
+)
+
+function consumerOf(
+  types: readonly FeedType[],
+  options: ClerkOnOptions,
+  handler: ClerkOnHandler,
+  consumers: readonly ConsumerOptions[],
+): ConsumerOptions {
+  const { name, concurrency = HANDLER_CONCURRENCY, timeoutMs = HANDLER_TIMEOUT_MS, scheduleMs } = options
+  const unknown = types.filter((type) => !FEED_TYPES.includes(type))
+  if (unknown.length > 0 || types.length === 0) throw new TypeError(`clerkOn: no such type: ${unknown.join(', ')}`)
+  if (typeof name !== 'string' || name === '') throw new TypeError('clerkOn: the handler needs a name')
+  if (name === PUSH_CONSUMER || consumers.some((other) => other.name === name)) {
+    throw new Error(`clerkOn: the name ${name} is taken`)
+  }
+  return { name, types, concurrency, scheduleMs, deliver: (entry, attempt) => call(handler, entry, attempt, timeoutMs) }
+}
+
+async function call(handler: ClerkOnHandler, { change }: FeedEntry, attempt: number, timeoutMs: number): Promise<void> {
+  const signal = AbortSignal.timeout(timeoutMs)
+  const late = Promise.withResolvers<never>()
+  signal.addEventListener('abort', () => late.reject(new DeliveryError(`not done within ${timeoutMs} ms`)), {
+    once: true,
+  })
+  // Of its own turn, so that what it throws at once is a failure like any other.
+  await Promise.race([Promise.resolve().then(() => handler(change, { attempt, signal })), late.promise])
+}
+
+function eventsOf(app: FastifyInstance): DeliveryEvents {
+  const { log, server } = app
+  const toldOf = ({ change }: FeedEntry) => ({
+    changeId: change.id,
+    entity: change.entity,
+    entityId: change.entityId,
+    op: change.op,
+  })
+  const delayOf = ({ change }: FeedEntry) => Date.now() - Date.parse(change.occurredAt)
+  return {
+    onDelivered: (consumer, entry) =>
+      tell(deliveryChannel, { server, consumer, outcome: 'delivered', delayMs: delayOf(entry) }),
+    onFailure(consumer, entry, error, { attempt, isDead }) {
+      tell(deliveryChannel, { server, consumer, outcome: isDead ? 'dead' : 'failed', delayMs: delayOf(entry) })
+      const details = { err: error, consumer, attempt, ...toldOf(entry) }
+      if (isDead) log.error(details, 'a change was given up: clerk-session-sync replay --changes sends it again')
+      else log.warn(details, 'a change could not be delivered, and is tried again')
+    },
+    onLost: (consumer) =>
+      log.error({ consumer }, 'changes were pruned before they were delivered: raise CHANGES_RETENTION_DAYS'),
+    onTrouble: (consumer, error) => log.warn({ err: error, consumer }, 'changes cannot be delivered at the moment'),
+  }
+}
+
+/** At once where the database answers, with whatever it refuses; else in the background, as soon as it does. */
+async function whenReachable(app: FastifyInstance, signal: AbortSignal, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    if (!isDatabaseTrouble(error)) throw error
+    app.log.warn({ err: error }, 'the change feed waits for the database')
+    const timer = setTimeout(() => {
+      if (!signal.aborted)
+        whenReachable(app, signal, work).catch((error) => app.log.error({ err: error }, 'no change feed'))
+    }, RETRY_MS).unref()
+    signal.addEventListener('abort', () => clearTimeout(timer), { once: true })
+  }
+}
+
+async function guarded<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (!isDatabaseTrouble(error)) throw error
+    throw retryAfter(new DatabaseUnavailable({ cause: error }), RETRY_AFTER_MS)
+  }
+}

@@ -1,0 +1,59 @@
+/** Webhooks of our own, by Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks). */
+import { createHmac, createSecretKey } from 'node:crypto'
+import { Agent, request } from 'undici'
+import type { FeedEntry } from '../../db/changes/read.ts'
+import { typeOf } from '../../domain/feed.ts'
+import { DeliveryError } from '../../jobs/delivery-lanes.ts'
+
+export interface PushOptions {
+  url: string
+  /** `whsec_…` */
+  secret: string
+  /** How long an attempt may take; 15 s by default, as Svix grants. */
+  timeoutMs?: number
+  /** The waits before the second, third… attempt; Svix's by default. */
+  scheduleMs?: readonly number[]
+}
+
+export interface Push {
+  /** Posts a change. Rejects unless it is answered with a 2xx in time: then it must be sent again. */
+  deliver(entry: FeedEntry): Promise<void>
+  close(): Promise<void>
+}
+
+/** Attempts under way at once. */
+export const PUSH_CONCURRENCY = 16
+const TIMEOUT_MS = 15_000
+// The answer is of no interest beyond its status; a connection whose answer is longer is not used again.
+const MAX_ANSWER_BYTES = 16_384
+
+export function createPush({ url, secret, timeoutMs = TIMEOUT_MS }: PushOptions): Push {
+  const key = createSecretKey(Buffer.from(secret.replace(/^whsec_/, ''), 'base64'))
+  const agent = new Agent({ connections: PUSH_CONCURRENCY, connectTimeout: timeoutMs })
+
+  return {
+    async deliver({ change }) {
+      const { id, occurredAt: timestamp, entityId, changed, cause } = change
+      const body = JSON.stringify({ type: typeOf(change), timestamp, data: { id: entityId, changed, cause } })
+      // Of this attempt: receivers refuse what is more than five minutes off.
+      const sentAt = String(Math.floor(Date.now() / 1_000))
+      const signature = createHmac('sha256', key).update(`${id}.${sentAt}.${body}`).digest('base64')
+      const answer = await request(url, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          'user-agent': 'clerk-session-sync',
+          'webhook-id': id,
+          'webhook-timestamp': sentAt,
+          'webhook-signature': `v1,${signature}`,
+        },
+        body,
+        dispatcher: agent,
+        signal: AbortSignal.timeout(timeoutMs),
+      })
+      await answer.body.dump({ limit: MAX_ANSWER_BYTES })
+      if (answer.statusCode < 200 || answer.statusCode > 299) throw new DeliveryError(`answered ${answer.statusCode}`)
+    },
+    close: () => agent.destroy(),
+  }
+}

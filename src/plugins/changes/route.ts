@@ -1,0 +1,131 @@
+import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
+import { CHANGE_EXAMPLE, FeedChange, fromCursor, type Position, toCursor } from '../../domain/feed.ts'
+import {
+  ChangesTokenInvalid,
+  CursorExpired,
+  errorReplyOf,
+  errorReplySchemas,
+  InvalidCursor,
+  withoutCredentials,
+} from '../../errors.ts'
+import type { ChangeWatch } from '../../jobs/watch-changes.ts'
+import { createTokenCheck } from '../token-check.ts'
+
+/** What reads of the feed go through. */
+export interface ChangesFeed {
+  watch: ChangeWatch
+  /** Answers those who wait, as when the app closes. */
+  closing: AbortSignal
+  /** Turns trouble of the database into the error to answer with. */
+  guarded: <T>(work: Promise<T>) => Promise<T>
+}
+
+export interface ChangesRouteOptions {
+  token: string
+}
+
+const MAX_WAIT_SECONDS = 30
+
+const Query = Type.Object({
+  after: Type.Optional(
+    Type.String({
+      maxLength: 64,
+      description: 'The `cursor` of the reply before; `latest` for changes from now on; the oldest kept by default',
+    }),
+  ),
+  limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Changes at most' }),
+  wait: Type.Integer({
+    minimum: 0,
+    maximum: MAX_WAIT_SECONDS,
+    default: 0,
+    description: 'Seconds to wait for a change when there is none (long poll)',
+  }),
+})
+
+export const ChangesReply = Type.Object(
+  {
+    changes: Type.Array(FeedChange, {
+      description: 'The oldest first; of one entity in the order in which they happened',
+    }),
+    cursor: Type.String({ description: 'To be sent as `after` the next time; opaque' }),
+    hasMore: Type.Boolean({ description: 'Whether the next changes can be had at once' }),
+  },
+  {
+    description: 'The changes after the cursor, or none after `wait` seconds',
+    examples: [{ changes: [CHANGE_EXAMPLE], cursor: 'c1.n8.sy', hasMore: false }],
+  },
+)
+
+/** `GET /api/changes`: the change feed by long poll. Needs the plugin `clerk-changes`. */
+const changes: FastifyPluginAsyncTypebox<ChangesRouteOptions> = async (app, { token }) => {
+  const { watch, closing, guarded } = app.clerkChangesFeed
+  const check = createTokenCheck(token)
+
+  app.get(
+    '/api/changes',
+    {
+      config: { cors: false, rateLimit: false },
+      schema: {
+        tags: ['changes'],
+        summary: 'What appeared, changed or went',
+        description:
+          'Complete and in order: read on from `cursor` and nothing is skipped, however late its transaction committed. Ids and names only; read the rows for the rest.',
+        security: [{ changesToken: [] }],
+        querystring: Query,
+        response: {
+          200: ChangesReply,
+          400: errorReplyOf(InvalidCursor),
+          401: errorReplyOf(ChangesTokenInvalid),
+          410: errorReplyOf(CursorExpired),
+          ...errorReplySchemas(503),
+        },
+      },
+      async onRequest({ headers }, reply) {
+        reply.headers({ 'cache-control': 'no-store', vary: 'Authorization' })
+        const result = check(headers.authorization)
+        if (result === 'missing') throw withoutCredentials(new ChangesTokenInvalid())
+        if (result === 'wrong') throw new ChangesTokenInvalid()
+      },
+    },
+    async ({ query: { after, limit, wait }, raw }, reply) => {
+      const left = new AbortController()
+      reply.raw.once('close', () => left.abort())
+      const giveUp = AbortSignal.any([closing, left.signal, AbortSignal.timeout(wait * 1_000)])
+
+      const place = await placeOf(after)
+      if (wait > 0 && place !== undefined && watch.isUpToDate(place) && !raw.destroyed) return replyOf(place)
+      const page = await guarded(watch.read(place, limit))
+      if (page.isExpired) throw new CursorExpired()
+      if (page.entries.length > 0 || wait === 0) return describe(page)
+      return replyOf(page.next)
+
+      async function replyOf(from: Position) {
+        const found = await watch.wait(from, limit, giveUp)
+        return describe(found ?? { entries: [], next: from, hasMore: false })
+      }
+    },
+  )
+
+  async function placeOf(after: string | undefined): Promise<Position | undefined> {
+    if (after === undefined) return undefined
+    if (after === 'latest') return guarded(watch.latest())
+    const place = fromCursor(after)
+    if (!place) throw new InvalidCursor()
+    return place
+  }
+}
+export default changes
+
+const describe = ({
+  entries,
+  next,
+  hasMore,
+}: {
+  entries: { change: FeedChange }[]
+  next: Position
+  hasMore: boolean
+}) => ({
+  changes: entries.map(({ change }) => change),
+  cursor: toCursor(next),
+  hasMore,
+})
