@@ -110,3 +110,12 @@ test('a pending task that is done is synced again, and so is a failure once the 
   page.dispatchEvent(new Event('online'))
   t.equal(sent.length, 3, 'what is ready is not synced again')
 })
+
+test('what is not given is not compared, and counts as loaded', async (t) => {
+  const fetch = (async () => answer({ status: 200 })) as unknown as typeof globalThis.fetch
+  const scope = effectScope()
+  t.teardown(() => scope.stop())
+  const options = { baseUrl: BASE, isSignedIn: true, getToken: () => tokenOf('sess_9', 0, 'user_9', 'org_9'), fetch }
+  const session = scope.run(() => useSessionSync(options)) as ReturnType<typeof useSessionSync>
+  await waitUntil('ready', async () => session.value.status === 'ready')
+})
