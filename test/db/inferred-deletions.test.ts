@@ -9,7 +9,7 @@ import {
   type TestRepositoryOptions,
 } from '../helpers/repository.ts'
 
-tap.setTimeout(120_000)
+tap.setTimeout(900_000)
 
 async function start(t: Test, options?: TestRepositoryOptions) {
   const it = await startRepository(t, options)

@@ -10,7 +10,7 @@ import { TEMPLATE } from '../helpers/postgres-server.ts'
 import { ROOT } from '../helpers/process.ts'
 import { findSystemPostgres, NO_SYSTEM_POSTGRES } from '../helpers/system-postgres.ts'
 
-tap.setTimeout(240_000)
+tap.setTimeout(900_000)
 
 const FILES = [
   'db/migrate',
