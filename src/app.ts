@@ -1,5 +1,6 @@
 /** The composite plugin: the whole service as an ordered list of plugins, mountable in any Fastify app. */
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -120,8 +121,8 @@ async function registerRateLimit(app: FastifyInstance, perMinute: number): Promi
     // Verified twice then, the second time from the cache. Whoever sends a bad token counts by address.
     keyGenerator: (request: FastifyRequest) =>
       app.clerkAuthenticate(request).then(
-        ({ userId }) => userId,
-        () => normalizeIP(request.ip),
+        ({ userId }) => `user:${userId}`,
+        () => `address:${addressOf(request)}`,
       ),
     errorResponseBuilder: (_request, { after }) => new RateLimited(after),
   })
@@ -130,4 +131,10 @@ async function registerRateLimit(app: FastifyInstance, perMinute: number): Promi
   app.addHook('onRequest', async function limitRate(request, reply) {
     if (request.routeOptions.config.rateLimit !== false) await limit.call(this, request, reply)
   })
+}
+
+// What a trusted proxy passed on need not be an address, and only a real one may count as one. Some proxies add the port.
+function addressOf({ ip, socket }: FastifyRequest): string {
+  const address = ip.replace(/^(\d+\.\d+\.\d+\.\d+|\[[^\]]*\]):\d+$/, '$1').replace(/^\[(.*)\]$/, '$1')
+  return normalizeIP(isIP(address) ? address : (socket.remoteAddress ?? ''))
 }

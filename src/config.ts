@@ -8,7 +8,17 @@ import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import { normalizeOrigin } from './domain/origin.ts'
 import { readSecretFiles } from './secret-files.ts'
-import { databaseUrlFault, isRsaPublicKey, issuerOf, split, toPem, trimSlash, trustProxy } from './setting-values.ts'
+import {
+  databaseUrlFault,
+  hasCredentials,
+  isPrivate,
+  isRsaPublicKey,
+  issuerOf,
+  split,
+  toPem,
+  trimSlash,
+  trustProxy,
+} from './setting-values.ts'
 
 const Maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
 // `description` is the mend that an error message names; `title` the value's shape.
@@ -264,13 +274,32 @@ const keyBytes = (secret: string) => Buffer.from(secret.replace(/^whsec_/, ''), 
 
 const shapeOf = (value: string) => `${value.length} characters`
 
+const URL_SETTINGS = ['CLERK_ISSUER', 'CLERK_API_URL', 'CHANGES_WEBHOOK_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const
+
+function checkUrls(settings: Settings, wrong: (name: keyof Settings, what: string) => void): void {
+  for (const name of URL_SETTINGS) {
+    const value = settings[name]
+    if (value === undefined) continue
+    const isOfClerk = name === 'CLERK_ISSUER' || name === 'CLERK_API_URL'
+    if (!URL.canParse(value)) wrong(name, `not a URL (${shapeOf(value)})`)
+    else if (isOfClerk && hasCredentials(value))
+      wrong(name, 'it holds a user name or password, which Clerk has no use for')
+    else if (isOfClerk && settings.NODE_ENV === 'production' && !isPrivate(value)) {
+      wrong(name, 'in production it must start with https:// (http:// only for loopback)')
+    }
+  }
+}
+
 function checkBeyondSchema(settings: Settings, problems: Map<string, string>): void {
   const wrong = (name: keyof Settings, what: string) => problems.set(name, `${name} is wrong: ${what}`)
   const fault = settings.DATABASE_URL && databaseUrlFault(settings.DATABASE_URL)
   if (fault) wrong('DATABASE_URL', fault)
-  for (const name of ['CLERK_ISSUER', 'CLERK_API_URL', 'CHANGES_WEBHOOK_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const) {
-    const value = settings[name]
-    if (value !== undefined && !URL.canParse(value)) wrong(name, `not a URL (${shapeOf(value)})`)
+  checkUrls(settings, wrong)
+  if (split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '').some((secret) => keyBytes(secret) < MIN_KEY_BYTES)) {
+    wrong(
+      'CLERK_WEBHOOK_SIGNING_SECRET',
+      `a secret under ${MIN_KEY_BYTES} bytes can be guessed — copy it again from Clerk`,
+    )
   }
   if (settings.CLERK_PUBLISHABLE_KEY && !issuerOf(settings.CLERK_PUBLISHABLE_KEY)) {
     wrong('CLERK_PUBLISHABLE_KEY', 'it does not encode a host name — copy it again from the Clerk dashboard, API keys')

@@ -109,6 +109,11 @@ export const DatabaseUnavailable = createError(
   'The database cannot be reached at the moment',
   503,
 )
+export const BodiesOverBudget = createError(
+  'BODIES_OVER_BUDGET',
+  'Too many request bodies are being received at the moment',
+  503,
+)
 export const OnChangeFailed = createError(
   'ON_CHANGE_FAILED',
   "The application's onChange failed: nothing was written",
@@ -190,7 +195,13 @@ const ERRORS = {
   422: [new WebhookPayloadInvalid('the body is not JSON')],
   429: [new RateLimited('1 minute')],
   500: [{ code: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong on our side' }],
-  503: [new DatabaseUnavailable(), new JwksUnavailable(), new OnChangeFailed(), new ShuttingDown()],
+  503: [
+    new DatabaseUnavailable(),
+    new JwksUnavailable(),
+    new BodiesOverBudget(),
+    new OnChangeFailed(),
+    new ShuttingDown(),
+  ],
 } satisfies Record<number, Described[]>
 
 const HEADERS: { [statusCode: number]: object } = {

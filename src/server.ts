@@ -1,5 +1,5 @@
 /** The first host of the app: settings, listen, signals, close. Run it, or call `serve` from the command line. */
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { realpathSync } from 'node:fs'
 import { type Server, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
@@ -12,8 +12,12 @@ import { keepChanges } from './db/changes/enable.ts'
 import { certificateRemedy, isDatabaseTrouble } from './db/errors.ts'
 import { migrate, SchemaError } from './db/migrate.ts'
 import { embedMissing } from './embedded/index.ts'
+import { dashboardLink } from './plugins/dashboard/access.ts'
 import { sendError } from './plugins/error-replies.ts'
+import limitBodies, { BODY_LIMIT_BYTES } from './plugins/limits/bodies.ts'
+import { createLimitedServer, endSoon } from './plugins/limits/sockets.ts'
 
+const MAX_HEADER_BYTES = 65_536
 const VERIFY = '/api/auth/verify/'
 const CLOSE_DEADLINE_MS = 10_000
 const DRAIN_MS = 1_500
@@ -25,7 +29,8 @@ const DATABASE_RETRY_MS = 1_000
  * @param plugin what is served: the app, or one with something round it
  */
 export async function serve(config: Config, plugin: typeof app = app): Promise<FastifyInstance> {
-  const { config: complete, emulator, stop } = await embedMissing(config)
+  const { config: filled, emulator, stop } = await embedMissing(config)
+  const complete = withDashboardToken(filled)
   const server = Fastify(serverOptions(complete))
   closeWithGrace({ delay: CLOSE_DEADLINE_MS, logger: server.log }, async ({ err, signal }) => {
     if (err) server.log.fatal({ err }, 'unexpected error, closing')
@@ -39,10 +44,24 @@ export async function serve(config: Config, plugin: typeof app = app): Promise<F
     await stop()
   })
   await migrateWhenReachable(complete, server)
+  if (complete.TRUST_PROXY === true) {
+    server.log.warn('TRUST_PROXY=true lets every client choose its own address: set the number of proxies, such as 1')
+  }
+  await server.register(limitBodies)
   await server.register(plugin, appOptions(complete))
   await server.listen({ port: complete.PORT, host: complete.HOST })
+  if (complete.DASHBOARD_TOKEN !== config.DASHBOARD_TOKEN) {
+    // Not a line of the log, which may be kept.
+    console.log(`dashboard: ${dashboardLink(server.listeningOrigin, complete.DASHBOARD_TOKEN as string)}`)
+  }
   if (emulator) server.log.info(`no Clerk instance is set: an emulator of one runs at ${emulator.url}/emulator/state`)
   return server
+}
+
+/** Outside production a dashboard without a token gets one of its own: it never opens without. */
+export function withDashboardToken(config: Config): Config {
+  if (config.isProduction || config.DASHBOARD_TOKEN) return config
+  return Object.freeze({ ...config, DASHBOARD_TOKEN: randomBytes(24).toString('base64url') })
 }
 
 /** How Fastify is set up for this service: limits, ids of requests, logging. */
@@ -60,13 +79,9 @@ export function serverOptions(config: Config): FastifyHttpOptions<Server> {
     // The app logs one line a request itself.
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: createRequestIds(),
-    // A slow client may take this long to send its request; load balancers keep idle connections for 60 s, and must be the
-    // first to end them: else a request meets a connection that is just being closed.
-    requestTimeout: 15_000,
-    keepAliveTimeout: 72_000,
+    bodyLimit: BODY_LIMIT_BYTES,
     // A token that is too long gets its 401 rather than Node's 431.
-    // Slow clients are looked for this often; Node's own 30 s would let them stay three times as long.
-    http: { maxHeaderSize: 65_536, headersTimeout: 10_000, connectionsCheckingInterval: 5_000 },
+    serverFactory: (handler) => createLimitedServer(handler, { maxHeaderSize: MAX_HEADER_BYTES }),
     // While it closes, the app answers 503 itself, in the shape of every error.
     return503OnClosing: false,
     clientErrorHandler: refuseBytes,
@@ -99,7 +114,7 @@ function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
     requestId: randomUUID(),
   })
   const head = `HTTP/1.1 ${statusCode} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close`
-  socket.end(`${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  endSoon(socket, `${head}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
 }
 
 /** The settings as the options of the app's plugins. */
@@ -157,7 +172,7 @@ export function appOptions(config: Config): AppOptions {
     errors: { showsDetails: config.NODE_ENV === 'development' },
     metrics: { port: config.METRICS_PORT, host: config.HOST },
     tracing: config.OTEL_EXPORTER_OTLP_ENDPOINT ? { endpoint: config.OTEL_EXPORTER_OTLP_ENDPOINT } : undefined,
-    dashboard: config.DASHBOARD_TOKEN || !config.isProduction ? { token: config.DASHBOARD_TOKEN } : undefined,
+    dashboard: config.DASHBOARD_TOKEN ? { token: config.DASHBOARD_TOKEN } : undefined,
     corsOrigins: config.CORS_ORIGINS,
     rateLimitPerMinute: config.RATE_LIMIT_PER_MINUTE,
   }

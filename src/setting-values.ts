@@ -45,6 +45,18 @@ export function trustProxy(text: string): boolean | number | string[] | undefine
   return addresses.every(isAddress) ? addresses : undefined
 }
 
+/** Whether a URL holds a user name or a password. */
+export function hasCredentials(url: string): boolean {
+  const { username, password } = new URL(url)
+  return username !== '' || password !== ''
+}
+
+/** Whether nobody on the way can read or change what goes to a URL: it is `https:`, or of this machine. */
+export function isPrivate(url: string): boolean {
+  const { protocol, hostname } = new URL(url)
+  return protocol === 'https:' || /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname)
+}
+
 const ESCAPE = 'characters such as @ / # ? in the user name or password must be escaped (%40 %2F %23 %3F)'
 
 /** Why a database's URL cannot be used, without quoting any of it; undefined when `pg` takes it. */

@@ -213,7 +213,7 @@ test('lists, secrets and keys are read as people write them', async (t) => {
       CLERK_JWT_KEY: pem.replaceAll('\n', '\\n'),
       CLERK_AUTHORIZED_PARTIES: ' https://app.example.com/ , chrome-extension://abc,',
       CLERK_WEBHOOK_SIGNING_SECRET: '',
-      CLERK_WEBHOOK_SECRET: 'whsec_b2xk, whsec_bmV3',
+      CLERK_WEBHOOK_SECRET: 'whsec_b2xkb2xkb2xkb2xkb2xkb2xk, whsec_bmV3bmV3bmV3bmV3bmV3bmV3',
       CORS_ORIGINS: '*',
       TRUST_PROXY: '10.0.0.0/8, loopback',
       AUTO_SYNC: 'false',
@@ -222,7 +222,11 @@ test('lists, secrets and keys are read as people write them', async (t) => {
   )
   t.equal(config.CLERK_JWT_KEY, pem, 'escaped line breaks become real ones')
   t.strictSame(config.CLERK_AUTHORIZED_PARTIES, ['https://app.example.com', 'chrome-extension://abc'])
-  t.strictSame(config.CLERK_WEBHOOK_SIGNING_SECRET, ['whsec_b2xk', 'whsec_bmV3'], 'the alias, and two for a rotation')
+  t.strictSame(
+    config.CLERK_WEBHOOK_SIGNING_SECRET,
+    ['whsec_b2xkb2xkb2xkb2xkb2xkb2xk', 'whsec_bmV3bmV3bmV3bmV3bmV3bmV3'],
+    'the alias, and two for a rotation',
+  )
   t.strictSame(config.TRUST_PROXY, ['10.0.0.0/8', 'loopback'])
   t.equal(config.AUTO_SYNC, false)
   t.equal(loadConfig({ ...PRODUCTION, TRUST_PROXY: '2' }, nowhere).TRUST_PROXY, 2)
@@ -253,7 +257,7 @@ test('.env is read in development alone, behind the environment', async (t) => {
 
 test('the emulator never stands in for half of Clerk', async (t) => {
   t.match(problemsOf({ CLERK_SECRET_KEY: 'sk_test_x' }), [/^CLERK_ISSUER is missing \(or CLERK_PUBLISHABLE_KEY/])
-  t.match(problemsOf({ CLERK_WEBHOOK_SECRET: 'whsec_b2xk' }), [/^CLERK_ISSUER is missing/])
+  t.match(problemsOf({ CLERK_WEBHOOK_SECRET: 'whsec_b2xkb2xkb2xkb2xkb2xkb2xk' }), [/^CLERK_ISSUER is missing/])
   t.strictSame(problemsOf({ CLERK_SECRET_KEY: 'sk_test_x', CLERK_ISSUER: 'https://clerk.example.com' }), [])
 })
 

@@ -18,6 +18,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   routes: ['resources', 'domain', 'errors.ts'],
   'app.ts': ['plugins', 'routes', 'errors.ts'],
   'config.ts': ['domain', 'secret-files.ts', 'setting-values.ts'],
+  'local-only.ts': [],
   'secret-files.ts': [],
   'setting-values.ts': [],
   embedded: ['emulator', 'config.ts'],
@@ -25,8 +26,8 @@ const MAY_IMPORT: Record<string, string[]> = {
   'schema.ts': ['db'],
   'index.ts': ['app.ts', 'db', 'domain', 'plugins', 'resources'],
   cli: ['config.ts', 'jobs', 'db', 'clerk', 'resources', 'domain'],
-  demo: ['app.ts', 'config.ts', 'db', 'domain', 'plugins', 'resources', 'server.ts'],
-  emulator: [],
+  demo: ['app.ts', 'local-only.ts', 'config.ts', 'db', 'domain', 'plugins', 'resources', 'server.ts'],
+  emulator: ['local-only.ts'],
 }
 // Types alone may come from further away.
 const TYPES_TOO: Record<string, string[]> = { cli: ['config.ts'], embedded: ['config.ts'] }

@@ -95,7 +95,7 @@ const ABSENT: KeyLookup = Object.freeze({ state: 'absent' })
 const ignore = () => {}
 const SILENT: JwksLog = { info: ignore, warn: ignore, error: ignore }
 
-/** Throws a TypeError when the issuer is no URL. Touches no network before `start()` or `find()`. */
+/** Throws a TypeError when the issuer is no URL, or one with credentials. Touches no network before `start()` or `find()`. */
 export function createJwks({
   issuer,
   deadlineMs = 3_000,
@@ -105,6 +105,9 @@ export function createJwks({
   log = SILENT,
   now = () => performance.now(),
 }: JwksOptions): Jwks {
+  const { username, password } = new URL(issuer)
+  // `fetch` would repeat them in its error, and so in the log.
+  if (username || password) throw new TypeError('The issuer holds a user name or a password')
   const domain = issuer.endsWith('/') ? issuer : `${issuer}/`
   const url = new URL(`${domain}.well-known/jwks.json`).href
 

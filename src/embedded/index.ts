@@ -13,6 +13,13 @@ export interface Embedded {
 
 export const DATA_DIRECTORY = '.data/postgres'
 
+/** The origins whose pages may use the tools of development: the service's own, and those that the settings name. */
+export const ownOrigins = ({ PORT, CORS_ORIGINS }: Pick<Config, 'PORT' | 'CORS_ORIGINS'>): string[] => [
+  `http://127.0.0.1:${PORT}`,
+  `http://localhost:${PORT}`,
+  ...CORS_ORIGINS,
+]
+
 /** Starts what the settings lack. In production nothing is ever started: there a missing setting is an error before. */
 export async function embedMissing(config: Config, emulatorOptions?: ClerkEmulatorOptions): Promise<Embedded> {
   if (config.isProduction) return { config, stop: async () => undefined }
@@ -29,6 +36,7 @@ export async function embedMissing(config: Config, emulatorOptions?: ClerkEmulat
     const { createClerkEmulator } = await import('../emulator/index.ts')
     emulator = await createClerkEmulator({
       webhookUrl: `http://127.0.0.1:${config.PORT}/clerk`,
+      allowedOrigins: ownOrigins(config),
       ...emulatorOptions,
     })
     stops.push(() => (emulator as ClerkEmulator).close())

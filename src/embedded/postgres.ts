@@ -3,22 +3,13 @@
  * between starts. Its own class is not used: it ends the process on signals by itself, and hangs on servers that ended.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import {
-  chownSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, lchownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
+import { hasPassword, readPassword, replaceFormerPassword } from './password.ts'
+import { type Binaries, type Identity, placeBinaries, placeData } from './place.ts'
 
 export interface EmbeddedPostgres {
   /** A `postgres://` URL of its one database. */
@@ -36,56 +27,61 @@ export interface EmbeddedPostgresOptions {
   settings?: string[]
   /** Lets the server outlive this process. */
   detached?: boolean
-  /** Any free one unless told. */
+  /** Any free one by default. */
   port?: number
-  /** Where `initdb` and `postgres` of another server are; those of the npm package unless told. */
+  /** Where `initdb` and `postgres` of another server are; those of the npm package by default. */
   binaries?: string
 }
 
-// Loopback only, and no more secret than the data of a development machine.
 const USER = 'postgres'
-const PASSWORD = 'development'
 const LOCK_FILE = 'postmaster.pid'
-
-/** Who runs the server: as root, somebody else must, since PostgreSQL refuses. */
-type Identity = { uid: number; gid: number } | undefined
 
 /**
  * Starts PostgreSQL on a free loopback port; its data directory is made when it is missing.
- * Rejects with one sentence that names the mend: the package is missing, another server uses the data, or its own error.
+ * Rejects with one sentence that names the remedy: the package is missing, another server uses the data, or its own error.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const identity = process.getuid?.() === 0 ? findNobody() : undefined
-  const { initdb, postgres, data } = place(await findBinaries(options.binaries), resolve(options.directory), identity)
-  assertNotInUse(data)
+  const found = await findBinaries(options.binaries)
+  const directory = resolve(options.directory)
+  const { port = await findFreePort(), settings = [], detached = false } = options
+  let removeCopy = () => {}
   try {
-    if (!existsSync(join(data, 'PG_VERSION'))) await initialise(initdb, data, identity)
-    const port = options.port ?? (await findFreePort())
-    const { settings = [], detached = false } = options
+    const data = placeData(directory, identity)
+    assertNotInUse(data)
+    const { initdb, postgres, ...placed } = placeBinaries(found, data, identity)
+    removeCopy = placed.removeCopy
+    const passwordFile = `${directory}.password`
+    const isFromBefore = existsSync(join(data, 'PG_VERSION')) && !hasPassword(passwordFile)
+    const urlWith = (password: string) => `postgres://${USER}:${password}@127.0.0.1:${port}/postgres`
+    if (!existsSync(join(data, 'PG_VERSION'))) await initialise(initdb, data, readPassword(passwordFile), identity)
     const server = await start(postgres, data, port, settings, detached, identity)
     // A server that is not detached must not outlive this process, whatever ends it.
-    const end = () => server.kill('SIGINT')
+    const end = () => {
+      server.kill('SIGINT')
+      removeCopy()
+    }
     if (!detached) process.once('exit', end)
-    return {
-      url: `postgres://${USER}:${PASSWORD}@127.0.0.1:${port}/postgres`,
-      pid: server.pid as number,
-      directory: data,
-      async stop() {
-        process.removeListener('exit', end)
-        if (server.exitCode !== null || server.signalCode !== null) return
+    async function stop(): Promise<void> {
+      process.removeListener('exit', end)
+      if (server.exitCode === null && server.signalCode === null) {
         const exit = once(server, 'exit')
         server.kill('SIGINT') // PostgreSQL's fast shutdown
         await exit
-      },
+      }
+      removeCopy()
     }
+    if (isFromBefore) {
+      await replaceFormerPassword(urlWith(''), passwordFile).catch(async (error) => {
+        await stop()
+        throw error
+      })
+    }
+    return { url: urlWith(readPassword(passwordFile)), pid: server.pid as number, directory: data, stop }
   } catch (error) {
+    removeCopy()
     throw new Error(`The embedded PostgreSQL does not start in ${options.directory}: ${(error as Error).message}`)
   }
-}
-
-interface Binaries {
-  initdb: string
-  postgres: string
 }
 
 async function findBinaries(folder?: string): Promise<Binaries> {
@@ -105,24 +101,6 @@ async function findBinaries(folder?: string): Promise<Binaries> {
 function findNobody(): Identity {
   const [, uid, gid] = /^nobody:[^:]*:(\d+):(\d+)/m.exec(readFileSync('/etc/passwd', 'utf8')) as RegExpExecArray
   return { uid: Number(uid), gid: Number(gid) }
-}
-
-/** The binaries and the data directory, where the server may get at them: under root's home it may not. */
-function place({ initdb, postgres }: Binaries, data: string, identity: Identity): Binaries & { data: string } {
-  if (!identity || [initdb, data].every(isEnterable)) return { initdb, postgres, data }
-  const base = join(tmpdir(), `clerk-session-sync-${createHash('sha256').update(data).digest('hex').slice(0, 12)}`)
-  mkdirSync(base, { recursive: true, mode: 0o711 })
-  const native = dirname(dirname(initdb))
-  if (!existsSync(join(base, 'native')))
-    cpSync(native, join(base, 'native'), { recursive: true, verbatimSymlinks: true })
-  const moved = (binary: string) => join(base, binary.slice(dirname(native).length))
-  return { initdb: moved(initdb), postgres: moved(postgres), data: join(base, 'data') }
-}
-
-function isEnterable(path: string): boolean {
-  const parent = dirname(path)
-  if (parent === path) return true
-  return (!existsSync(parent) || (statSync(parent).mode & 0o001) !== 0) && isEnterable(parent)
 }
 
 // PostgreSQL removes a stale lock file by itself, unless its process id is in use by now.
@@ -145,12 +123,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-async function initialise(initdb: string, data: string, identity: Identity): Promise<void> {
+async function initialise(initdb: string, data: string, password: string, identity: Identity): Promise<void> {
   mkdirSync(data, { recursive: true })
   const secrets = mkdtempSync(join(tmpdir(), 'clerk-session-sync-'))
   const passwordFile = join(secrets, 'password')
-  writeFileSync(passwordFile, PASSWORD)
-  if (identity) for (const path of [data, secrets, passwordFile]) chownSync(path, identity.uid, identity.gid)
+  writeFileSync(passwordFile, password, { mode: 0o600 })
+  if (identity) for (const path of [data, secrets, passwordFile]) lchownSync(path, identity.uid, identity.gid)
   const args = [`--pgdata=${data}`, `--username=${USER}`, `--pwfile=${passwordFile}`, '--auth=scram-sha-256']
   try {
     const child = spawn(initdb, [...args, '--encoding=UTF8', '--locale=C', '--no-sync'], {

@@ -40,6 +40,8 @@ export interface ClerkEmulatorOptions {
   webhookSecret?: string
   /** May be set later: `clerk.webhooks.url = '…'`. */
   webhookUrl?: string
+  /** The origins whose pages may call, besides its own. Default: none. */
+  allowedOrigins?: readonly string[]
   /** The `azp` of the tokens. Default `http://localhost:5173`. */
   authorizedParty?: string
   /** The waits before the second, third… attempt; not scaled. Default: Svix's, scaled by `retryScale`. */
@@ -103,6 +105,7 @@ export async function createClerkEmulator(options: ClerkEmulatorOptions = {}) {
       secretKey,
       deletedCursor: options.deletedCursor ?? 'resume',
       instanceId,
+      allowedOrigins: options.allowedOrigins ?? [],
       publishableKey: () => publishableKey,
       issuer: () => url,
       now,

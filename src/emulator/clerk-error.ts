@@ -155,6 +155,22 @@ export const userBanned = () =>
     code: 'user_banned',
   })
 
+/** Not Clerk's: the emulator keeps to its own machine. */
+export const notForThisRequest = (trait: string) =>
+  new ClerkError(403, {
+    message: 'Forbidden',
+    long_message: `The emulator answers only this machine and its own pages: ${trait}.`,
+    code: 'emulator_not_for_this_request',
+  })
+
+/** Not Clerk's: whoever calls the emulator must not choose whom it calls. */
+export const foreignEndpoint = () =>
+  formError('url', {
+    message: 'is invalid',
+    long_message: 'The emulator sends webhooks only to the service that it was started for.',
+    code: 'emulator_foreign_endpoint',
+  })
+
 export const tooManyRequests = (retryAfterSeconds: number) =>
   new ClerkError(
     429,

@@ -50,11 +50,11 @@ interface Message {
  * Source: https://docs.svix.com/retries.
  */
 export class Webhooks {
-  /** Where messages go, `http:` only; undefined: nowhere, they are `skipped`. */
-  url: string | undefined
   /** False as after five days of failures, when Svix disables an endpoint: nothing is sent, and nothing is retried. */
   enabled = true
 
+  #url: string | undefined
+  readonly #ownUrls = new Set<string>()
   readonly #options: WebhooksOptions
   readonly #signer: Webhook
   readonly #agent = new Agent({ keepAlive: true, maxSockets: CONCURRENT_ATTEMPTS })
@@ -71,6 +71,20 @@ export class Webhooks {
     this.#signer = new Webhook(options.secret)
     this.url = options.url
     setMaxListeners(0, this.#closing.signal)
+  }
+
+  /** Where messages go, `http:` only; undefined: nowhere, they are `skipped`. */
+  get url(): string | undefined {
+    return this.#url
+  }
+  set url(url: string | undefined) {
+    this.#url = url
+    if (url) this.#ownUrls.add(url)
+  }
+
+  /** Whether the program that runs the emulator has named this endpoint. Callers over HTTP may choose no other. */
+  isOwn(url: string): boolean {
+    return this.#ownUrls.has(url)
   }
 
   /** The last 1,000 deliveries, oldest first. */

@@ -6,6 +6,7 @@ import type { FastifyContextConfig } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorReplySchemas } from '../errors.ts'
 import { describePush } from './changes/openapi.ts'
+import { readSwaggerFiles } from './swagger-files.ts'
 import { describeWebhooks } from './webhooks/openapi.ts'
 
 export interface OpenapiOptions {
@@ -90,6 +91,13 @@ export default fp<OpenapiOptions>(
     await app.register(async (pages) => {
       // The policy is swagger-ui's, narrowed; helmet adds the other headers of a page.
       await pages.register(helmet, { contentSecurityPolicy: false })
+      // swagger-ui serialises the document for each request and streams its files from the disk: peers that never read would
+      // pile up copies. Here each is one buffer, which all replies share.
+      const files = readSwaggerFiles(pages.swagger)
+      pages.addHook('onRequest', async ({ url }, reply) => {
+        const file = files.get(url.split('?', 1)[0] as string)
+        return file && reply.type(file.type).send(file.content)
+      })
       await pages.register(swaggerUi, {
         routePrefix: '/docs',
         staticCSP: true,

@@ -1,3 +1,4 @@
+import { errorCodes } from 'fastify'
 import fp from 'fastify-plugin'
 
 /** Leaves the request's body unread, whatever it claims to be. For a context of its own. */
@@ -10,7 +11,10 @@ export default fp(
       done()
     })
     app.removeAllContentTypeParsers()
-    app.addContentTypeParser('*', (_request, _payload, done) => done(null, undefined))
+    app.addContentTypeParser('*', ({ headers, routeOptions }, _payload, done) => {
+      const isTooLarge = Number(headers['content-length']) > routeOptions.bodyLimit
+      done(isTooLarge ? new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE() : null, undefined)
+    })
   },
   { name: 'clerk-ignore-body', fastify: '5.x' },
 )

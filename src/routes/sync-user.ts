@@ -1,4 +1,5 @@
 import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typebox'
+import { errorReplySchemas } from '../errors.ts'
 import { USER_EXAMPLE, User } from '../resources/user/payload.ts'
 import ignoreBody from './ignore-body.ts'
 import { AUTH_ERRORS, BEARER } from './replies.ts'
@@ -24,6 +25,7 @@ const syncUser: FastifyPluginAsyncTypebox = async (app) => {
   app.post(
     '/api/auth/sync-user',
     {
+      bodyLimit: 16_384,
       config: { isPrivate: true, credentials: BEARER },
       schema: {
         tags: ['auth'],
@@ -32,6 +34,7 @@ const syncUser: FastifyPluginAsyncTypebox = async (app) => {
           200: syncReply('The row was there, and is as new as its source', false),
           201: syncReply('The row has been made', true),
           ...AUTH_ERRORS,
+          ...errorReplySchemas(413),
         },
       },
     },

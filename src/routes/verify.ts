@@ -86,8 +86,11 @@ const verify: FastifyPluginAsyncTypebox<VerifyOptions> = async (app, { corsOrigi
     }
     // Not for pages: an OPTIONS here is somebody's request, not a preflight of ours.
     const config = { cors: false, isForwardAuth: true, isPrivate: true, credentials: BEARER } as const
+    // Proxies repeat the length of a body that they do not send.
+    const bodyLimit = Number.MAX_SAFE_INTEGER
     app.route({
       method,
+      bodyLimit,
       url: '/api/auth/verify',
       config,
       schema: {
@@ -100,6 +103,7 @@ const verify: FastifyPluginAsyncTypebox<VerifyOptions> = async (app, { corsOrigi
     })
     app.route({
       method,
+      bodyLimit,
       url: '/api/auth/verify/*',
       config,
       schema,

@@ -3,6 +3,7 @@ import { createVerifiedTokens, type VerifiedToken } from '../../src/clerk/verifi
 import { readSessionToken } from '../../src/domain/session-token.ts'
 import { startService } from '../helpers/service.ts'
 
+const limits = { tokens: 10, bytes: 10_000 }
 const verdict = (userId: string, validUntilMs = 1_000): VerifiedToken => ({
   token: readSessionToken({ alg: 'RS256' }, { sub: userId }),
   kid: 'ins_1',
@@ -11,7 +12,7 @@ const verdict = (userId: string, validUntilMs = 1_000): VerifiedToken => ({
 })
 
 test('a verdict is for the whole credential and ends with its validity', async (t) => {
-  const tokens = createVerifiedTokens(10)
+  const tokens = createVerifiedTokens(limits)
   tokens.keep('a.b.c', verdict('user_a'))
   t.match(tokens.find('a.b.c', 1_000), { token: { userId: 'user_a' } })
   t.equal(tokens.find('a.b.c', 1_001), undefined)
@@ -19,7 +20,7 @@ test('a verdict is for the whole credential and ends with its validity', async (
 })
 
 test('another token with the same signature is not that token', async (t) => {
-  const tokens = createVerifiedTokens(10)
+  const tokens = createVerifiedTokens(limits)
   const signature = 's'.repeat(342)
   tokens.keep(`header.payload.${signature}`, verdict('user_a'))
   t.equal(tokens.find(`header.forged.${signature}`, 0), undefined)
@@ -27,11 +28,24 @@ test('another token with the same signature is not that token', async (t) => {
 })
 
 test('the store is bounded, and the oldest goes first', async (t) => {
-  const tokens = createVerifiedTokens(2)
+  const tokens = createVerifiedTokens({ ...limits, tokens: 2 })
   for (const name of ['a', 'b', 'a', 'c']) tokens.keep(name, verdict(`user_${name}`))
   t.equal(tokens.size, 2)
   t.equal(tokens.find('b', 0), undefined)
   t.ok(tokens.find('a', 0) && tokens.find('c', 0))
+})
+
+test('the store is bounded in bytes, too, which long tokens would fill', async (t) => {
+  const tokens = createVerifiedTokens({ tokens: 10, bytes: 100 })
+  const credential = (name: string, length: number) => name.padStart(length, '.')
+  for (const name of ['a', 'b', 'c', 'c']) tokens.keep(credential(name, 40), verdict(`user_${name}`))
+  t.equal(tokens.size, 2)
+  t.equal(tokens.find(credential('a', 40), 0), undefined)
+  tokens.keep(credential('d', 101), verdict('user_d'))
+  t.equal(tokens.find(credential('d', 101), 0), undefined, 'one that never fits pushes nobody out')
+  t.equal(tokens.size, 2)
+  tokens.keep(credential('e', 100), verdict('user_e'))
+  t.equal(tokens.size, 1)
 })
 
 test('a verdict ends with its key, and a cookie needs more than a bearer token', async (t) => {

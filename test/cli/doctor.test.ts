@@ -72,7 +72,7 @@ test('each thing that is wrong has a line with its remedy', async (t) => {
   const { examine, clerk, database } = await start(t, {
     CLERK_SECRET_KEY: other.clerk.secretKey,
     CLERK_API_URL: other.clerk.apiUrl,
-    CLERK_WEBHOOK_SIGNING_SECRET: `whsec_${Buffer.from('another secret').toString('base64')}`,
+    CLERK_WEBHOOK_SIGNING_SECRET: `whsec_${Buffer.from('another secret of more bytes').toString('base64')}`,
     CLERK_AUTHORIZED_PARTIES: '',
   })
   const mixed = await examine()

@@ -1,4 +1,15 @@
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import pg from 'pg'
@@ -43,6 +54,74 @@ for (const [name, mode] of [
     await again.stop()
   })
 }
+
+test('the superuser has a random password, in a file that only its owner can read', async (t) => {
+  const base = folder(t, 0o711)
+  const passwords = new Set<string>()
+  for (const name of ['one', 'other']) {
+    const directory = join(base, name)
+    const { url, stop } = await startEmbeddedPostgres({ directory })
+    const { password } = new URL(url)
+    t.equal(statSync(`${directory}.password`).mode & 0o777, 0o600)
+    t.equal(readFileSync(`${directory}.password`, 'utf8'), password)
+    t.ok(password.length >= 32)
+    passwords.add(password)
+    await t.rejects(serves(url.replace(password, 'development')), { code: '28P01' } as never)
+    await stop()
+  }
+  t.equal(passwords.size, 2)
+})
+
+test('data from before the random password get one; data whose password is lost are named', async (t) => {
+  const directory = join(folder(t, 0o711), 'data')
+  const first = await startEmbeddedPostgres({ directory })
+  const client = new pg.Client(first.url)
+  await client.connect()
+  await client.query(`alter role postgres password 'development'`)
+  await client.end()
+  await first.stop()
+  rmSync(`${directory}.password`)
+  const second = await startEmbeddedPostgres({ directory })
+  t.not(new URL(second.url).password, 'development')
+  t.ok(await serves(second.url))
+  await t.rejects(serves(second.url.replace(/:[^:@]*@/, ':development@')), { code: '28P01' } as never)
+  await second.stop()
+  rmSync(`${directory}.password`)
+  await t.rejects(startEmbeddedPostgres({ directory }), { message: /data\.password is missing/ })
+  t.notOk(existsSync(join(directory, 'postmaster.pid')), 'nothing is left running')
+})
+
+test('for root, data in a closed folder go where nobody can prepare anything', {
+  skip: process.getuid?.() !== 0,
+}, async (t) => {
+  const directory = join(folder(t, 0o700), 'data')
+  const before = readdirSync(tmpdir()).filter((name) => name.startsWith('clerk-session-sync-'))
+  const first = await startEmbeddedPostgres({ directory })
+  const place = dirname(first.directory)
+  t.teardown(() => rmSync(place, { recursive: true, force: true }))
+  t.notOk(before.includes(place), 'a new folder')
+  t.match({ uid: statSync(place).uid, mode: statSync(place).mode & 0o777 }, { uid: 0, mode: 0o711 })
+  await first.stop()
+  t.strictSame(readdirSync(place), ['data'], 'no copy of the server is left')
+
+  const again = await startEmbeddedPostgres({ directory })
+  t.equal(again.directory, first.directory, 'the data are found again')
+  await again.stop()
+
+  const trap = folder(t, 0o755)
+  rmSync(place, { recursive: true })
+  symlinkSync(trap, place)
+  const third = await startEmbeddedPostgres({ directory })
+  t.teardown(() => rmSync(dirname(third.directory), { recursive: true, force: true }))
+  await third.stop()
+  t.not(dirname(third.directory), place, 'a link in its place is not followed')
+  t.strictSame(readdirSync(trap), [])
+
+  const full = join(folder(t, 0o700), 'data')
+  mkdirSync(full)
+  writeFileSync(join(full, 'something'), '')
+  await t.rejects(startEmbeddedPostgres({ directory: full }), { message: /not empty/ })
+})
 
 test('what PostgreSQL says is passed on when it does not start', async (t) => {
   const directory = join(folder(t, 0o711), 'data')
@@ -99,7 +178,7 @@ test('in production nothing is embedded', async (t) => {
     NODE_ENV: 'production',
     DATABASE_URL: 'postgres://db/app',
     CLERK_ISSUER: 'https://clerk.example.com',
-    CLERK_WEBHOOK_SIGNING_SECRET: 'whsec_b2xk',
+    CLERK_WEBHOOK_SIGNING_SECRET: 'whsec_b2xkb2xkb2xkb2xkb2xkb2xk',
   })
   const embedded = await embedMissing(config)
   t.equal(embedded.config, config)

@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 import clerkSessionSync, { type AppOptions } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 import { type ClerkEmulator, type ClerkEmulatorOptions, createClerkEmulator } from '../../src/emulator/index.ts'
+import limitBodies from '../../src/plugins/limits/bodies.ts'
 import { appOptions, serverOptions } from '../../src/server.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 import { forbidInLogs, forbidInstance, keptLogger } from './run-log.ts'
@@ -80,6 +81,7 @@ export async function startService(t: Test, options: ServiceOptions = {}): Promi
   await app.register(responseValidation, {
     ajv: { plugins: [addFormats as never], removeAdditional: false, strict: false },
   })
+  await app.register(limitBodies)
   await app.register(clerkSessionSync, change(appOptions(config)))
   options.onReadyToUse?.(app)
   const url = await app.listen({ port: 0, host: '127.0.0.1' })

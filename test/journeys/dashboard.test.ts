@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
 import tap, { type Test, test } from 'tap'
+import { dashboardLink } from '../../src/plugins/dashboard/access.ts'
 import { startBrowser, watchPage } from '../helpers/browser.ts'
 import { type Service, startService } from '../helpers/service.ts'
 import { createTcpProxy } from '../helpers/tcp-proxy.ts'
@@ -127,13 +128,28 @@ test('a wrong token is refused, the right one is forgotten on demand', { timeout
   t.equal(await page.evaluate('sessionStorage.length'), 0)
 })
 
+test('the link with a token opens the page, and leaves no trace of it in the address', {
+  timeout: 120_000,
+}, async (t) => {
+  const service = await startService(t, { settings: { DASHBOARD_TOKEN: TOKEN } })
+  const page = await browser.newPage()
+  t.teardown(() => page.close())
+  await page.goto(dashboardLink(service.url, TOKEN))
+  await page.getByRole('heading', { name: 'Health' }).waitFor()
+  t.equal(page.url(), `${service.url}/dashboard`)
+  await page.reload()
+  await page.getByRole('heading', { name: 'Health' }).waitFor()
+})
+
 test('the page says when it cannot reach the service or the database, and recovers', {
   timeout: 120_000,
 }, async (t) => {
   const real = await startService(t)
   const proxy = await createTcpProxy(t, real.database.url)
-  const service = await startService(t, { beside: real, settings: { DATABASE_URL: proxy.url } })
+  const settings = { DATABASE_URL: proxy.url, DASHBOARD_TOKEN: TOKEN }
+  const service = await startService(t, { beside: real, settings })
   const { page } = await open(t, service.url)
+  await logIn(page)
   await page.getByRole('heading', { name: 'Health' }).waitFor()
   await proxy.cut()
   await page.getByText(/The database cannot be reached/).waitFor()
@@ -153,9 +169,10 @@ for (const colorScheme of ['light', 'dark'] as const) {
   test(`at the width of a phone, ${colorScheme}, nothing is cut off or out of reach`, {
     timeout: 120_000,
   }, async (t) => {
-    const service = await startService(t)
+    const service = await startService(t, { settings: { DASHBOARD_TOKEN: TOKEN } })
     await fill(service)
     const { page, errors } = await open(t, service.url, { viewport: { width: 390, height: 844 }, colorScheme })
+    await logIn(page)
     await page.getByRole('heading', { name: 'Health' }).waitFor()
     await page.getByLabel('User id, exact email address, or organization id').fill('ada@example.com')
     await page.keyboard.press('Enter')

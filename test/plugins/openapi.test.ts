@@ -31,6 +31,7 @@ function errorExamplesOf(document: Json): Example['value'][] {
 
 // Everything that can be described.
 const settings = {
+  DASHBOARD_TOKEN: 'dashboard-token-of-a-test',
   CHANGES: 'true',
   CHANGES_TOKEN: 'token-of-the-change-feed',
   CHANGES_WEBHOOK_URL: 'http://127.0.0.1:9/changes',
@@ -43,7 +44,7 @@ test('the description names every route of the contract with its replies', async
   t.equal(status, 200)
   t.equal(body.openapi, '3.1.0')
   const routes: [string, string, string[]][] = [
-    ['/api/auth/sync-user', 'post', ['200', '201', '401', '403', '429', '500', '503']],
+    ['/api/auth/sync-user', 'post', ['200', '201', '401', '403', '413', '429', '500', '503']],
     ['/api/auth/profile', 'get', ['200', '401', '403', '429', '500', '503']],
     ['/api/auth/verify', 'get', ['200', '400', '401', '403', '429', '500', '503']],
     ['/api/auth/verify/{*}', 'get', ['200', '401', '403', '429', '500', '503']],
@@ -91,7 +92,7 @@ test('the document is valid OpenAPI 3.1, and leaves nothing without a word', asy
 })
 
 test('every route that needs a credential says which', async (t) => {
-  const { call } = await startService(t)
+  const { call } = await startService(t, { settings })
   const { paths } = (await call('/docs/json')).body
   const token = [{ bearerToken: [] }, { sessionCookie: [] }]
   t.strictSame(paths['/api/auth/profile'].get.security, token)
@@ -103,7 +104,7 @@ test('every route that needs a credential says which', async (t) => {
 })
 
 test('the parser that most tools stand on takes the document', async (t) => {
-  const { call } = await startService(t)
+  const { call } = await startService(t, { settings })
   const { body } = await call('/docs/json')
   t.match(await SwaggerParser.validate(body), { info: { license: { identifier: 'MIT' } } })
 })
@@ -111,6 +112,7 @@ test('the parser that most tools stand on takes the document', async (t) => {
 test('every route that is registered is in the document, but for the pages of the document', async (t) => {
   const registered = new Set<string>()
   const { call } = await startService(t, {
+    settings,
     onApp: (app) =>
       app.addHook('onRoute', ({ method, url, schema }) => {
         if (url.startsWith('/docs')) return

@@ -15,6 +15,8 @@ export interface EmulatorContext {
   secretKey: string
   deletedCursor: DeletedCursor
   instanceId: string
+  /** Whose pages may call, besides its own. */
+  allowedOrigins: readonly string[]
   publishableKey: () => string
   issuer: () => string
   /** Unix ms. */

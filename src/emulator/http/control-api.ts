@@ -1,7 +1,7 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync } from 'fastify'
-import { notFound, urlNotFound } from '../clerk-error.ts'
+import { foreignEndpoint, notFound, urlNotFound } from '../clerk-error.ts'
 import { DeletedUser, Delivery, Session, User, UserAttributes, UserPatch } from '../schemas.ts'
 import type { EmulatorContext } from './context.ts'
 import { organizationControls } from './organization-controls.ts'
@@ -49,14 +49,13 @@ const SignIn = Type.Object({
 const SignedIn = Type.Object({ userId: Type.String(), sessionId: Type.String(), token: Type.String() })
 const Token = Type.Object({ token: Type.String() })
 
-/** The levers of the emulator, for a demo page or curl. Everybody may pull them: the listener is on loopback only. */
+/** The levers of the emulator, for a demo page or curl on this machine (see `local-only.ts`). */
 export const controlApi: FastifyPluginAsync<EmulatorContext> = async (plainApp, context) => {
   const app = plainApp.withTypeProvider<TypeBoxTypeProvider>()
   const { instance, webhooks, issuer, publishableKey, instanceId } = context
 
   app.addHook('onRequest', async (_request, reply) => {
     reply.headers({
-      'access-control-allow-origin': '*',
       'access-control-allow-methods': 'GET, POST, PATCH, DELETE',
       'access-control-allow-headers': 'content-type, authorization',
       'access-control-max-age': '600',
@@ -132,6 +131,7 @@ function findByEmail({ instance }: EmulatorContext, email = ''): string {
 }
 
 function flip({ webhooks }: EmulatorContext, patch: Static<typeof SwitchesPatch>): void {
+  if (patch.url && !webhooks.isOwn(patch.url)) throw foreignEndpoint()
   if (patch.url !== undefined) webhooks.url = patch.url ?? undefined
   if (patch.enabled !== undefined) webhooks.enabled = patch.enabled
   if (patch.dropNext !== undefined) webhooks.dropNext(patch.dropNext)

@@ -6,10 +6,6 @@ import type { EmulatorContext } from './context.ts'
 export const frontendApi: FastifyPluginAsync<EmulatorContext> = async (app, context) => {
   const { issuer } = context
 
-  app.addHook('onRequest', async (_request, reply) => {
-    reply.header('access-control-allow-origin', '*')
-  })
-
   app.get('/.well-known/jwks.json', (request, reply) => {
     context.stats.jwksRequests++
     return answerJwks(context, request, reply)

@@ -1,6 +1,14 @@
 import type { AddressInfo } from 'node:net'
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify'
-import { ClerkError, internalError, parameterInvalid, requestMalformed, urlNotFound } from '../clerk-error.ts'
+import { findForeignTrait } from '../../local-only.ts'
+import {
+  ClerkError,
+  internalError,
+  notForThisRequest,
+  parameterInvalid,
+  requestMalformed,
+  urlNotFound,
+} from '../clerk-error.ts'
 import { backendApi } from './backend-api.ts'
 import type { EmulatorContext } from './context.ts'
 import { controlApi } from './control-api.ts'
@@ -28,6 +36,11 @@ export async function startServer(context: EmulatorContext, port: number): Promi
   })
   app.setNotFoundHandler(() => {
     throw urlNotFound()
+  })
+  app.addHook('onRequest', async ({ headers }, reply) => {
+    const trait = findForeignTrait(headers, context.allowedOrigins)
+    if (trait) throw notForThisRequest(trait)
+    if (headers.origin) reply.headers({ 'access-control-allow-origin': headers.origin, vary: 'origin' })
   })
   // Exactly this: @clerk/backend takes a body for JSON only when no charset follows.
   app.addHook('onSend', async (_request, reply, payload) => {

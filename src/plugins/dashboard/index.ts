@@ -6,6 +6,7 @@ import { MAX_CHARTED } from '../../db/dashboard.ts'
 import { DashboardTokenInvalid, errorReplyOf, errorReplySchemas, FailedEventNotFound } from '../../errors.ts'
 import { replayEvent } from '../../jobs/replay.ts'
 import { EVENT_TYPES } from '../../resources/index.ts'
+import limitBodies from '../limits/bodies.ts'
 import { createGuard } from './access.ts'
 import { type AuthCounts, createAuthResults } from './auth-results.ts'
 import { readPageFiles } from './page-files.ts'
@@ -23,9 +24,9 @@ import {
 import { share } from './share.ts'
 
 export interface DashboardOptions {
-  /** Who sends it as a bearer token may call. Without it only pages of this machine may. */
-  token?: string
-  /** All open pages share figures that are no older, in ms; unless told, a little less than the pages wait between two calls. */
+  /** Who sends it as a bearer token may call, and nobody else. */
+  token: string
+  /** All open pages share figures that are no older, in ms; by default a little less than the pages wait between two calls. */
   freshMs?: number
 }
 
@@ -51,7 +52,7 @@ const refusals = { 401: errorReplyOf(DashboardTokenInvalid), ...errorReplySchema
 /** Mounts the page and its API. */
 export default fp<DashboardOptions>(
   async (app, { token, freshMs = FRESH_MS }) => {
-    for (const { path, type, content } of readPageFiles(token !== undefined)) {
+    for (const { path, type, content } of readPageFiles()) {
       app.get(path, { config: CONFIG, schema: { hide: true } }, async (_request, reply) =>
         reply.headers(PAGE_HEADERS).type(type).send(content),
       )
@@ -61,12 +62,10 @@ export default fp<DashboardOptions>(
   { name: 'clerk-dashboard', fastify: '5.x', dependencies: ['clerk-database', 'clerk-metrics'] },
 )
 
-const api: FastifyPluginAsyncTypebox<Required<Pick<DashboardOptions, 'freshMs'>> & DashboardOptions> = async (
-  app,
-  { token, freshMs },
-) => {
+const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, { token, freshMs }) => {
   const overview = share((range: keyof typeof RANGES) => readOverview(app, range), freshMs)
   const sampleAuth = watchAuth(app)
+  await app.register(limitBodies)
   app.addHook('onRequest', createGuard(token))
   app.addHook('onRequest', async (_request, reply) => void reply.headers(HEADERS))
 
@@ -117,7 +116,7 @@ const api: FastifyPluginAsyncTypebox<Required<Pick<DashboardOptions, 'freshMs'>>
   app.post(
     '/failed-events/:id/dismiss',
     {
-      config: CONFIG,
+      config: PRIVATE,
       schema: {
         ...API,
         summary: 'Gives up a failed webhook, and its body',

@@ -14,18 +14,15 @@ const typeOf = (path: string) => TYPES[path.split('.').at(-1) as keyof typeof TY
 const own = (name: string) => readFileSync(new URL(`page/${name}`, import.meta.url))
 const installed = (name: string) => readFileSync(new URL(import.meta.resolve(name)))
 
-/** The page at `/dashboard` and what it loads from below. It knows whether to ask for a token before it calls anything. */
-export function readPageFiles(hasToken: boolean): PageFile[] {
-  const html = own('index.html')
-    .toString('utf8')
-    .replace('data-access="open"', `data-access="${hasToken ? 'token' : 'open'}"`)
+/** The page at `/dashboard` and what it loads from below. */
+export function readPageFiles(): PageFile[] {
   const files = [
     ...OWN.map((name) => ({ name, content: own(name) })),
     { name: 'uplot.js', content: installed('uplot/dist/uPlot.esm.js') },
     { name: 'uplot.css', content: installed('uplot/dist/uPlot.min.css') },
   ]
   return [
-    { path: '/dashboard', type: 'text/html; charset=utf-8', content: Buffer.from(html) },
+    { path: '/dashboard', type: 'text/html; charset=utf-8', content: own('index.html') },
     ...files.map(({ name, content }) => ({ path: `/dashboard/${name}`, type: typeOf(name), content })),
   ]
 }

@@ -1,11 +1,13 @@
 /** Metrics in Prometheus' text format, on a route of the app or on a port of their own. */
-import { createServer, type Server } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { errorReplySchemas } from '../../errors.ts'
+import { createLimitedServer } from '../limits/sockets.ts'
 import { watchEvents } from './events.ts'
+import { shareRenderings } from './renderings.ts'
 import { watchRequests } from './requests.ts'
 import { watchStates } from './states.ts'
 
@@ -41,10 +43,10 @@ export default fp<MetricsOptions>(
     watchRequests(app, registry)
     watchEvents(app, registry)
     const collect = watchStates(app, registry, version)
-    async function scrape(): Promise<string> {
+    const scrape = shareRenderings(async () => {
       await collect()
-      return registry.metrics()
-    }
+      return Buffer.from(await registry.metrics())
+    })
 
     if (port !== undefined) return listenApart(app, scrape, registry.contentType, port, host)
     app.get(
@@ -57,7 +59,7 @@ export default fp<MetricsOptions>(
           response: { 200: Metrics, ...errorReplySchemas() },
         },
       },
-      async (_request, reply) => reply.type(registry.contentType).send(await scrape()),
+      async (_request, reply) => reply.type(registry.contentType).send(await scrape(reply.raw)),
     )
   },
   { name: 'clerk-metrics', fastify: '5.x', dependencies: ['clerk-database', 'clerk-auth'] },
@@ -66,15 +68,15 @@ export default fp<MetricsOptions>(
 /** A listener that has nothing but the metrics; it opens and closes with the app. */
 function listenApart(
   app: FastifyInstance,
-  scrape: () => Promise<string>,
+  scrape: (response: ServerResponse) => Promise<Buffer>,
   contentType: string,
   port: number,
   host: string,
 ): void {
-  const server: Server = createServer(async ({ method, url }, response) => {
+  const server = createLimitedServer(async ({ method, url }, response) => {
     if (method !== 'GET' || url?.split('?', 1)[0] !== PATH) return void response.writeHead(404).end()
-    const text = await scrape()
-    response.writeHead(200, { 'content-type': contentType }).end(text)
+    const rendering = await scrape(response)
+    response.writeHead(200, { 'content-type': contentType }).end(rendering)
   })
   app.addHook('onReady', async () => {
     const { promise, resolve, reject } = Promise.withResolvers<void>()

@@ -12,6 +12,7 @@ import { errorReplySchemas, WebhookPayloadInvalid } from '../../errors.ts'
 import { ignoreForeign, type ReceivedEvent, readReceivedEvent } from '../../resources/received-event.ts'
 import { signatureTracing, tell, type WebhookTold, webhookChannel } from '../channels.ts'
 import errorReplies from '../error-replies.ts'
+import { readBody } from '../limits/bodies.ts'
 import { createInstanceLookup } from './instance.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
@@ -43,7 +44,7 @@ const WebhookHeaders = Type.Object({
   'svix-signature': Type.Optional(Type.String({ description: 'v1,<base64> …; or webhook-signature' })),
 })
 
-const MAX_BODY_BYTES = 1_048_576
+const BODY_LIMIT_BYTES = 1_048_576
 
 /** Mounts the intake. */
 export default fp<WebhooksOptions>(
@@ -56,16 +57,13 @@ export default fp<WebhooksOptions>(
     await parent.register(async (app) => {
       if (!app.hasPlugin('clerk-error-replies')) await app.register(errorReplies)
       app.removeAllContentTypeParsers()
-      app.addContentTypeParser(
-        'application/json',
-        { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
-        (_request, body, done) => done(null, body),
-      )
+      app.addContentTypeParser('application/json', readBody)
       for (const url of spellings(app, path)) {
         app.post(
           url,
           {
             config: { rateLimit: false, credentials: [{ svixSignature: [] }] },
+            bodyLimit: BODY_LIMIT_BYTES,
             schema: {
               hide: url.endsWith('/'),
               tags: ['webhooks'],
@@ -81,7 +79,10 @@ export default fp<WebhooksOptions>(
           async (request) => {
             // A request without a body has no parser either.
             const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
+            // An unread refusal keeps its request, which must not keep what a stranger sent.
+            request.body = undefined
             const delivery = signatureTracing.traceSync(verify, {}, undefined, request.headers, body)
+            request.body = body
             return receive(app, request, { ...delivery, body, findInstanceId })
           },
         )

@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import { verifyToken } from '@clerk/backend'
 import { test } from 'tap'
 import { startClerk } from '../start-clerk.ts'
@@ -94,6 +95,8 @@ test('the state shows the newest first', async (t) => {
 test('the switches of the webhooks', async (t) => {
   const { url, types } = await startReceiver(t)
   const clerk = await startClerk(t)
+  clerk.webhooks.url = url
+  clerk.webhooks.url = undefined
   t.match(await call(clerk, 'POST /webhooks', {}), { url: null, enabled: true })
   t.match(await call(clerk, 'POST /webhooks', { url }), { url })
   t.match(await call(clerk, 'POST /webhooks', { dropNext: 1, duplicateNext: 2, delayNext: { count: 3, ms: 1 } }), {
@@ -116,20 +119,60 @@ test('the switches of the webhooks', async (t) => {
   t.match(await call(clerk, 'POST /webhooks', { dropNext: -1 }), { status: 422 })
 })
 
-test('a page of any origin may pull the levers', async (t) => {
-  const clerk = await startClerk(t)
+test('over HTTP, webhooks are sent only where the program itself sends them', async (t) => {
+  const { url } = await startReceiver(t)
+  const clerk = await startClerk(t, { webhookUrl: url })
+  for (const foreign of ['http://192.0.2.1/clerk', `${url}x`, clerk.url]) {
+    t.match(await call(clerk, 'POST /webhooks', { url: foreign }), { status: 422 }, foreign)
+  }
+  t.match(await call(clerk, 'POST /webhooks', { url: null }), { url: null })
+  t.match(await call(clerk, 'POST /webhooks', { url }), { url })
+})
+
+const PAGE = 'http://localhost:5173'
+
+test('a page of an origin that it was told of may pull the levers', async (t) => {
+  const clerk = await startClerk(t, { allowedOrigins: [PAGE] })
   const preflight = await fetch(`${clerk.url}/emulator/users/user_1`, {
     method: 'OPTIONS',
-    headers: { origin: 'http://localhost:5173', 'access-control-request-method': 'PATCH' },
+    headers: { origin: PAGE, 'access-control-request-method': 'PATCH' },
   })
   t.equal(preflight.status, 204)
   t.match(Object.fromEntries(preflight.headers), {
-    'access-control-allow-origin': '*',
+    'access-control-allow-origin': PAGE,
     'access-control-allow-methods': /PATCH/,
     'access-control-allow-headers': /content-type/,
+    vary: 'origin',
   })
   for (const path of ['/emulator/state', '/emulator/nothing', '/.well-known/jwks.json']) {
-    const response = await fetch(clerk.url + path)
-    t.equal(response.headers.get('access-control-allow-origin'), '*', path)
+    const { headers } = await fetch(clerk.url + path, { headers: { origin: PAGE } })
+    t.equal(headers.get('access-control-allow-origin'), PAGE, path)
+    t.equal((await fetch(clerk.url + path)).headers.get('access-control-allow-origin'), null, path)
+  }
+})
+
+test('it answers only this machine and its own pages', async (t) => {
+  const clerk = await startClerk(t)
+  const { host, port } = new URL(clerk.url)
+  const answers = async (...headers: string[]) => {
+    const request = `GET /emulator/state HTTP/1.1\r\n${headers.join('\r\n')}\r\nConnection: close\r\n\r\n`
+    const socket = connect(Number(port), '127.0.0.1').setEncoding('utf8')
+    socket.end(request)
+    let text = ''
+    for await (const chunk of socket) text += chunk
+    return Number(text.split(' ')[1])
+  }
+  for (const good of [host, `localhost:${port}`, `LOCALHOST:${port}`, `[::1]:${port}`]) {
+    t.equal(await answers(`Host: ${good}`), 200, good)
+    t.equal(await answers(`Host: ${good}`, `Origin: http://${good.toLowerCase()}`), 200, `a page of ${good}`)
+  }
+  for (const bad of ['evil.example', `127.0.0.1.evil.example:${port}`, '192.0.2.1', 'localhost.', '']) {
+    t.equal(await answers(`Host: ${bad}`), 403, bad)
+  }
+  for (const origin of ['https://evil.example', 'null', PAGE, `https://${host}`, 'http://127.0.0.1']) {
+    t.equal(await answers(`Host: ${host}`, `Origin: ${origin}`), 403, origin)
+  }
+  for (const header of ['X-Forwarded-For', 'X-Forwarded-Host', 'Forwarded', 'Via', 'X-Real-IP', 'CF-Connecting-IP']) {
+    t.equal(await answers(`Host: ${host}`, `${header}: 127.0.0.1`), 403, header)
   }
 })

@@ -2,8 +2,10 @@
 import { test } from 'tap'
 import { startService } from '../../helpers/service.ts'
 
+const TOKEN = 'dashboard-token-of-a-test'
+
 test('an operator finds the organizations of a user, and the members of an organization', async (t) => {
-  const { clerk, call } = await startService(t)
+  const { clerk, call } = await startService(t, { settings: { DASHBOARD_TOKEN: TOKEN } })
   const ada = clerk.createUser({ email: 'ada@example.com' })
   const grace = clerk.createUser({ email: 'grace@example.com' })
   const organization = clerk.organizations.create({ name: 'Acme', created_by: ada.id })
@@ -15,6 +17,7 @@ test('an operator finds the organizations of a user, and the members of an organ
     const headers = { 'content-type': 'application/json' }
     const { body } = await call('/dashboard/api/users/search', {
       method: 'POST',
+      token: TOKEN,
       body: JSON.stringify({ query }),
       headers,
     })
@@ -35,7 +38,7 @@ test('an operator finds the organizations of a user, and the members of an organ
   ])
   t.match(members.events, [{ type: /^organization\./ }], 'and its events')
 
-  const { body: overview } = await call('/dashboard/api/overview')
+  const { body: overview } = await call('/dashboard/api/overview', { token: TOKEN })
   t.match(overview.tables, { organizations: 2, memberships: 3 })
   const { body: metrics } = await call('/metrics')
   t.match(metrics, /^clerk_session_sync_organizations 2$/m)

@@ -8,6 +8,13 @@ export const token = {
   get: () => sessionStorage.getItem(KEY),
   set: (value) => sessionStorage.setItem(KEY, value),
   forget: () => sessionStorage.removeItem(KEY),
+  /** `/dashboard#token=…`, as it is printed outside production. Not left in the address bar and the history. */
+  takeFromLink() {
+    const [, sent] = /^#token=(.+)$/.exec(location.hash) ?? []
+    if (!sent) return
+    token.set(decodeURIComponent(sent))
+    history.replaceState(null, '', location.pathname)
+  },
 }
 
 /** An answer that is no success, or none at all (status 0). */

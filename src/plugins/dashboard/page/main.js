@@ -111,7 +111,7 @@ document.addEventListener('visibilitychange', () => {
 })
 startSearch((error) => error.status === 401 && askForToken())
 
-const needsToken = document.documentElement.dataset.access === 'token'
+token.takeFromLink()
 byId('forget').hidden = !token.get()
-if (needsToken && !token.get()) askForToken()
-else refresh()
+if (token.get()) refresh()
+else askForToken()

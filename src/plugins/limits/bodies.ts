@@ -1,0 +1,84 @@
+/**
+ * What a request body may cost. It is read into one buffer, because Node.js gives every chunk an object of its own and a
+ * stranger may send one byte a chunk. Until it is whole, it counts against a budget that all connections share.
+ */
+import type { Readable } from 'node:stream'
+import { errorCodes, type FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { BodiesOverBudget, RouteNotFound } from '../../errors.ts'
+import { createBodyBudget } from './body-budget.ts'
+
+/** The limit of every body but a webhook's. */
+export const BODY_LIMIT_BYTES = 16_384
+export const BODY_BUDGET_BYTES = 32 * 1_048_576
+
+const SMALL_BYTES = 65_536
+const FIRST_BYTES = 16_384
+const budget = createBodyBudget(BODY_BUDGET_BYTES)
+
+type Done = (error: Error | null, body?: Buffer) => void
+
+/** Whether the request announces a body beyond the limit of its route. */
+export const isTooLarge = ({ headers, routeOptions }: FastifyRequest) =>
+  Number(headers['content-length']) > routeOptions.bodyLimit
+
+/** Reads a body as a content type parser: 413 beyond the route's `bodyLimit`, 503 beyond the budget. */
+export function readBody(request: FastifyRequest, payload: Readable, done: Done): void {
+  const limit = request.routeOptions.bodyLimit
+  if (isTooLarge(request)) {
+    done(new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE())
+    return
+  }
+  const announced = request.headers['content-length']
+  const expected = announced === undefined ? undefined : Number(announced)
+  let buffer = Buffer.alloc(0)
+  let length = 0
+  const body = {
+    bytes: 0,
+    isSmall: (expected ?? 0) <= SMALL_BYTES,
+    refuse: () => end(new BodiesOverBudget()),
+  }
+
+  function grow(needed: number): boolean {
+    const bytes = Math.min(Math.max(needed, buffer.length * 2, FIRST_BYTES), expected ?? limit)
+    if (!budget.resize(body, bytes)) return false
+    const larger = Buffer.allocUnsafeSlow(bytes)
+    buffer.copy(larger, 0, 0, length)
+    buffer = larger
+    return true
+  }
+  function onData(chunk: Buffer): void {
+    const needed = length + chunk.length
+    if (needed > limit) end(new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE())
+    else if (needed > buffer.length && !grow(needed)) end(new BodiesOverBudget())
+    else length += chunk.copy(buffer, length)
+  }
+  const onEnd = () => end(null)
+  // The client is gone: whatever is answered, nobody reads it.
+  const onError = (error: Error) => end(Object.assign(error, { statusCode: 400 }))
+  function end(error: Error | null): void {
+    budget.release(body)
+    payload.off('data', onData).off('end', onEnd).off('error', onError)
+    done(error, error ? undefined : buffer.subarray(0, length))
+  }
+  payload.on('data', onData).on('end', onEnd).on('error', onError)
+}
+
+/** Parses JSON alone, within the limits, in the context that it is registered in. Bodies of unknown routes are not read. */
+export default fp(
+  async (app) => {
+    const parse = app.getDefaultJsonParser('error', 'error')
+    app.removeAllContentTypeParsers()
+    app.addContentTypeParser('application/json', (request, payload, done) =>
+      readBody(request, payload, (error, body) =>
+        error ? done(error) : parse(request, (body as Buffer).toString('utf8'), done),
+      ),
+    )
+    app.addHook('preParsing', async (request) => {
+      if (!request.is404) return
+      if (isTooLarge(request)) throw new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE()
+      throw new RouteNotFound(request.method, request.url.split('?', 1)[0])
+    })
+  },
+  { name: 'clerk-limit-bodies', fastify: '5.x' },
+)
