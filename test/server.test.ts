@@ -89,7 +89,7 @@ test('a database that starts later is waited for; one that refuses is not', asyn
   await database.query('drop table clerk_session_sync_migrations')
   const refused = runNode(t, ['src/server.ts'], { ...settings, DATABASE_URL: database.url })
   t.equal(await refused.exit, 1)
-  t.match(refused.output(), /cannot start: .*already exists/)
+  t.match(refused.output(), /cannot start: .*already has tables that are not of clerk-session-sync/)
 })
 
 test('requests that come while it closes are answered 503', async (t) => {

@@ -33,6 +33,8 @@ const TYPES: Record<string, { prisma: string; kysely: string }> = {
   integer: { prisma: 'Int', kysely: 'number' },
   bigint: { prisma: 'BigInt', kysely: 'string' },
   jsonb: { prisma: 'Json', kysely: 'JSONColumnType<Record<string, unknown>>' },
+  // Prisma has no name for it: the client leaves such a column out.
+  xid8: { prisma: 'Unsupported("xid8")', kysely: 'string' },
   'text[]': { prisma: 'String[]', kysely: 'string[]' },
   'timestamp (3) with time zone': { prisma: 'DateTime', kysely: 'Timestamp' },
 }

@@ -104,7 +104,12 @@ test('prune deletes old events and sessions that are over, and nothing else', as
   const { code, output } = await run('prune')
   t.equal(code, 0)
   t.match(output, /0 events older than 30 days and 1,499 sessions that are over were deleted/)
-  t.strictSame((await run('prune', '--days', '1', '--json')).json, { retentionDays: 1, events: 1, sessions: 0 })
+  t.strictSame((await run('prune', '--days', '1', '--json')).json, {
+    retentionDays: 1,
+    events: 1,
+    sessions: 0,
+    changes: 0,
+  })
   t.strictSame(await database.query('select status, count(*)::int from sessions group by 1 order by 1'), [
     { status: 'active', count: 1500 },
     { status: 'ended', count: 1 },

@@ -136,6 +136,14 @@ test('both versions of Clerk’s claims name the organization', async (t) => {
   }
 })
 
+test('tokens that name nobody share nothing', async (t) => {
+  const tokens = ['x.e30.1', 'x.e30.2']
+  const { api, sent } = hostile([REVOKED, OK], { getToken: () => tokens.shift() })
+  await api.fetch('/a')
+  t.equal((await api.fetch('/a')).status, 200)
+  t.equal(sent.length, 2)
+})
+
 test('who signs in while a call waits for Clerk did not begin it', async (t) => {
   let token: string | null = tokenOf('sess_a', 0, 'user_a')
   const { api, sent } = hostile([OK, OK, OK], { getToken: () => token })

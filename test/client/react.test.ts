@@ -89,6 +89,60 @@ test('a failure can be tried again', async (t) => {
   t.match(see(), { status: 'ready', user: { id: 'user_2' } })
 })
 
+test('ready ends with the session, whichever call finds it over', async (t) => {
+  const { see } = await mount(t, [{ status: 200 }, { status: 401, code: 'SESSION_REVOKED' }])
+  t.equal(see().status, 'ready')
+  await act(async () => void (await see().fetch('/a')))
+  t.match(see(), { status: 'refused', error: { code: 'SESSION_REVOKED', status: 401 } })
+})
+
+test('functions of one account’s render never act for the next', async (t) => {
+  let who = 'user_1'
+  const getToken = () => tokenOf('sess_1', 0, who)
+  const { sent, see, render } = await mount(t, [], { userId: 'user_1', getToken })
+  const { fetch } = see()
+  who = 'user_2'
+  await t.rejects(fetch('/orders', { method: 'POST', body: 'of the first' }), { code: 'SESSION_CHANGED' })
+  t.equal(sent.length, 1, 'the sync alone')
+  t.equal((await render({ userId: 'user_2', getToken })).status, 'ready')
+  t.equal((await see().fetch('/orders')).status, 200)
+})
+
+test('another organization keeps the row; its absence is compared too', async (t) => {
+  const { sent, see, render } = await mount(t, [], { orgId: null })
+  const before = see()
+  const getToken = () => tokenOf('sess_1', 0, 'user_1', 'org_1')
+  t.equal((await render({ orgId: 'org_1', getToken })).status, 'ready')
+  t.equal(sent.length, 1)
+  await t.rejects(before.fetch('/a'), { code: 'SESSION_CHANGED' })
+  t.equal((await see().fetch('/a')).status, 200)
+})
+
+test('a token without a sid is of the user’s session', async (t) => {
+  const getToken = () => tokenOf(undefined, 0, 'user_1')
+  const { see } = await mount(t, [], { userId: 'user_1', getToken })
+  t.equal(see().status, 'ready')
+})
+
+test('a pending task that is done is synced again', async (t) => {
+  const { sent, see, render } = await mount(t, [{ status: 403, code: 'SESSION_PENDING' }])
+  t.equal(see().status, 'refused')
+  t.equal((await render({ sessionClaims: { sts: 'active' } })).status, 'ready')
+  t.equal(sent.length, 2)
+})
+
+test('a failure is tried again once the browser is online', async (t) => {
+  const page = new EventTarget()
+  for (const name of ['addEventListener', 'removeEventListener'] as const) {
+    Reflect.set(globalThis, name, page[name].bind(page))
+    t.teardown(() => Reflect.deleteProperty(globalThis, name))
+  }
+  const { see } = await mount(t, [{ status: 500 }])
+  t.equal(see().status, 'failed')
+  await act(async () => void page.dispatchEvent(new Event('online')))
+  t.equal(see().status, 'ready')
+})
+
 test('what comes after the component is gone is dropped', async (t) => {
   let answer = (_token: string) => {}
   const token = new Promise<string>((resolve) => {

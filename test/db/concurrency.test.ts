@@ -2,7 +2,7 @@ import tap, { test } from 'tap'
 import type { Change } from '../../src/domain/change.ts'
 import { claims, deletion, message, SECOND, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 
-tap.setTimeout(120_000)
+tap.setTimeout(900_000)
 
 const USERS = 12
 const LANES = 8

@@ -13,7 +13,7 @@ const LANES = 8
 
 const seed = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
 
-tap.setTimeout(300_000)
+tap.setTimeout(900_000)
 
 test('every order of webhooks and sync calls at two services ends in the rows of the model', async (t) => {
   const { backendApi, answers, served } = await startBackendApi(t)

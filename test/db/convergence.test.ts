@@ -14,7 +14,7 @@ const LANES = 4
 // `SEED=… tap test/db/convergence.test.ts` repeats a run whose seed fast-check printed.
 const seed = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
 
-tap.setTimeout(300_000)
+tap.setTimeout(900_000)
 
 test('every order of arrival ends in the rows of the model', async (t) => {
   const one = await startRepository(t, { max: LANES })

@@ -2,7 +2,7 @@ import tap, { type Test, test } from 'tap'
 import { readReceivedEvent } from '../../src/resources/received-event.ts'
 import { deletion, inferred, message, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 
-tap.setTimeout(120_000)
+tap.setTimeout(900_000)
 
 async function start(t: Test) {
   const it = await startRepository(t, { storePayloads: true })

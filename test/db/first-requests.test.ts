@@ -2,7 +2,7 @@ import tap, { type Test, test } from 'tap'
 import type { TestDatabase } from '../helpers/database.ts'
 import { type Service, type ServiceOptions, startService } from '../helpers/service.ts'
 
-tap.setTimeout(120_000)
+tap.setTimeout(900_000)
 
 const REQUESTS = 200
 

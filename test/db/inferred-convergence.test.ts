@@ -11,11 +11,11 @@ import { type Random, randomFrom } from './delivery.ts'
 import { factsIn, lives, play, type Saying } from './history.ts'
 import { type JobSaying, type Told, withInferences } from './inferences.ts'
 
-const HISTORIES = Number(process.env.HISTORIES ?? 400)
+const HISTORIES = Number(process.env.HISTORIES ?? 150)
 const LANES = 4
 const seed = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
 
-tap.setTimeout(300_000)
+tap.setTimeout(900_000)
 
 test('inferred deletions, revivals and real deletions end in the rows of the model, over two replicas', async (t) => {
   const one = await startRepository(t, { max: LANES })

@@ -9,7 +9,7 @@ import {
   type TestRepositoryOptions,
 } from '../helpers/repository.ts'
 
-tap.setTimeout(120_000)
+tap.setTimeout(900_000)
 
 async function start(t: Test, options?: TestRepositoryOptions) {
   const it = await startRepository(t, options)
@@ -134,4 +134,15 @@ test('a database whose transactions are serializable by default changes nothing'
   )
   await apply({ user: snapshot('user_all', T0 + 1) })
   t.equal((await repository.findAuthState('user_all', null)).clerkUpdatedAt, T0 + 7)
+})
+
+test('an answer counts by when it was asked for, also where an event of the same batch says more', async (t) => {
+  const { apply, user } = await start(t)
+  await apply({ user: snapshot('user_1', T0, ADA) })
+  await apply({ user: inferred('user_1', T0 + 10) })
+  await apply(
+    { user: snapshot('user_1', T0, { ...ADA, eventAt: null, askedAt: T0 + 11 }) },
+    { user: snapshot('user_1', T0, { ...ADA, eventAt: T0 + 5 }) },
+  )
+  t.match(await user(), { firstName: 'Ada', isDeleted: false })
 })

@@ -6,7 +6,7 @@ import type { TestDatabase } from '../helpers/database.ts'
 import { at, message, snapshot, startRepository, T0, type TestRepositoryOptions } from '../helpers/repository.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
-tap.setTimeout(120_000)
+tap.setTimeout(900_000)
 
 async function start(t: Test, options?: TestRepositoryOptions) {
   const it = await startRepository(t, options)

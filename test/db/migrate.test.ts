@@ -141,7 +141,11 @@ test('an instance waits for another that is migrating', async (t) => {
   await other.query('select pg_advisory_lock($1)', [MIGRATION_LOCK])
   const migrated = migrate(database.url)
   const waits = async () =>
-    (await database.query("select 1 from pg_locks where locktype = 'advisory' and not granted")).length
+    (
+      await database.query(
+        "select 1 from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())",
+      )
+    ).length
   await waitUntil('the wait for the lock', async () => (await waits()) > 0)
   t.match(await database.query("select to_regclass('users') as users"), [{ users: null }])
   await other.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK])

@@ -1,7 +1,7 @@
 import tap, { type Test, test } from 'tap'
 import { type Service, startService } from '../helpers/service.ts'
 
-tap.setTimeout(120_000)
+tap.setTimeout(900_000)
 
 /** A user whose events the test sends itself, as raw text, and who reads the profile after each. */
 async function start(t: Test) {

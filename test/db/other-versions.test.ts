@@ -10,7 +10,7 @@ import { TEMPLATE } from '../helpers/postgres-server.ts'
 import { ROOT } from '../helpers/process.ts'
 import { findSystemPostgres, NO_SYSTEM_POSTGRES } from '../helpers/system-postgres.ts'
 
-tap.setTimeout(240_000)
+tap.setTimeout(900_000)
 
 const FILES = [
   'db/migrate',
@@ -24,7 +24,7 @@ const FILES = [
   'db/convergence',
   'journeys/first-sign-in',
 ]
-const HISTORIES = '200'
+const HISTORIES = '100'
 
 const servers = findSystemPostgres()
 if (servers.length === 0) test('other versions of PostgreSQL', { skip: NO_SYSTEM_POSTGRES }, async () => undefined)
@@ -44,7 +44,11 @@ for (const { version, binaries } of servers) {
     const file = join(t.testdir(), 'server.json')
     writeFileSync(file, JSON.stringify({ url }))
     for (const name of FILES) {
-      const { code, output } = await runTest(`test/${name}.test.ts`, { TEST_POSTGRES_FILE: file, HISTORIES })
+      const { code, output } = await runTest(`test/${name}.test.ts`, {
+        TEST_POSTGRES_FILE: file,
+        HISTORIES,
+        TAP_TIMEOUT: '900',
+      })
       t.equal(code, 0, `${name}\n${code === 0 ? '' : output}`)
       t.match(output, /^# \{ total|^1\.\.\d/m, `${name} ran`)
     }

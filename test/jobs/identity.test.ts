@@ -8,7 +8,7 @@ import { checkIdentity, InstanceMismatch } from '../../src/jobs/identity.ts'
 import { startRepository } from '../helpers/repository.ts'
 import { createSigner } from '../helpers/signer.ts'
 
-tap.setTimeout(120_000)
+tap.setTimeout(900_000)
 
 async function start(t: Test) {
   const clerk = await createClerkEmulator()

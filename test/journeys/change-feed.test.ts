@@ -7,7 +7,7 @@ import { startOwnPostgres } from '../helpers/own-postgres.ts'
 import { createProduction } from '../helpers/production.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
-tap.setTimeout(240_000)
+tap.setTimeout(900_000)
 
 const TOKEN = 'token-of-the-change-feed'
 const USERS = 30

@@ -93,9 +93,9 @@ test('an operator sees what real webhooks did, replays one and finds a user', { 
 
   await page.getByRole('button', { name: 'Replay user.created msg_mendable' }).press('Enter')
   await page.getByText('msg_mendable: applied').waitFor()
-  await page.getByRole('button', { name: /msg_mendable/ }).waitFor({ state: 'detached' })
+  await page.getByRole('button', { name: 'Replay user.created msg_mendable' }).waitFor({ state: 'detached' })
   t.strictSame(await service.database.query(`select id from users where id = 'user_late'`), [{ id: 'user_late' }])
-  await page.getByRole('button', { name: /^Replay .*msg_unusable/ }).click()
+  await page.getByRole('button', { name: 'Replay user.updated msg_unusable' }).click()
   await page.getByText(/^msg_unusable: failed: ./).waitFor()
 
   await page.getByLabel('User id, exact email address, or organization id').fill('ada@example.com')

@@ -3,7 +3,7 @@ import tap, { test } from 'tap'
 import { createProduction, type Production } from '../helpers/production.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
-tap.setTimeout(120_000)
+tap.setTimeout(900_000)
 
 const LANES = 50
 

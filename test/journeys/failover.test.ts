@@ -10,7 +10,7 @@ import { findSystemPostgres, NO_SYSTEM_POSTGRES } from '../helpers/system-postgr
 import { createTcpProxy } from '../helpers/tcp-proxy.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
-tap.setTimeout(120_000)
+tap.setTimeout(900_000)
 
 const [system] = findSystemPostgres()
 

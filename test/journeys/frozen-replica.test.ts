@@ -8,7 +8,7 @@ import { message, session, snapshot, startRepository, T0 } from '../helpers/repo
 import { createTcpProxy } from '../helpers/tcp-proxy.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
-tap.setTimeout(180_000)
+tap.setTimeout(900_000)
 
 const LANES = 48
 const ROUNDS = 8

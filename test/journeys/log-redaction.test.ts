@@ -63,7 +63,7 @@ test('no line of the log, of any level, holds a secret, a token, an email or a n
   )
   t.match(
     errors.find(({ level }) => level === 40),
-    { err: { code: 'DATABASE_UNAVAILABLE', stack: /\n\s+at [\s\S]+caused by: .*"users" does not exist/ } },
+    { err: { code: 'DATABASE_UNAVAILABLE', stack: /\n\s+at [\s\S]+caused by: .*users" does not exist/ } },
     'a 503 has its cause, too',
   )
 })

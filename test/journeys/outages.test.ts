@@ -9,7 +9,7 @@ import { startOwnPostgres } from '../helpers/own-postgres.ts'
 import { createProduction } from '../helpers/production.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
-tap.setTimeout(180_000)
+tap.setTimeout(900_000)
 
 const IDLE_CONNECTIONS = 1_000
 const FLOOD = 3_000

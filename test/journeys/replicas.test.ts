@@ -6,7 +6,7 @@ import { startNginx } from '../helpers/nginx.ts'
 import { createProduction } from '../helpers/production.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
-tap.setTimeout(180_000)
+tap.setTimeout(900_000)
 
 const CONFIGURATION = readFileSync(new URL('../../examples/nginx/replicas.conf', import.meta.url), 'utf8')
 const LANES = 8

@@ -19,8 +19,11 @@ test('with NODE_USE_ENV_PROXY, keys and profiles are asked through the proxy', a
     const target = new URL(url.startsWith('api.') ? clerk.apiUrl : clerk.issuer)
     const upstream = connect(Number(target.port), target.hostname, () => {
       client.write('HTTP/1.1 200 Connection established\r\n\r\n')
-      upstream.write(head)
-      client.pipe(upstream).pipe(client)
+      // The emulator answers to names of this machine alone.
+      const toLocal = (data: Buffer) => data.toString('latin1').replace(/^host: .*$/im, `Host: ${target.host}`)
+      upstream.write(toLocal(head), 'latin1')
+      client.on('data', (data) => upstream.write(toLocal(data), 'latin1'))
+      upstream.pipe(client)
     })
     for (const socket of [client, upstream]) socket.on('error', () => socket.destroy())
   })

@@ -9,7 +9,7 @@ import { forbidInstance } from '../helpers/run-log.ts'
 import { startService } from '../helpers/service.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
-tap.setTimeout(240_000)
+tap.setTimeout(900_000)
 
 const rowsOf = (database: TestDatabase) => database.query('select * from users order by id')
 

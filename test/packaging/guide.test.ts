@@ -43,8 +43,9 @@ test('the guide explains every code that a signed-in caller can get', async (t) 
   const codes = Object.values(errors).flatMap((value) => {
     if (typeof value !== 'function' || !('prototype' in value) || !(value.prototype instanceof Error)) return []
     const { statusCode, code } = new (value as new () => Error & { statusCode: number; code: string })()
-    // The dashboard is called by its own page alone.
-    const isForCallers = [401, 403, 429, 503].includes(statusCode) && !code.startsWith('DASHBOARD_')
+    // The dashboard is called by its own page alone, the feed by servers; and ON_CHANGE_FAILED and BODIES_OVER_BUDGET answer webhooks.
+    const isForCallers =
+      [401, 403, 429, 503].includes(statusCode) && !/^(DASHBOARD_|CHANGES_|ON_CHANGE_|BODIES_)/.test(code)
     return isForCallers ? `${statusCode} ${code}` : []
   })
   const shown = rowsOf(GUIDE, /^[45]\d\d$/).flatMap(([status, cell = '']) =>

@@ -141,7 +141,9 @@ test('every error code is explained, and no other', async (t) => {
 })
 
 test('every route, event type, export and file that it names is there', async (t) => {
-  const { app } = await startService(t, { settings: { CHANGES: 'true', CHANGES_TOKEN: 'token-of-the-feed' } })
+  const { app } = await startService(t, {
+    settings: { CHANGES: 'true', CHANGES_TOKEN: 'token-of-the-feed', DASHBOARD_TOKEN: 'token-of-the-dashboard' },
+  })
   const text = read(README)
   const routes = [...text.matchAll(/`(GET|POST) (\/[^`]*)`/g)]
   t.ok(routes.length >= 8)

@@ -6,7 +6,7 @@ import { ROOT } from '../helpers/process.ts'
 import { FAULTS } from './faults.ts'
 import type { Report } from './soak.ts'
 
-tap.setTimeout(300_000)
+tap.setTimeout(900_000)
 
 interface Run {
   code: number

@@ -62,7 +62,8 @@ export function createSessionSync(options: SessionSyncOptions, seams: Seams = gl
    */
   async function identify(signal: MaybeSignal, begun?: SessionState, ask = getToken): Promise<SessionState> {
     let wanted = begun?.key
-    for (let polls = 0; ; polls += 1) {
+    for (let polls = 0; polls <= MAX_POLLS; polls += 1) {
+      if (polls) await sleep(POLL_MS, signal)
       const token = await bounded(ask(), signal, timeoutMs)
       if (token) {
         const identity = identityOf(token)
@@ -79,10 +80,8 @@ export function createSessionSync(options: SessionSyncOptions, seams: Seams = gl
       }
       // Whoever signs in while a call waits did not begin it.
       wanted ??= lastKey
-      if (polls === MAX_POLLS)
-        throw new SessionSyncError(0, seams.navigator?.onLine === false ? 'OFFLINE' : 'SIGNED_OUT')
-      await sleep(POLL_MS, signal)
     }
+    throw new SessionSyncError(0, seams.navigator?.onLine === false ? 'OFFLINE' : 'SIGNED_OUT')
   }
 
   /** Sends a request for one session until there is an answer to pass on. */

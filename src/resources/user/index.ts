@@ -70,7 +70,11 @@ function write(changes: readonly Change[]): Writing {
   const rounds = roundsOf(
     winners,
     guarded.filter((change) => !isUndone(change, full)),
-  ).map((round) => ({ round, upsert: upsertUsers(round) }))
+  ).map((round) => ({
+    round,
+    // Where one of several snapshots wins, it was seen when any of them was.
+    upsert: upsertUsers(full.length > winners.length ? round.map((change) => seenWith(change, full)) : round),
+  }))
 
   function written(): Map<object, Written> {
     const found = new Map<object, Written>()
@@ -96,6 +100,14 @@ function write(changes: readonly Change[]): Writing {
     calls: [...(corrections.length > 0 ? [rewindVersions(corrections)] : []), ...rounds.map(({ upsert }) => upsert)],
     written,
   }
+}
+
+/** The snapshot, dated against inferred deletions by the latest word of the batch about its user. */
+function seenWith(change: UserChange, others: readonly UserChange[]): UserChange {
+  if (change.kind !== 'snapshot') return change
+  const dates = others.flatMap((other) => (other.id === change.id && other.kind === 'snapshot' ? saidAt(other) : []))
+  const askedAt = Math.max(...dates)
+  return Number.isFinite(askedAt) ? { ...change, askedAt } : change
 }
 
 /** Whether this is an inferred deletion that another change of the batch takes back. */

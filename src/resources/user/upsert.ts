@@ -74,8 +74,8 @@ const isAccepted = (saysMore: SQL) => sql`(${isVersionless} or ${versionOf('excl
 
 // What the row was last seen by, and what dates a snapshot against an inferred deletion.
 const seenAt = sql.raw('greatest(u.clerk_updated_at, u.clerk_event_at, u.clerk_asked_at, u.deleted_at)')
-const saidAt = sql.raw(`case excluded.sync_source
-      when 'clerk_api' then coalesce(excluded.clerk_asked_at, now()) else excluded.clerk_event_at end`)
+const saidAt = sql.raw(`greatest(excluded.clerk_event_at, excluded.clerk_asked_at,
+      case when excluded.sync_source = 'clerk_api' and excluded.clerk_asked_at is null then now() end)`)
 // An inferred tombstone is one of the Backend API's; a later word of Clerk's takes it back.
 const isRevival = sql`u.sync_source = 'clerk_api' and ${saidAt} > u.deleted_at`
 const lastAskedAt = sql.raw('clerk_asked_at = greatest(u.clerk_asked_at, excluded.clerk_asked_at)')
