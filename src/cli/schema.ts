@@ -22,7 +22,7 @@ export async function runSchema({ config, output }: Context, flags: SchemaFlags)
     return EXIT_WRONG_USAGE
   }
   const text = FORMATS[format](config.DATABASE_SCHEMA)
-  output.result({ format, text }, text.split('\n'))
+  output.result({ format, text }, text.replaceAll('\t', '  ').split('\n'))
   return EXIT_DONE
 }
 

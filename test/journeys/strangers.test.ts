@@ -1,28 +1,42 @@
 /** What a stranger sends or refuses to read, against a process of its own in production settings. */
-import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import tap, { type Test, test } from 'tap'
-import { createProduction } from '../helpers/production.ts'
+import { freePorts, runBuilt } from '../helpers/process.ts'
+import { createProduction, settingsOf } from '../helpers/production.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
 tap.setTimeout(240_000)
 
-// Of 512 MiB that docker-compose.yml grants; the rest is margin for the page cache and for tap's coverage.
+// Of 512 MiB that docker-compose.yml grants; the rest is margin for the page cache.
 const CEILING_MIB = 400
 
 const memoryMib = (pid: number | undefined) =>
   Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1_024
 
-async function startTarget(t: Test) {
-  const { clerk, start } = await createProduction(t)
-  const { child, port, url } = await start()
+async function startTarget(t: Test, settings: Record<string, string> = {}) {
+  const { clerk, database } = await createProduction(t)
+  const port = await freePorts()
+  const url = `http://127.0.0.1:${port}`
+  // What was built, as `npm start` runs it.
+  const server = runBuilt(t, ['--max-semi-space-size=16', '--no-allocation-site-pretenuring', 'dist/server.js'], {
+    NODE_ENV: 'production',
+    HOST: '127.0.0.1',
+    PORT: String(port),
+    ...settingsOf(clerk, database),
+    ...settings,
+  })
+  await server.until(/Server listening/)
+  const { child } = server
   const user = clerk.createUser({ email: 'ada@example.com' })
   const token = clerk.sessionToken(clerk.signIn(user.id).id)
   let highestMib = 0
-  const timer = setInterval(() => {
+  function measure(): void {
     if (child.exitCode === null && child.signalCode === null) highestMib = Math.max(highestMib, memoryMib(child.pid))
-  }, 100)
+  }
+  measure()
+  t.comment(`${Math.round(highestMib)} MiB at the start`)
+  const timer = setInterval(measure, 100)
   t.teardown(() => clearInterval(timer))
   const sockets: Socket[] = []
   t.teardown(() => {
@@ -49,6 +63,7 @@ async function startTarget(t: Test) {
     })
     const headers = { 'content-type': 'application/json', ...clerk.sign(body) }
     t.equal((await fetch(`${url}/clerk`, { method: 'POST', headers, body })).status, 200, 'a good webhook too')
+    measure()
     t.ok(highestMib < CEILING_MIB, `took ${Math.round(highestMib)} MiB at most`)
   }
   return { open, survives, url, pid: child.pid as number }
@@ -60,10 +75,15 @@ const post = (path: string, header: string) =>
 
 test('requests in a pipeline that nobody reads close their connection', async (t) => {
   const { open, survives } = await startTarget(t)
-  const attack = (path: string) => {
+  async function attack(path: string) {
+    const request = `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
     const socket = open()
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(1_857))
-    return once(socket, 'close')
+    socket.write(request.repeat(1_857))
+    // Whoever does not read learns of the end by writing.
+    await waitUntil('its end', async () => {
+      socket.write(request)
+      return socket.destroyed
+    })
   }
   await Promise.all([attack('/docs/json'), ...Array.from({ length: 4 }, () => attack('/metrics'))])
   await survives()
@@ -72,8 +92,9 @@ test('requests in a pipeline that nobody reads close their connection', async (t
 test('a body of one-byte chunks costs no more than its bytes', async (t) => {
   const { open, survives } = await startTarget(t)
   const attack = (path: string) => {
-    const socket = open()
-    const ended = once(socket, 'close')
+    const socket = open().resume()
+    // With or without an error.
+    const ended = new Promise((resolve) => socket.once('close', resolve))
     socket.write(post(path, 'Transfer-Encoding: chunked'))
     socket.write('1\r\n[\r\n'.repeat(2_100_000))
     return ended
@@ -86,12 +107,14 @@ test('stalled bodies and unread replies free memory and descriptors, whatever th
   const { open, survives, pid } = await startTarget(t)
   const before = descriptorsOf(pid)
   const body = Buffer.alloc(1_048_575, '[')
+  const connected: Promise<unknown>[] = []
   for (let i = 0; i < 600; i++) {
     const socket = open()
     socket.write(post('/clerk', 'Content-Length: 1048576'))
     socket.write(body)
+    connected.push(new Promise((resolve) => socket.once('connect', resolve)))
   }
-  await waitUntil('the connections', async () => descriptorsOf(pid) > before + 300)
+  await Promise.all(connected)
   await survives()
   await waitUntil('their end', async () => descriptorsOf(pid) < before + 20)
   await survives()
@@ -134,4 +157,12 @@ test('forged webhooks are refused, whatever their signature and their bytes', as
   )
   t.equal(nested, 413)
   await survives()
+})
+
+test('a long poll outlives the time limits of slow clients', async (t) => {
+  const { url } = await startTarget(t, { CHANGES: 'true', CHANGES_TOKEN: 'token-of-the-change-feed' })
+  const headers = { authorization: 'Bearer token-of-the-change-feed' }
+  const reply = await fetch(`${url}/api/changes?after=latest&wait=30`, { headers })
+  t.equal(reply.status, 200)
+  t.match(await reply.json(), { changes: [] })
 })
