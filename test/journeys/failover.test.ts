@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { statSync } from 'node:fs'
+import { copyFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import tap, { type Test, test } from 'tap'
@@ -31,6 +31,7 @@ async function startStandby(t: Test, primary: OwnPostgres, binaries: string): Pr
   ])
   const { uid, gid } = statSync(primary.directory)
   execFileSync('chown', ['-R', `${uid}:${gid}`, directory])
+  copyFileSync(`${primary.directory}.password`, `${directory}.password`) // Its users are the primary's.
   return startOwnPostgres(t, { binaries, directory, settings: ['hot_standby=on'] })
 }
 
