@@ -197,12 +197,12 @@ type RequiredSetting = (typeof SERVICE_SETTINGS)[number] | 'CLERK_SECRET_KEY'
 
 export interface LoadOptions {
   dotenvPath?: string
-  /** The settings that must be there; unless told, those of the service in production, and none elsewhere. */
+  /** The settings that must be there; by default those of the service in production, and none elsewhere. */
   required?: readonly RequiredSetting[]
 }
 
 /**
- * Reads the settings. In development `.env` is read too; the environment goes before it. Empty counts as not set. A secret may
+ * Reads the settings. In development `.env` is read too; the environment takes precedence. Empty counts as not set. A secret may
  * stand in a file that `<name>_FILE` names.
  * @throws ConfigError that names every bad setting
  */

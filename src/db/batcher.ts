@@ -15,12 +15,12 @@ export interface BatcherOptions<Item, Result> {
   maxBatchSize: number
   /**
    * Batches of more items than this hold no more than their share of the calls present, so that all that may be under way
-   * are: answers go out while the database works. `maxBatchSize` unless told.
+   * are: answers go out while the database works. `maxBatchSize` by default.
    */
   minShare?: number
   /** Items that wait at most; one more is refused. */
   maxWaiting: number
-  /** Weight of an item, such as its bytes; none unless told. */
+  /** Weight of an item, such as its bytes; 0 by default. */
   weightOf?: (item: Item) => number
   /** Weight of a batch at most; an item that is heavier goes alone. */
   maxBatchWeight?: number

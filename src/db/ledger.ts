@@ -120,7 +120,7 @@ function toRow({ id, type, objectId, instanceId, eventAt, ignoredFor, ...body }:
 export const isKnownMessage = (error: unknown): boolean =>
   error instanceof pg.DatabaseError &&
   error.table === 'webhook_events' &&
-  (error.code === '23505' || (error.code === '23502' && error.column === 'outcome'))
+  (error.constraint === 'webhook_events_pkey' || (error.code === '23502' && error.column === 'outcome'))
 
 /** What the ledger knows of messages: ids of those that were applied before, and of those that failed. */
 export interface KnownMessages {

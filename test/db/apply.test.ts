@@ -426,3 +426,11 @@ test('a message that two replicas apply at the same moment is applied once, with
     [{ messages: rounds, least: 3, most: 3 }],
   )
 })
+
+test("a unique index of an application's own on the ledger is no sign of a known message", async (t) => {
+  const { apply, database } = await startRepository(t)
+  await database.query('create unique index on webhook_events (object_id)')
+  t.strictSame(await apply(event('msg_1', snapshot('user_1', T0))), ['applied'])
+  await t.rejects(apply(event('msg_2', snapshot('user_2', T0))), { code: '23505' })
+  t.strictSame(await database.query('select id from users'), [{ id: 'user_1' }])
+})

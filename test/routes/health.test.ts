@@ -44,9 +44,11 @@ test('a database that takes no writes is degraded', async (t) => {
   await query('select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()', [
     name,
   ])
-  const { status, body } = await call('/readyz')
-  t.equal(status, 200)
-  t.match(body, {
+  // A slow machine may find the database down for a moment: its connections were just closed.
+  let answer = await call('/readyz')
+  while (answer.status === 503) answer = await call('/readyz')
+  t.match(answer, { status: 200 })
+  t.match(answer.body, {
     status: 'degraded',
     checks: { database: { status: 'degraded', latencyMs: Number, reason: /^read-only/ } },
   })

@@ -19,7 +19,7 @@ import { createVerifier, type Delivery } from './verifier.ts'
 export interface WebhooksOptions {
   /** `whsec_…`; several during a rotation. */
   signingSecrets: readonly string[]
-  /** `/clerk` unless told. */
+  /** `/clerk` by default. */
   path?: string
 }
 
