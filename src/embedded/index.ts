@@ -37,6 +37,7 @@ export async function embedMissing(config: Config, emulatorOptions?: ClerkEmulat
     emulator = await createClerkEmulator({
       webhookUrl: `http://127.0.0.1:${config.PORT}/clerk`,
       allowedOrigins: ownOrigins(config),
+      rateLimit: 'clerk',
       ...emulatorOptions,
     })
     stops.push(() => (emulator as ClerkEmulator).close())

@@ -1,11 +1,11 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { parameterMissing } from '../clerk-error.ts'
-import { first, integer, type UserQuery } from '../list-users.ts'
 import type { MembershipPatch, OrganizationPatch, RolePatch } from '../organization-json.ts'
+import { first, integer, type Query } from '../query.ts'
 import type { EmulatorContext } from './context.ts'
 
 /** A page of a list, as Clerk has it for everything but users: offsets, and no cursor. */
-function page<T>(items: T[], query: UserQuery): { data: T[]; total_count: number } {
+function page<T>(items: T[], query: Query): { data: T[]; total_count: number } {
   const limit = integer(query, 'limit', { min: 1, max: 500, fallback: 10 })
   const offset = integer(query, 'offset', { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 0 })
   // Newest first, unless asked for otherwise.
@@ -19,7 +19,7 @@ const some = <T extends object>(body: T | undefined): Partial<T> => body ?? {}
 
 interface ById {
   Params: { id: string; userId: string; invitationId: string }
-  Querystring: UserQuery
+  Querystring: Query
 }
 type Body<T> = ById & { Body?: T }
 
