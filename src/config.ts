@@ -92,6 +92,14 @@ const Settings = Type.Object({
     pattern: '^https?://[^/\\s]',
     default: 'https://api.clerk.com',
   }),
+  CLERK_API_BUDGET: Maybe(
+    Type.Integer({
+      title: 'a whole number from 0 to 1000000',
+      description: "requests to Clerk's Backend API in 10 s that syncing users may take; jobs are not counted",
+      minimum: 0,
+      maximum: 1_000_000,
+    }),
+  ),
   CLERK_WEBHOOK_SIGNING_SECRET: Maybe(
     Text(
       'whsec_…, or several with commas',

@@ -1,4 +1,5 @@
 /** The first host of the app: settings, listen, signals, close. Run it, or call `serve` from the command line. */
+
 import { randomBytes, randomUUID } from 'node:crypto'
 import { realpathSync } from 'node:fs'
 import { type Server, STATUS_CODES } from 'node:http'
@@ -8,6 +9,7 @@ import closeWithGrace from 'close-with-grace'
 import Fastify, { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
 import { EnvHttpProxyAgent } from 'undici'
 import app, { type AppOptions } from './app.ts'
+import { createPause } from './clerk/request-limit.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { keepChanges } from './db/changes/enable.ts'
 import { certificateRemedy, isDatabaseTrouble } from './db/errors.ts'
@@ -120,6 +122,7 @@ function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
 
 /** The settings as the options of the app's plugins. */
 export function appOptions(config: Config): AppOptions {
+  const backendApi = config.CLERK_SECRET_KEY ? backendApiOf(config) : undefined
   return {
     database: {
       connectionString: config.DATABASE_URL as string,
@@ -139,7 +142,7 @@ export function appOptions(config: Config): AppOptions {
     },
     userSync: {
       autoSync: config.AUTO_SYNC,
-      backendApi: config.CLERK_SECRET_KEY ? backendApiOf(config) : undefined,
+      backendApi: backendApi && { ...backendApi, budget: config.CLERK_API_BUDGET },
     },
     webhooks:
       config.CLERK_WEBHOOK_SIGNING_SECRET.length > 0
@@ -157,15 +160,13 @@ export function appOptions(config: Config): AppOptions {
             : undefined,
         }
       : undefined,
-    identity: config.CLERK_SECRET_KEY
-      ? { ...identityOf(config), isStrict: config.isProduction, backendApi: backendApiOf(config) }
-      : undefined,
+    identity: backendApi ? { ...identityOf(config), isStrict: config.isProduction, backendApi } : undefined,
     reconciling:
-      config.RECONCILE_INTERVAL_MINUTES > 0 && config.CLERK_SECRET_KEY
+      config.RECONCILE_INTERVAL_MINUTES > 0 && backendApi
         ? {
             intervalMs: config.RECONCILE_INTERVAL_MINUTES * 60_000,
             ...identityOf(config),
-            backendApi: backendApiOf(config),
+            backendApi,
           }
         : undefined,
     errors: { showsDetails: config.NODE_ENV === 'development' },
@@ -182,6 +183,8 @@ const backendApiOf = (config: Config) => ({
   apiUrl: config.CLERK_API_URL,
   // Node's own setting for fetch; the client of the Backend API has connections of its own.
   dispatcher: process.env.NODE_USE_ENV_PROXY === '1' ? new EnvHttpProxyAgent() : undefined,
+  // When Clerk says to wait, it means every request with this key.
+  pause: createPause(),
 })
 const identityOf = (config: Config) => ({ issuer: config.CLERK_ISSUER as string, jwtKey: config.CLERK_JWT_KEY })
 
