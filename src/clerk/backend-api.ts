@@ -37,6 +37,8 @@ export interface UserPage {
   unusable: { id: string; reason: string }[]
   /** The ids as they came, usable or not. */
   ids: string[]
+  /** When each of them was created, in ms since 1970 as Clerk wrote it; undefined where it did not. */
+  createdAt: (number | undefined)[]
 }
 
 /** Times are milliseconds since 1970, and exclusive. */
@@ -229,10 +231,12 @@ function toQuery(query: Query): string {
 }
 
 function readPage(items: readonly unknown[], askedAt: number): UserPage {
-  const page: UserPage = { users: [], unusable: [], ids: [] }
+  const page: UserPage = { users: [], unusable: [], ids: [], createdAt: [] }
   for (const item of items) {
     const id = String(field(item, 'id'))
     page.ids.push(id)
+    const createdAt = field(item, 'created_at')
+    page.createdAt.push(typeof createdAt === 'number' ? createdAt : undefined)
     const read = readApiUser(item, askedAt)
     if ('user' in read) page.users.push(read.user)
     else page.unusable.push({ id, reason: read.reason })
