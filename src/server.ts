@@ -161,6 +161,10 @@ export function appOptions(config: Config): AppOptions {
         }
       : undefined,
     identity: backendApi ? { ...identityOf(config), isStrict: config.isProduction, backendApi } : undefined,
+    catchingUp:
+      config.CATCH_UP_INTERVAL_SECONDS > 0 && backendApi
+        ? { intervalMs: config.CATCH_UP_INTERVAL_SECONDS * 1000, ...identityOf(config), backendApi }
+        : undefined,
     reconciling:
       config.RECONCILE_INTERVAL_MINUTES > 0 && backendApi
         ? {

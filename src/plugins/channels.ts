@@ -49,6 +49,13 @@ export interface DeliveryTold extends Told {
   delayMs: number
 }
 
+/** A catch-up found what no webhook brought. */
+export interface CatchUpTold extends Told {
+  created: number
+  updated: number
+  deleted: number
+}
+
 /** A channel whose messages have a type. */
 export interface TypedChannel<T> extends Channel {
   readonly told?: T
@@ -60,6 +67,7 @@ export const webhookChannel = named<WebhookTold>('webhook')
 export const syncChannel = named<SyncTold>('sync')
 export const batchChannel = named<BatchTold>('batch')
 export const deliveryChannel = named<DeliveryTold>('delivery')
+export const catchUpChannel = named<CatchUpTold>('catch-up')
 export const apiCallChannel = named<ApiCallTold>('api-call')
 
 /** How long the verification of a token takes, and of a webhook's signature. */

@@ -65,6 +65,8 @@ export async function startService(t: Test, options: ServiceOptions = {}): Promi
   const config = loadConfig({
     NODE_ENV: 'test',
     LOG_LEVEL: 'silent',
+    // It would bring what a test loses on purpose.
+    CATCH_UP_INTERVAL_SECONDS: '0',
     DATABASE_URL: database.url,
     CLERK_ISSUER: clerk.issuer,
     CLERK_API_URL: clerk.apiUrl,

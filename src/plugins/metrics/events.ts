@@ -5,6 +5,7 @@ import { EVENT_TYPES } from '../../resources/index.ts'
 import {
   apiCallChannel,
   batchChannel,
+  catchUpChannel,
   deliveryChannel,
   syncChannel,
   type Told,
@@ -23,6 +24,7 @@ const SYNCS = [
   ['session_claims', 'updated'],
   ['database', 'unchanged'],
 ] as const
+const LOST = ['created', 'updated', 'deleted'] as const
 const REJECTIONS = new Map([
   ['WEBHOOK_HEADERS_MISSING', 'headers_missing'],
   ['WEBHOOK_SIGNATURE_INVALID', 'signature_invalid'],
@@ -40,6 +42,12 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
   const foreign = new Counter({
     name: 'clerk_session_sync_webhook_foreign_total',
     help: 'Well-signed webhooks of another Clerk instance, which are ignored.',
+    registers,
+  })
+  const lost = new Counter({
+    name: 'clerk_session_sync_webhooks_lost_total',
+    help: 'Changes of users at Clerk that no webhook brought in time, found by the catch-up.',
+    labelNames: ['change'],
     registers,
   })
   const delays = new Histogram({
@@ -92,6 +100,7 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
   for (const type of [...EVENT_TYPES, 'other']) {
     for (const outcome of OUTCOMES) deliveries.inc({ type, outcome }, 0)
   }
+  for (const change of LOST) lost.inc({ change }, 0)
   for (const [source, result] of SYNCS) syncs.inc({ source, result }, 0)
 
   listen(app, webhookChannel, ({ type, outcome, isForeign, delayMs }) => {
@@ -100,6 +109,9 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
     deliveries.inc({ type: EVENT_TYPES.includes(type) ? type : 'other', outcome })
     // A clock that is behind Clerk's sees events from its future.
     if (outcome === 'applied') delays.observe(Math.max(0, delayMs) / 1000)
+  })
+  listen(app, catchUpChannel, (counts) => {
+    for (const change of LOST) lost.inc({ change }, counts[change])
   })
   listen(app, syncChannel, ({ source, created }) => {
     syncs.inc({ source, result: created ? 'created' : source === 'database' ? 'unchanged' : 'updated' })
