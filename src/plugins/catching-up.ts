@@ -3,20 +3,23 @@ import { type CatchUpReport, catchUp } from '../jobs/catch-up.ts'
 import { catchUpChannel, tell } from './channels.ts'
 import { type ClerkJobOptions, repeat } from './clerk-job.ts'
 
-export type CatchingUpOptions = ClerkJobOptions
+export interface CatchingUpOptions extends ClerkJobOptions {
+  /** How long a webhook may be under way before it counts as lost; default a minute. */
+  settleMs?: number
+}
 
 /**
  * Asks Clerk at every interval what changed last, so that a lost webhook heals within two intervals, and a service without a
  * public URL has a working sync.
  */
 export default fp<CatchingUpOptions>(
-  async (app, options) => {
+  async (app, { settleMs, ...options }) => {
     repeat(
       app,
       'catch-up',
       options,
       async (tools) => {
-        const ran = await catchUp(tools)
+        const ran = await catchUp({ ...tools, settleMs })
         if (ran.state === 'done') report(ran.report)
       },
       { startsAtOnce: false },
