@@ -151,17 +151,17 @@ export function createLaneWalk({
   async function splitOff(lane: Running): Promise<Running | undefined> {
     lane.isBeingSplit = true
     try {
-      let low = Math.max(lane.readTo, (lane.after ?? -1) + 1)
+      let low = lane.readTo
       let high = lane.before ?? Math.max(newest || Date.now(), low) + 1
       for (;;) {
         const middle = Math.floor((low + high) / 2)
         if (middle <= low) break
         const upper = await api.countUsers({ createdAfter: middle - 1, createdBefore: lane.before })
         const remaining = lane.remaining as number
-        if (hasToStop() || !active.has(lane) || remaining < MIN_TO_SPLIT) return undefined
+        const isTooLate = !active.has(lane) || remaining < MIN_TO_SPLIT || lane.readTo >= middle
+        if (hasToStop() || isTooLate) return undefined
         if (upper < remaining * MIN_SHARE) high = middle
         else if (upper > remaining * (1 - MIN_SHARE)) low = middle
-        else if (lane.readTo >= middle) return undefined
         else {
           const part = toRunning({ ...lowerCut(middle), ...upperCut(lane.before) })
           part.remaining = upper

@@ -95,6 +95,34 @@ test('lanes that run dry take half of what is left of the largest one', async (t
   t.ok(seen.queries.length <= 17 + 20, `${seen.queries.length} pages`)
 })
 
+test('a lane that ended while it was to be split is left alone', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(3_500)
+  const cut = [...clerk.users()][500]?.created_at as number
+  let taken = 0
+  let end = () => {}
+  const allTaken = new Promise<void>((done) => (end = done))
+  let counts = 0
+  const countUsers: Api['countUsers'] = async (filter) => {
+    counts += 1
+    // The first says how much is left of the other lane, the second where to split it.
+    if (counts === 2) await allTaken
+    return api.countUsers(filter)
+  }
+  const { ids } = await walk({
+    api: { ...api, countUsers },
+    total: 3_500,
+    lanes: 2,
+    from: [{ before: cut }, { after: cut - 1 }],
+    async take(page) {
+      taken += page.ids.length
+      if (taken === 3_500) end()
+    },
+  })
+  t.equal(new Set(ids).size, 3_500)
+  t.equal(counts, 2)
+})
+
 test('a crowd of one millisecond cannot be split, and is walked by the cursor alone', async (t) => {
   const { clerk, api } = await start(t)
   for (let n = 0; n < 3_000; n += 1) clerk.createUser({ createdAt: 1_700_000_000_000 })
