@@ -58,8 +58,8 @@ test('every production dependency runs on the oldest Node.js that the project na
   for (const { name, engines } of production) t.ok(allows(engines?.node ?? '*', floor), `${name}: ${engines?.node}`)
 })
 
-test('production dependencies are few, and each is in the README with its reason', async (t) => {
-  const rows = rowsOf('README.md', /^`(@[a-z-]+\/)?[a-z-]+`$/, '## What it depends on')
+test('production dependencies are few, and each is documented with its reason', async (t) => {
+  const rows = rowsOf('docs/dependencies.md', /^`(@[a-z-]+\/)?[a-z-]+`$/)
   const named = rows.flatMap(([cell = '', reason = '']) => (reason.length > 10 ? cell.slice(1, -1) : []))
   const dependencies = Object.keys(manifest.dependencies)
   t.strictSame(named.toSorted(), dependencies.toSorted())
