@@ -1,6 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { parameterMissing } from '../clerk-error.ts'
-import type { MembershipPatch, OrganizationPatch, RolePatch } from '../organization-json.ts'
+import { invitationAnswer, type MembershipPatch, type OrganizationPatch, type RolePatch } from '../organization-json.ts'
 import { first, integer, type Query } from '../query.ts'
 import type { EmulatorContext } from './context.ts'
 
@@ -61,22 +61,28 @@ export const organizationRoutes: FastifyPluginAsync<EmulatorContext> = async (ap
   })
 
   app.get<ById>('/organizations/:id/invitations', async ({ params, query }) =>
-    page(organizations.invitations(params.id), query),
+    page(organizations.invitations(params.id).map(invitationAnswer), query),
   )
   app.post<Body<{ email_address?: string; role?: string }>>(
     '/organizations/:id/invitations',
     async ({ params, body }) => {
       if (typeof body?.email_address !== 'string') throw parameterMissing('email_address')
-      return organizations.invite(params.id, body.email_address, body.role)
+      return invitationAnswer(organizations.invite(params.id, body.email_address, body.role))
     },
   )
   app.get<ById>('/organizations/:id/invitations/:invitationId', async ({ params }) =>
-    organizations.getInvitation(params.invitationId),
+    invitationAnswer(organizations.getInvitation(params.invitationId)),
   )
   app.post<ById>('/organizations/:id/invitations/:invitationId/revoke', async ({ params }) =>
-    organizations.revokeInvitation(params.invitationId),
+    invitationAnswer(organizations.revokeInvitation(params.invitationId)),
   )
-  app.get<ById>('/organization_invitations', async ({ query }) => page(organizations.invitations(), query))
+  app.get<ById>('/organization_invitations', async ({ query }) => {
+    const status = first(query.status)
+    const found = organizations
+      .invitations()
+      .filter((invitation) => status === undefined || invitation.status === status)
+    return page(found.map(invitationAnswer), query)
+  })
 
   app.get<ById>('/organization_roles', async ({ query }) => page(organizations.roles(), query))
   app.post<Body<RolePatch>>('/organization_roles', async ({ body }) => {
