@@ -154,9 +154,9 @@ export function createBackendApi(options: BackendApiOptions) {
     counts,
     list,
     /** Why a request would have to wait now; undefined when it would be sent at once. */
-    findReasonToWait(): string | undefined {
+    findReasonToWait(): 'retry-after' | 'budget' | undefined {
       if (limit.msToWait() === 0) return undefined
-      return limit.isPaused() ? 'paused by Retry-After' : 'the budget of requests is used up'
+      return limit.isPaused() ? 'retry-after' : 'budget'
     },
     findUser,
     /** What is at this path; undefined where Clerk answers 404. */

@@ -123,6 +123,27 @@ test('a lane that ended while it was to be split is left alone', async (t) => {
   t.equal(counts, 2)
 })
 
+test('the first lane is split even before its first page has come', async (t) => {
+  const { clerk, api } = await start(t)
+  const now = 1_700_000_000_000
+  for (let n = 0; n < 4_000; n += 1) clerk.createUser({ createdAt: now + n })
+  clerk.createUser({ createdAt: now + 3_600_000 })
+  let splits = 0
+  let help = () => {}
+  const helped = new Promise<void>((done) => (help = done))
+  const listUsers: Api['listUsers'] = async (query) => {
+    if (query.createdAfter === undefined && query.limit === undefined) await helped
+    else if (query.createdBefore !== undefined && Number(query.createdAfter) < now + 4_000) {
+      splits += 1
+      help()
+    }
+    return api.listUsers(query)
+  }
+  const { ids } = await walk({ api: { ...api, listUsers }, total: 4_001, lanes: 2 })
+  t.strictSame(ids.toSorted(), idsOf(clerk).toSorted())
+  t.ok(splits > 0)
+})
+
 test('a crowd of one millisecond cannot be split, and is walked by the cursor alone', async (t) => {
   const { clerk, api } = await start(t)
   for (let n = 0; n < 3_000; n += 1) clerk.createUser({ createdAt: 1_700_000_000_000 })
