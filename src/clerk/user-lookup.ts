@@ -7,7 +7,7 @@ import { type ClerkRefusal, ClerkUnavailable } from './api-errors.ts'
 import { type BackendApiOptions, createBackendApi, requestsAllowed } from './backend-api.ts'
 
 export interface UserLookupOptions
-  extends Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'deadlineMs' | 'onAnswer' | 'dispatcher' | 'pause'> {
+  extends Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'deadlineMs' | 'onAnswer' | 'dispatcher'> {
   /** Requests in 10 s at most; default a tenth of Clerk's limit for this kind of key. */
   budget?: number
   /** How long a user is not asked for again; default 10 s. */

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
 import { createBackendApi } from '../../src/clerk/backend-api.ts'
-import { createPause } from '../../src/clerk/request-limit.ts'
 import { createUserLookup, type UserLookupOptions } from '../../src/clerk/user-lookup.ts'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { snapshotFromApi } from '../../src/resources/user/change.ts'
@@ -99,13 +98,15 @@ test('a Retry-After of one client stops all that share the key', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   const { id } = clerk.createUser()
-  const options = { secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, pause: createPause() }
+  const options = { secretKey: clerk.secretKey, apiUrl: clerk.apiUrl }
   const api = createBackendApi({ ...options, maxAttempts: 1 })
   clerk.faults.api = { status: 429, headers: { 'retry-after': '60' } }
   await t.rejects(api.countUsers(), { name: 'ClerkUnavailable' })
   clerk.faults.api = undefined
   t.match(await everyTime(options)(id), { state: 'not-asked', reason: 'retry-after' })
   t.equal(clerk.stats.apiRequests, 1)
+  const another = await everyTime({ ...options, secretKey: 'sk_test_other' })(id)
+  t.match(another, { state: 'unavailable', status: 401 }, 'another key is not concerned')
 })
 
 test('nobody is asked for twice in 10 s, whatever came of it', async (t) => {
