@@ -9,7 +9,6 @@ import closeWithGrace from 'close-with-grace'
 import Fastify, { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
 import { EnvHttpProxyAgent } from 'undici'
 import app, { type AppOptions } from './app.ts'
-import { createPause } from './clerk/request-limit.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { keepChanges } from './db/changes/enable.ts'
 import { certificateRemedy, isDatabaseTrouble } from './db/errors.ts'
@@ -187,8 +186,6 @@ const backendApiOf = (config: Config) => ({
   apiUrl: config.CLERK_API_URL,
   // Node's own setting for fetch; the client of the Backend API has connections of its own.
   dispatcher: process.env.NODE_USE_ENV_PROXY === '1' ? new EnvHttpProxyAgent() : undefined,
-  // When Clerk says to wait, it means every request with this key.
-  pause: createPause(),
 })
 const identityOf = (config: Config) => ({ issuer: config.CLERK_ISSUER as string, jwtKey: config.CLERK_JWT_KEY })
 

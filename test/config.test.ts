@@ -105,6 +105,7 @@ test('every bad setting is named with its shape and mend, never its value', asyn
     CLERK_AUTHORIZED_PARTIES: 'hunter2.example.com',
     CLERK_SECRET_KEY: 'pk_hunter2',
     CLERK_API_URL: 'hunter2',
+    CLERK_API_BUDGET: 'hunter2',
     OTEL_EXPORTER_OTLP_ENDPOINT: 'hunter2:4318',
     CLERK_WEBHOOK_SIGNING_SECRET: 'hunter2',
     WEBHOOK_EVENTS_RETENTION_DAYS: 'hunter2',
@@ -127,7 +128,7 @@ test('every bad setting is named with its shape and mend, never its value', asyn
   }
   t.equal(problems.length, Object.keys(bad).length, 'each once')
   t.notMatch(problems.join('\n'), /hunter2/, 'no value is printed')
-  t.match(new ConfigError(problems).message, /^22 settings are missing or wrong:\n {2}- /)
+  t.match(new ConfigError(problems).message, /^23 settings are missing or wrong:\n {2}- /)
   t.match(new ConfigError(['X is wrong']).message, /^a setting is missing or wrong:/)
 })
 

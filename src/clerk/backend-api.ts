@@ -7,7 +7,7 @@ import type { UserSnapshot } from '../resources/user/change.ts'
 import { ClerkRefusal, ClerkUnavailable } from './api-errors.ts'
 import { type Answer, createTransport, type Failure, type TransportOptions } from './api-transport.ts'
 import { readApiUser } from './api-user.ts'
-import { createRequestLimit, type Pause } from './request-limit.ts'
+import { createRequestLimit, findPause } from './request-limit.ts'
 
 export interface BackendApiOptions extends Omit<TransportOptions, 'deadlineMs'> {
   /** How long a whole answer may take; default 30 s. */
@@ -17,8 +17,6 @@ export interface BackendApiOptions extends Omit<TransportOptions, 'deadlineMs'> 
   firstPauseMs?: number
   /** Requests in 10 s at most; default four fifths of Clerk's limit for this kind of key. */
   requestsInWindow?: number
-  /** A `Retry-After` of one client stops all that share this. */
-  pause?: Pause
   /** Called before each further attempt. */
   onRetry?: (reason: string, waitMs: number) => void
   /** Called once an attempt with the HTTP status, 0 where no answer came. */
@@ -85,7 +83,8 @@ export function createBackendApi(options: BackendApiOptions) {
   const { secretKey, signal, onRetry, onAnswer, maxAttempts = 10, firstPauseMs = 250 } = options
   const { deadlineMs = 30_000, requestsInWindow = requestsAllowed(secretKey) * JOBS_SHARE } = options
   const transport = createTransport({ ...options, deadlineMs })
-  const limit = createRequestLimit({ requests: requestsInWindow, windowMs: WINDOW_MS, pause: options.pause })
+  const pause = findPause(`${options.apiUrl} ${secretKey}`)
+  const limit = createRequestLimit({ requests: requestsInWindow, windowMs: WINDOW_MS, pause })
   const counts = { requests: 0, rateLimited: 0, retries: 0 }
 
   async function ask(path: string, isList: boolean): Promise<Answer | Failure> {
@@ -154,9 +153,9 @@ export function createBackendApi(options: BackendApiOptions) {
     counts,
     list,
     /** Why a request would have to wait now; undefined when it would be sent at once. */
-    findReasonToWait(): string | undefined {
+    findReasonToWait(): 'retry-after' | 'budget' | undefined {
       if (limit.msToWait() === 0) return undefined
-      return limit.isPaused() ? 'paused by Retry-After' : 'the budget of requests is used up'
+      return limit.isPaused() ? 'retry-after' : 'budget'
     },
     findUser,
     /** What is at this path; undefined where Clerk answers 404. */

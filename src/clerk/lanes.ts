@@ -139,7 +139,7 @@ export function createLaneWalk({
     const candidates = [...active].filter((lane) => !lane.isBeingSplit && !lane.isWhole)
     await Promise.all(
       candidates.map(async (lane) => {
-        lane.remaining ??= await api.countUsers({ createdAfter: lane.readTo - 1, createdBefore: lane.before })
+        lane.remaining ??= await api.countUsers({ createdAfter: behind(lane), createdBefore: lane.before })
       }),
     )
     return candidates
@@ -209,7 +209,7 @@ export function createLaneWalk({
     } catch (error) {
       const isCursor = error instanceof ClerkRefusal && [400, 404, 422].includes(error.status)
       if (!isCursor || cursor === undefined) throw error
-      lane.filter = { ...lane.filter, createdAfter: lane.after }
+      lane.filter = { ...lane.filter, createdAfter: behind(lane) }
       return api.listUsers({ ...lane.filter, orderBy: 'created_at' })
     }
   }
@@ -239,6 +239,9 @@ const toLane = ({ after, before, cursor }: Lane): Lane => ({
   ...(before !== undefined && { before }),
   ...(cursor !== undefined && { cursor }),
 })
+
+/** The time after which a lane has still to read; undefined where it has read nothing, and begins with the first user. */
+const behind = ({ readTo }: Running) => (readTo === 0 ? undefined : readTo - 1)
 
 const lastOf = (createdAt: UserPage['createdAt']) => createdAt.findLast((at) => at !== undefined)
 

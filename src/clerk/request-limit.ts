@@ -5,16 +5,23 @@ export interface RequestLimitOptions {
   /** Requests in any window at most. */
   requests: number
   windowMs: number
-  /** The wait that Clerk asked for, where several clients share it; default one of its own. */
+  /** Shared with others; default one of its own. */
   pause?: Pause
 }
 
-/** Until when Clerk said to wait: all clients of one secret key wait together. */
+/** Until when Clerk said to wait, by `performance.now()`. */
 export interface Pause {
-  /** By `performance.now()`. */
   untilMs: number
 }
-export const createPause = (): Pause => ({ untilMs: 0 })
+
+const pauses = new Map<string, Pause>()
+
+/** The pause of all clients of this process that Clerk counts together. */
+export function findPause(client: string): Pause {
+  const pause = pauses.get(client) ?? { untilMs: 0 }
+  pauses.set(client, pause)
+  return pause
+}
 
 export type RequestLimit = ReturnType<typeof createRequestLimit>
 
@@ -25,7 +32,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1
  * A request holds its place from before it is sent until a window after its answer: whenever it arrived at the other side
  * in between, no window there holds more than `requests`.
  */
-export function createRequestLimit({ requests, windowMs, pause = createPause() }: RequestLimitOptions) {
+export function createRequestLimit({ requests, windowMs, pause = { untilMs: 0 } }: RequestLimitOptions) {
   /** When the places of answered requests become free, in order. */
   const freeAt: number[] = []
   let underWay = 0

@@ -7,7 +7,7 @@ import { type ClerkRefusal, ClerkUnavailable } from './api-errors.ts'
 import { type BackendApiOptions, createBackendApi, requestsAllowed } from './backend-api.ts'
 
 export interface UserLookupOptions
-  extends Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'deadlineMs' | 'onAnswer' | 'dispatcher' | 'pause'> {
+  extends Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'deadlineMs' | 'onAnswer' | 'dispatcher'> {
   /** Requests in 10 s at most; default a tenth of Clerk's limit for this kind of key. */
   budget?: number
   /** How long a user is not asked for again; default 10 s. */
@@ -22,8 +22,11 @@ export type LookupAnswer =
   | { state: 'absent' }
   /** No answer that says anything of the user; `status` where there was one. */
   | { state: 'unavailable'; reason: string; status?: number }
-  /** Clerk was not asked: the budget is used up, or Clerk said to wait. */
-  | { state: 'not-asked'; reason: string }
+  /** Clerk was not asked: it said to wait, the budget is used up, or too many calls are under way. */
+  | { state: 'not-asked'; reason: ReasonNotToAsk }
+
+export const REASONS_NOT_TO_ASK = ['retry-after', 'budget', 'concurrency'] as const
+export type ReasonNotToAsk = (typeof REASONS_NOT_TO_ASK)[number]
 
 /**
  * The user as Clerk knows it now (`isFresh`), or said earlier. Never rejects. Callers that ask for one user at the same time
@@ -76,8 +79,8 @@ export function createUserLookup({
   }
 
   function forgetOld(now: number): void {
-    for (const [id, { atMs }] of recent) {
-      if (now - atMs < askAgainAfterMs) break
+    for (const [id, { atMs, answer }] of recent) {
+      if (now - atMs < askAgainAfterMs || answer instanceof Promise) break
       recent.delete(id)
     }
   }
@@ -100,7 +103,7 @@ export function createUserLookup({
       const isFresh = asked.answer instanceof Promise
       return { answer: await asked.answer, isFresh }
     }
-    const reason = underWay >= maxConcurrent ? 'too many calls under way' : api.findReasonToWait()
+    const reason = underWay >= maxConcurrent ? 'concurrency' : api.findReasonToWait()
     if (reason !== undefined) {
       return { answer: absent.has(id) ? { state: 'absent' } : { state: 'not-asked', reason }, isFresh: false }
     }

@@ -12,6 +12,7 @@ import type { OrganizationsReport } from '../domain/organization-drift.ts'
 import { compareUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
 import { checkOrganizations } from './organizations.ts'
+import { createTurns } from './turns.ts'
 
 /** Where a backfill is; kept in the database, so that the next one goes on from there. */
 export interface BackfillPlace {
@@ -193,18 +194,6 @@ export async function writePages(
 }
 
 const newPlace = (): BackfillPlace => ({ lanes: [{}], users: 0, startedAt: new Date().toISOString() })
-
-/** Runs so many at once, in the order in which they came. */
-function createTurns(atOnce: number) {
-  const turns: Promise<unknown>[] = Array.from({ length: atOnce }, async () => undefined)
-  let next = 0
-  return <T>(work: () => Promise<T>): Promise<T> => {
-    const at = next++ % atOnce
-    const result = (turns[at] as Promise<unknown>).then(work)
-    turns[at] = result.catch(() => undefined)
-    return result
-  }
-}
 
 const kindOf = ({ outcome, created }: { outcome: Outcome; created: boolean }) =>
   created ? 'created' : outcome === 'applied' ? 'updated' : 'unchanged'

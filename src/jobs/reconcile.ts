@@ -14,6 +14,7 @@ import type { UserDeletion, UserSnapshot } from '../resources/user/change.ts'
 import { compareUsers, createSeenIds, findLiving, measureUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
 import { checkOrganizations } from './organizations.ts'
+import { createTurns } from './turns.ts'
 
 export interface ReconcileOptions {
   database: JobDatabase
@@ -44,6 +45,8 @@ export type ReconcileRun =
   | { state: 'recent'; startedAt: string }
 
 const JOB = 'reconcile'
+// As many as the service's own reconcile has connections.
+const CHECKS_AT_ONCE = 2
 const SAMPLE = 20
 const MIN_DELETIONS = 50
 const MAX_DELETED_SHARE = 0.1
@@ -219,8 +222,9 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
 
   try {
     const total = await api.countUsers()
+    const checking = createTurns(CHECKS_AT_ONCE)
     async function take({ users, unusable, ids }: UserPage): Promise<void> {
-      await checkPage(users, ids)
+      await checking(() => checkPage(users, ids))
       report.checked += ids.length
       report.unusable.push(...unusable.map(({ id }) => id).slice(0, SAMPLE - report.unusable.length))
       onProgress?.({ checked: report.checked, total, drifting: countOf(drift) })

@@ -8,7 +8,7 @@ import type { DatabaseOptions } from './database.ts'
 
 export interface ClerkJobOptions {
   database: DatabaseOptions
-  backendApi: Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'dispatcher' | 'pause'>
+  backendApi: Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'dispatcher'>
   /** Whose keys those of the secret key's instance must meet. */
   issuer?: string
   jwtKey?: string

@@ -8,7 +8,7 @@ import type { DatabaseOptions } from './database.ts'
 
 export interface IdentityOptions {
   database: DatabaseOptions
-  backendApi: Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'dispatcher' | 'pause'>
+  backendApi: Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'dispatcher'>
   issuer: string
   jwtKey?: string
   /** Whether a mismatch ends the start; else it is an error in the log, and jobs refuse to run. */

@@ -25,7 +25,7 @@ import { isFinal } from '../resources/session/change.ts'
 import type { SyncSource } from '../resources/user/change.ts'
 import { claimsChange, claimsIssuedAt } from '../resources/user/change.ts'
 import type { User } from '../resources/user/payload.ts'
-import { apiCallChannel, syncChannel, tell } from './channels.ts'
+import { apiCallChannel, apiSkipChannel, syncChannel, tell } from './channels.ts'
 import { type GuardFactory, guardFactory } from './guards.ts'
 
 export interface UserSyncOptions {
@@ -82,6 +82,7 @@ export default fp<UserSyncOptions>(
         return { ...(await write({ user: lookup.answer.user })), source: 'clerk_api' as const }
       }
       if (lookup?.answer.state === 'absent' && isUnknown) throw new UserDeleted()
+      if (lookup?.answer.state === 'not-asked') tell(apiSkipChannel, { server, reason: lookup.answer.reason })
       if (lookup?.isFresh) {
         const { answer } = lookup
         request.log.warn({ userId: auth.userId, answer }, 'the Backend API did not give the user')

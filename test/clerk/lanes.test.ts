@@ -69,10 +69,10 @@ test('a few users cost one request, and none is no error', async (t) => {
 
 test('lanes that run dry take half of what is left of the largest one', async (t) => {
   const { clerk, api } = await start(t)
-  // All but two in the last hour of ten years, most of those within the same few seconds.
+  // All but one in the last hour of ten years, most of those within the same few seconds.
   const now = 1_700_000_000_000
   clerk.createUser({ createdAt: now - 315_360_000_000 })
-  clerk.createUser({ createdAt: now - 3_600_000 })
+  for (let n = 0; n < 600; n += 1) clerk.createUser({ createdAt: now - 3_600_000 + n })
   for (let n = 0; n < 8_000; n += 1) clerk.createUser({ createdAt: now + n })
   const { seen, api: watched } = watch(api)
   let atOnce = 0
@@ -80,7 +80,7 @@ test('lanes that run dry take half of what is left of the largest one', async (t
   const allAreThere = new Promise<void>((done) => (meet = done))
   const { ids } = await walk({
     api: watched,
-    total: 8_002,
+    total: 8_601,
     lanes: 4,
     // Goes on when all four lanes have a full page in hand at the same time: where the users are.
     async take(page) {
@@ -92,7 +92,56 @@ test('lanes that run dry take half of what is left of the largest one', async (t
   })
   t.strictSame(ids.toSorted(), idsOf(clerk).toSorted())
   t.ok(seen.filters.size > 6, 'beyond the first four and the two ends')
-  t.ok(seen.queries.length <= 17 + 20, `${seen.queries.length} pages`)
+  t.ok(seen.queries.length <= 18 + 20, `${seen.queries.length} pages`)
+})
+
+test('a lane that ended while it was to be split is left alone', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(3_500)
+  const cut = [...clerk.users()][500]?.created_at as number
+  let taken = 0
+  let end = () => {}
+  const allTaken = new Promise<void>((done) => (end = done))
+  let counts = 0
+  const countUsers: Api['countUsers'] = async (filter) => {
+    counts += 1
+    // The first says how much is left of the other lane, the second where to split it.
+    if (counts === 2) await allTaken
+    return api.countUsers(filter)
+  }
+  const { ids } = await walk({
+    api: { ...api, countUsers },
+    total: 3_500,
+    lanes: 2,
+    from: [{ before: cut }, { after: cut - 1 }],
+    async take(page) {
+      taken += page.ids.length
+      if (taken === 3_500) end()
+    },
+  })
+  t.equal(new Set(ids).size, 3_500)
+  t.equal(counts, 2)
+})
+
+test('the first lane is split even before its first page has come', async (t) => {
+  const { clerk, api } = await start(t)
+  const now = 1_700_000_000_000
+  for (let n = 0; n < 4_000; n += 1) clerk.createUser({ createdAt: now + n })
+  clerk.createUser({ createdAt: now + 3_600_000 })
+  let splits = 0
+  let help = () => {}
+  const helped = new Promise<void>((done) => (help = done))
+  const listUsers: Api['listUsers'] = async (query) => {
+    if (query.createdAfter === undefined && query.limit === undefined) await helped
+    else if (query.createdBefore !== undefined && Number(query.createdAfter) < now + 4_000) {
+      splits += 1
+      help()
+    }
+    return api.listUsers(query)
+  }
+  const { ids } = await walk({ api: { ...api, listUsers }, total: 4_001, lanes: 2 })
+  t.strictSame(ids.toSorted(), idsOf(clerk).toSorted())
+  t.ok(splits > 0)
 })
 
 test('a crowd of one millisecond cannot be split, and is walked by the cursor alone', async (t) => {

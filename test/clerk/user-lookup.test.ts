@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
 import { createBackendApi } from '../../src/clerk/backend-api.ts'
-import { createPause } from '../../src/clerk/request-limit.ts'
 import { createUserLookup, type UserLookupOptions } from '../../src/clerk/user-lookup.ts'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { snapshotFromApi } from '../../src/resources/user/change.ts'
@@ -71,9 +70,9 @@ test('callers share a call for one user, and Retry-After stops all calls', async
   const ada = clerk.createUser({ email: 'ada@example.com' })
   const bob = clerk.createUser({ email: 'bob@example.com' })
   const find = everyTime({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
-  const paused = { state: 'not-asked', reason: 'paused by Retry-After' }
+  const paused = { state: 'not-asked', reason: 'retry-after' }
   const state = async (id: string) => (await find(id)).state
-  const shared = createUserLookup({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
+  const shared = createUserLookup({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, askAgainAfterMs: 0 })
   const answers = await Promise.all(Array.from({ length: 20 }, () => shared(ada.id)))
   t.equal(clerk.stats.apiRequests, 1)
   t.ok(answers.every(({ answer, isFresh }) => answer.state === 'found' && isFresh))
@@ -99,13 +98,15 @@ test('a Retry-After of one client stops all that share the key', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   const { id } = clerk.createUser()
-  const options = { secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, pause: createPause() }
+  const options = { secretKey: clerk.secretKey, apiUrl: clerk.apiUrl }
   const api = createBackendApi({ ...options, maxAttempts: 1 })
   clerk.faults.api = { status: 429, headers: { 'retry-after': '60' } }
   await t.rejects(api.countUsers(), { name: 'ClerkUnavailable' })
   clerk.faults.api = undefined
-  t.match(await everyTime(options)(id), { state: 'not-asked', reason: 'paused by Retry-After' })
+  t.match(await everyTime(options)(id), { state: 'not-asked', reason: 'retry-after' })
   t.equal(clerk.stats.apiRequests, 1)
+  const another = await everyTime({ ...options, secretKey: 'sk_test_other' })(id)
+  t.match(another, { state: 'unavailable', status: 401 }, 'another key is not concerned')
 })
 
 test('nobody is asked for twice in 10 s, whatever came of it', async (t) => {
@@ -154,7 +155,7 @@ test('the budget is kept, and one user takes one request of it', async (t) => {
   const small = createUserLookup({ ...options, budget: 2 })
   t.equal((await askAll(small)).filter((state) => state === 'found').length, 2)
   t.match(await small(ids[7] as string), {
-    answer: { state: 'not-asked', reason: 'the budget of requests is used up' },
+    answer: { state: 'not-asked', reason: 'budget' },
     isFresh: false,
   })
   const none = createUserLookup({ ...options, budget: 0 })
@@ -201,7 +202,7 @@ test('calls that hang do not pile up, and leave no socket behind', async (t) => 
   clerk.faults.api = 'hang'
   const find = everyTime({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, deadlineMs: 50, maxConcurrent: 2 })
   const hanging = ['user_a', 'user_b'].map((id) => find(id))
-  t.strictSame(await find('user_c'), { state: 'not-asked', reason: 'too many calls under way' })
+  t.strictSame(await find('user_c'), { state: 'not-asked', reason: 'concurrency' })
   await Promise.all(hanging)
   t.strictSame(await find('user_c'), { state: 'unavailable', reason: 'no answer in 50 ms' })
   t.equal(clerk.stats.apiRequests, 3)

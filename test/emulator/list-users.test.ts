@@ -69,7 +69,7 @@ test('a list is ordered by any of the fields, null last', async (t) => {
 })
 
 test('a list is filtered', async (t) => {
-  const { clerk, a, b, c } = await startWithUsers(t)
+  const { clerk, a, b, c, d } = await startWithUsers(t)
   const organization = clerk.organizations.create({})
   for (const { id } of [a, c]) clerk.organizations.addMember(organization.id, id)
   const filters = {
@@ -105,6 +105,7 @@ test('a list is filtered', async (t) => {
     'banned=false&order_by=created_at&limit=1&offset=1': 'b',
     [`order_by=-updated_at&created_at_after=${a.created_at}`]: 'cbd',
     [`user_id=${a.id}&user_id=${c.id}&created_at_after=${a.created_at}`]: 'c',
+    [`user_id=${a.id}&user_id=${c.id}&user_id=${d.id}&order_by=-updated_at`]: 'cad',
   }
   for (const [query, expected] of Object.entries(filters)) {
     t.equal(await names(clerk, query), expected, query)
@@ -137,6 +138,9 @@ test('a cursor and a range of creation go together', async (t) => {
   t.equal(await names(clerk, `order_by=created_at&${until}&starting_after=${d.id}`), '')
   t.equal(await names(clerk, `order_by=created_at&created_at_after=${b.created_at}&starting_after=${a.id}`), 'cd')
   t.equal(await names(clerk, `created_at_before=${c.created_at}&starting_after=${d.id}`), 'ba')
+  const named = `user_id=${a.id}&user_id=${c.id}&user_id=${d.id}`
+  t.equal(await names(clerk, `order_by=created_at&${named}&starting_after=${b.id}`), 'cd', 'also of users by name')
+  t.equal(await names(clerk, `${named}&starting_after=${c.id}`), 'a')
   clerk.deleteUser(b.id)
   t.equal(await names(clerk, `order_by=created_at&${until}&starting_after=${b.id}`), 'cd', 'also of a deleted user')
 })

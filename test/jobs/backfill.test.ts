@@ -3,7 +3,8 @@ import { createBackendApi } from '../../src/clerk/backend-api.ts'
 import type { Lane } from '../../src/clerk/lanes.ts'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { DatabaseUnavailable } from '../../src/errors.ts'
-import { type BackfillStore, writePages } from '../../src/jobs/backfill.ts'
+import { type BackfillOptions, type BackfillStore, backfill, writePages } from '../../src/jobs/backfill.ts'
+import { createTestJobDatabase } from '../helpers/job-database.ts'
 
 test('a failover is waited for; trouble that stays ends the backfill', async (t) => {
   const clerk = await createClerkEmulator()
@@ -127,4 +128,28 @@ test('the place never moves behind a page that was not written', async (t) => {
   const open = saved.filter(({ after }) => after === undefined)
   t.equal(open.length, 1, 'the first lane stays where it began')
   t.equal(open[0]?.cursor, undefined)
+})
+
+test('trouble with organizations ends the run after all users; the next one begins there', async (t) => {
+  const clerk = await createClerkEmulator({ secretKey: 'sk_live_backfill' })
+  t.teardown(() => clerk.close())
+  clerk.seedUsers(1_200)
+  clerk.organizations.create({})
+  const api = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
+  const { database, query } = await createTestJobDatabase(t)
+  const run = (more: Partial<BackfillOptions> = {}) =>
+    backfill({ database, api, signal: new AbortController().signal, waitMs: 5_000, ...more })
+  const list = () => Promise.reject(new Error('no organizations today'))
+  await t.rejects(run({ api: { ...api, list } }), /no organizations today/)
+  t.match(await query('select count(*)::int from users'), [{ count: 1_200 }])
+  t.match(await query(`select (state->>'users')::int as users from sync_state`), [{ users: 1_200 }])
+  clerk.createUser({ id: 'user_late' })
+  t.match(await run(), {
+    isComplete: true,
+    resumedAfter: 1_200,
+    users: 1,
+    created: 1,
+    organizations: { organization: { checked: 1 } },
+  })
+  t.strictSame(await query('select job from sync_state'), [])
 })

@@ -1,15 +1,8 @@
 import { test } from 'tap'
-import type { AppOptions } from '../../src/app.ts'
-import type { UserLookupOptions } from '../../src/clerk/user-lookup.ts'
-import { startService } from '../helpers/service.ts'
+import { asksEveryTime, startService } from '../helpers/service.ts'
 
 test('a signed-in user never loops', async (t) => {
-  // The user is asked for again at once, which takes 10 s otherwise.
-  const change = (options: AppOptions): AppOptions => ({
-    ...options,
-    userSync: { backendApi: { ...(options.userSync?.backendApi as UserLookupOptions), askAgainAfterMs: 0 } },
-  })
-  const { clerk, call, database } = await startService(t, { change })
+  const { clerk, call, database } = await startService(t, asksEveryTime)
 
   clerk.webhooks.dropNext(10)
   const ada = clerk.createUser({ email: 'ada@example.com', firstName: 'Ada' })

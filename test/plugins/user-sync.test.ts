@@ -1,8 +1,7 @@
 import { test } from 'tap'
-import type { AppOptions } from '../../src/app.ts'
 import type { UserLookupOptions } from '../../src/clerk/user-lookup.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { type Service, startService } from '../helpers/service.ts'
+import { asksEveryTime, type Service, startService } from '../helpers/service.ts'
 import { createTcpProxy } from '../helpers/tcp-proxy.ts'
 
 /** A user of Clerk that no webhook told of, and a token of hers. */
@@ -20,17 +19,6 @@ const sync = ({ call }: Service, token: string, body?: string) =>
     body,
     ...(body && { headers: { 'content-type': 'application/json' } }),
   })
-
-/** Clerk is asked again at once, which takes 10 s otherwise. */
-const asksEveryTime = {
-  change: (options: AppOptions): AppOptions => ({
-    ...options,
-    userSync: {
-      ...options.userSync,
-      backendApi: { ...(options.userSync?.backendApi as UserLookupOptions), askAgainAfterMs: 0 },
-    },
-  }),
-}
 
 test('sync-user asks the Backend API and says so', async (t) => {
   const service = await startService(t, asksEveryTime)

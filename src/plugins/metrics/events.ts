@@ -1,9 +1,11 @@
 /** The metrics of what the plugins tell on their channels. */
 import type { FastifyInstance } from 'fastify'
 import { Counter, Histogram, type Registry } from 'prom-client'
+import { REASONS_NOT_TO_ASK } from '../../clerk/user-lookup.ts'
 import { EVENT_TYPES } from '../../resources/index.ts'
 import {
   apiCallChannel,
+  apiSkipChannel,
   batchChannel,
   catchUpChannel,
   deliveryChannel,
@@ -81,6 +83,12 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
     labelNames: ['status'],
     registers,
   })
+  const apiSkips = new Counter({
+    name: 'clerk_session_sync_clerk_api_skipped_total',
+    help: "Syncs that did not ask Clerk's Backend API: CLERK_API_BUDGET was used up, Clerk said to wait, or too many calls were under way.",
+    labelNames: ['reason'],
+    registers,
+  })
   const changeDeliveries = new Counter({
     name: 'clerk_session_sync_change_deliveries_total',
     help: 'Attempts to give a change to a consumer of the feed, by what came of them; dead: it was given up.',
@@ -101,6 +109,7 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
     for (const outcome of OUTCOMES) deliveries.inc({ type, outcome }, 0)
   }
   for (const change of LOST) lost.inc({ change }, 0)
+  for (const reason of REASONS_NOT_TO_ASK) apiSkips.inc({ reason }, 0)
   for (const [source, result] of SYNCS) syncs.inc({ source, result }, 0)
 
   listen(app, webhookChannel, ({ type, outcome, isForeign, delayMs }) => {
@@ -118,6 +127,7 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
   })
   listen(app, batchChannel, ({ kind, size }) => bound[kind].observe(size))
   listen(app, apiCallChannel, ({ status }) => apiCalls.inc({ status: status === 0 ? 'none' : String(status) }))
+  listen(app, apiSkipChannel, ({ reason }) => apiSkips.inc({ reason }))
   listen(app, deliveryChannel, ({ consumer, outcome, delayMs }) => {
     changeDeliveries.inc({ consumer, outcome })
     if (outcome === 'delivered') changeDelays.observe({ consumer }, Math.max(0, delayMs) / 1000)
