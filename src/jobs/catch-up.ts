@@ -125,14 +125,17 @@ async function run(options: CatchUpOptions, last: CatchUpState | undefined): Pro
   // What is off for a moment is on its way. Off by the same twice, it is lost.
   if (difference !== accepted && difference === last?.difference) {
     report.searched = true
+    const healedBefore = countOf(report.healed)
     const onUsers = (users: UserSnapshot[]) =>
       writer.heal(users, (user, isTold) => {
         if (!isTold) noteLost('created', Number(user.clerkCreatedAt))
       })
     await searchByCount({ api, executor: pool, signal, before: settledAt, onUsers, onAbsent: writer.collectAbsent })
     await writer.deleteCollected()
-    difference = (await api.countUsers({ createdBefore: settledAt })) - (await countCreatedBefore(pool, settledAt))
-    accepted = difference
+    const left = (await api.countUsers({ createdBefore: settledAt })) - (await countCreatedBefore(pool, settledAt))
+    // Only what a search could not change has no remedy; the rest may have come while it ran.
+    if (left === difference && countOf(report.healed) === healedBefore) accepted = difference
+    difference = left
   }
   const organizations = await catchUpOrganizations(options, report, writer, last?.organizations)
   await saveState(pool, CATCH_UP_JOB, {
@@ -245,7 +248,8 @@ async function catchUpOrganizations(
     report.organizations += missing.repaired + stale.repaired + gone.repaired
   }
   const left = (await countAtClerk(api)) - (await countLivingObjects(database.pool))
-  return { difference: left, accepted: left, askedAt }
+  const isStuck = left === difference && report.organizations === 0
+  return { difference: left, accepted: isStuck ? left : last.accepted, askedAt }
 }
 
 /** How many organizations and memberships Clerk has; 0 where the instance has no organizations. */
@@ -260,6 +264,8 @@ async function countAtClerk(api: CatchUpOptions['api']): Promise<number> {
     throw error
   }
 }
+
+const countOf = ({ created, updated, deleted }: Undelivered) => created + updated + deleted
 
 function addLost(before: CatchUpState['lost'] | undefined, lost: Undelivered, nowMs: number): CatchUpState['lost'] {
   const day = new Date(nowMs).toISOString().slice(0, 10)
