@@ -21,7 +21,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'config.ts': ['domain', 'secret-files.ts', 'setting-values.ts'],
   'local-only.ts': [],
   'secret-files.ts': [],
-  'setting-values.ts': [],
+  'setting-values.ts': ['secret-files.ts'],
   embedded: ['emulator', 'config.ts'],
   'server.ts': ['app.ts', 'config.ts', 'db', 'embedded', 'plugins'],
   'schema.ts': ['db'],

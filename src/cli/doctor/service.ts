@@ -19,15 +19,34 @@ export async function checkService(config: Config, url: string): Promise<Check[]
 async function checkReady(url: string): Promise<Check> {
   try {
     const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(DEADLINE_MS) })
-    const { status, checks } = (await response.json()) as {
-      status: string
-      checks: Record<string, { reason?: string }>
+    const health = readHealth(await response.text())
+    if (!health) {
+      const remedy = 'something else runs there: name the address of the service with --url, or set PORT'
+      return fail('service', `${url} answers ${response.status}, and is no clerk-session-sync`, remedy)
     }
+    const { status, checks } = health
     if (status === 'ok') return pass('service', `ready at ${url}`)
     const reasons = Object.entries(checks).flatMap(([name, { reason }]) => (reason ? `${name}: ${reason}` : []))
     return warn('service', `${status} at ${url} (${reasons.join('; ')})`, 'see the other lines, and its log')
   } catch (error) {
     return fail('service', `${url}: ${reasonOf(error)}`, 'start it, or name its address with --url')
+  }
+}
+
+interface Health {
+  status: string
+  checks: Record<string, { reason?: string }>
+}
+
+/** The reply of a service of ours; undefined when it is of anything else. */
+function readHealth(text: string): Health | undefined {
+  try {
+    const { status, checks } = JSON.parse(text) as Health
+    return ['ok', 'degraded', 'down'].includes(status) && typeof checks.database === 'object'
+      ? { status, checks }
+      : undefined
+  } catch {
+    return undefined
   }
 }
 
