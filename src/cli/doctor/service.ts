@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { Webhook } from 'svix'
 import type { Config } from '../../config.ts'
 import { TEST_EVENT_TYPE } from '../../domain/test-event.ts'
+import { createWebhookSigner } from '../../sign-webhook.ts'
 import { type Check, fail, pass, reasonOf, warn } from './check.ts'
 
 const DEADLINE_MS = 5_000
@@ -53,16 +53,17 @@ function readHealth(text: string): Health | undefined {
 /** A delivery of our own: of a type that changes nothing, signed as Svix signs. */
 async function checkDelivery(url: string, secret: string): Promise<Check> {
   const id = `msg_test_${randomUUID()}`
-  const sentAt = new Date()
-  const body = JSON.stringify({ type: TEST_EVENT_TYPE, object: 'event', timestamp: sentAt.getTime(), data: {} })
+  const sentAt = Date.now()
+  const sentAtSeconds = Math.floor(sentAt / 1_000)
+  const body = JSON.stringify({ type: TEST_EVENT_TYPE, object: 'event', timestamp: sentAt, data: {} })
   try {
     const response = await fetch(`${url}/clerk`, {
       method: 'POST',
       headers: {
         'content-type': 'application/json',
         'svix-id': id,
-        'svix-timestamp': String(Math.floor(sentAt.getTime() / 1_000)),
-        'svix-signature': new Webhook(secret).sign(id, sentAt, body),
+        'svix-timestamp': String(sentAtSeconds),
+        'svix-signature': createWebhookSigner(secret)(id, sentAtSeconds, body),
       },
       body,
       signal: AbortSignal.timeout(DEADLINE_MS),
