@@ -52,6 +52,11 @@ export interface AppOptions {
   tracing?: Omit<TracingOptions, 'version'>
   /** Without it there is no page at `/dashboard`. */
   dashboard?: DashboardOptions
+  /**
+   * Operational routes to leave out: `/livez`, `/readyz`, `/metrics`, `/docs`. Those that the app has already, when this is registered,
+   * are left out in any case.
+   */
+  omit?: readonly OperationalRoute[]
   /** Goes in front of the paths of all our routes. */
   prefix?: string
   /** The origins whose pages may call our routes; none is off. */
@@ -59,6 +64,8 @@ export interface AppOptions {
   /** Requests a minute a user, or a client address where no good token is sent; 0 is off. */
   rateLimitPerMinute?: number
 }
+
+export type OperationalRoute = 'livez' | 'readyz' | 'metrics' | 'docs'
 
 export const VERSION: string = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
 
@@ -80,20 +87,22 @@ export default fp<AppOptions>(
       async (ours) => {
         await ours.register(errorReplies, { ...options.errors, answersNotFound: options.errors !== undefined })
         // Before every hook and route, which its spans are to hold.
-        if (options.tracing)
-          await ours.register(import('./plugins/tracing/index.ts'), { ...options.tracing, version: VERSION })
+        if (options.tracing) await ours.register(await loadTracing(), { ...options.tracing, version: VERSION })
         // First of those that look at requests: its headers belong on every refusal.
         if (corsOrigins.length > 0) await ours.register(cors, { origins: corsOrigins })
         await ours.register(closingReplies)
         await ours.register(requestLog)
-        await ours.register(openapi, {
-          version: VERSION,
-          receivesWebhooks: options.webhooks !== undefined,
-          readsChanges: changesToken !== undefined,
-          pushesChanges: options.changes?.webhook !== undefined,
-        })
+        const hasRoom = (route: OperationalRoute) => !options.omit?.includes(route) && !isTaken(ours, `/${route}`)
+        if (hasRoom('docs')) {
+          await ours.register(openapi, {
+            version: VERSION,
+            receivesWebhooks: options.webhooks !== undefined,
+            readsChanges: changesToken !== undefined,
+            pushesChanges: options.changes?.webhook !== undefined,
+          })
+        }
         // Before the routes that it measures.
-        await ours.register(metrics, { ...options.metrics, version: VERSION })
+        if (hasRoom('metrics')) await ours.register(metrics, { ...options.metrics, version: VERSION })
         await registerRateLimit(ours, options.rateLimitPerMinute ?? 0)
         if (options.webhooks) await ours.register(webhooks, options.webhooks)
         if (changesToken !== undefined) await ours.register(changesRoute, { token: changesToken })
@@ -106,8 +115,8 @@ export default fp<AppOptions>(
         await ours.register(profile)
         await ours.register(organizations)
         await ours.register(verify, { corsOrigins })
-        await ours.register(health, { version: VERSION })
-        await ours.register(livez)
+        await ours.register(health, { version: VERSION, hasReadyz: hasRoom('readyz') })
+        if (hasRoom('livez')) await ours.register(livez)
         if (options.dashboard) await ours.register(dashboard, options.dashboard)
       },
       { prefix: options.prefix ?? '' },
@@ -115,6 +124,24 @@ export default fp<AppOptions>(
   },
   { name: 'clerk-session-sync', fastify: '5.x' },
 )
+
+const OPENTELEMETRY = '@fastify/otel @opentelemetry/{api,exporter-trace-otlp-proto,resources,sdk-trace-node}'
+
+/** The packages of OpenTelemetry are optional: they weigh half as much as all the others. */
+async function loadTracing() {
+  try {
+    return (await import('./plugins/tracing/index.ts')).default
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
+    throw new Error(`traces need OpenTelemetry: npm install ${OPENTELEMETRY}, or unset OTEL_EXPORTER_OTLP_ENDPOINT`, {
+      cause: error,
+    })
+  }
+}
+
+/** Whether the application around us has this route already: a second one would end its start. */
+const isTaken = (app: FastifyInstance, path: string) =>
+  [path, `${path}/`].some((url) => app.hasRoute({ method: 'GET', url: `${app.prefix}${url}` }))
 
 async function registerRateLimit(app: FastifyInstance, perMinute: number): Promise<void> {
   if (perMinute === 0) return

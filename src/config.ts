@@ -12,8 +12,10 @@ import {
   databaseUrlFault,
   hasCredentials,
   isPrivate,
+  isQuoted,
   isRsaPublicKey,
   issuerOf,
+  shownValue,
   split,
   toPem,
   trimSlash,
@@ -21,7 +23,7 @@ import {
 } from './setting-values.ts'
 
 const Maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
-// `description` is the mend that an error message names; `title` the value's shape.
+// `description` is the remedy that an error message names; `title` the value's shape.
 const Text = (title: string, description: string, pattern?: string) => Type.String({ title, description, pattern })
 const Flag = (description: string, initial: boolean) =>
   Type.Boolean({ title: 'true or false', description, default: initial })
@@ -190,7 +192,7 @@ export interface Config
   readonly isProduction: boolean
 }
 
-/** Every bad or missing setting in one message, with what is wrong and the mend, never a value that may be a secret. */
+/** Every bad or missing setting in one message, with what is wrong and the remedy, never a value that may be a secret. */
 export class ConfigError extends Error {
   override name = 'ConfigError'
   readonly problems: readonly string[]
@@ -276,7 +278,14 @@ function validate(data: Environment, problems: Map<string, string>): Settings {
     for (const { instancePath } of (error as { errors: { instancePath: string }[] }).errors) {
       const name = instancePath.slice(1) as keyof Settings
       const { title, description } = Settings.properties[name] as TSchema
-      problems.set(name, `${name} is wrong (${shapeOf(data[name] as string)}): expected ${title} — ${description}`)
+      const value = data[name] as string
+      const shape = shownValue(name, value)
+      problems.set(
+        name,
+        isQuoted(value)
+          ? `${name} is wrong (${shape}): remove the quotes round its value`
+          : `${name} is wrong (${shape}): expected ${title} — ${description}`,
+      )
     }
     // With the bad ones left out, so that the further checks can name theirs too.
     const good = Object.fromEntries(Object.entries(data).filter(([name]) => !problems.has(name)))
@@ -287,8 +296,6 @@ function validate(data: Environment, problems: Map<string, string>): Settings {
 const MIN_KEY_BYTES = 16
 const keyBytes = (secret: string) => Buffer.from(secret.replace(/^whsec_/, ''), 'base64').length
 
-const shapeOf = (value: string) => `${value.length} characters`
-
 const URL_SETTINGS = ['CLERK_ISSUER', 'CLERK_API_URL', 'CHANGES_WEBHOOK_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const
 
 function checkUrls(settings: Settings, wrong: (name: keyof Settings, what: string) => void): void {
@@ -296,7 +303,7 @@ function checkUrls(settings: Settings, wrong: (name: keyof Settings, what: strin
     const value = settings[name]
     if (value === undefined) continue
     const isOfClerk = name === 'CLERK_ISSUER' || name === 'CLERK_API_URL'
-    if (!URL.canParse(value)) wrong(name, `not a URL (${shapeOf(value)})`)
+    if (!URL.canParse(value)) wrong(name, `not a URL (${shownValue(name, value)})`)
     else if (isOfClerk && hasCredentials(value))
       wrong(name, 'it holds a user name or password, which Clerk has no use for')
     else if (isOfClerk && settings.NODE_ENV === 'production' && !isPrivate(value)) {

@@ -1,7 +1,7 @@
 /** Secrets from files, as Docker and Kubernetes mount them: what may stand in the file that `<name>_FILE` names. */
 import { readFileSync } from 'node:fs'
 
-const SECRETS = [
+export const SECRETS = [
   'DATABASE_URL',
   'CLERK_JWT_KEY',
   'CLERK_SECRET_KEY',

@@ -3,6 +3,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { realpathSync } from 'node:fs'
 import { type Server, STATUS_CODES } from 'node:http'
+import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
@@ -45,6 +46,9 @@ export async function serve(config: Config, plugin: typeof app = app): Promise<F
     await server.close()
     await stop()
   })
+  if (complete.NODE_ENV === 'development' && !prettyTransport().transport) {
+    server.log.info('the log is JSON: npm install --save-dev pino-pretty makes it pretty')
+  }
   await migrateWhenReachable(complete, server)
   if (complete.TRUST_PROXY === true) {
     server.log.warn('TRUST_PROXY=true lets every client choose its own address: set the number of proxies, such as 1')
@@ -72,7 +76,7 @@ export function serverOptions(config: Config): FastifyHttpOptions<Server> {
   return {
     logger: {
       level: config.LOG_LEVEL,
-      ...(config.NODE_ENV === 'development' && { transport: { target: 'pino-pretty' } }),
+      ...(config.NODE_ENV === 'development' && prettyTransport()),
     },
     // A number of proxies is for services that nobody reaches but through them: the address in front is theirs then.
     trustProxy: typeof proxies === 'number' ? (_address, hop) => hop < proxies : proxies,
@@ -88,6 +92,15 @@ export function serverOptions(config: Config): FastifyHttpOptions<Server> {
     return503OnClosing: false,
     clientErrorHandler: refuseBytes,
     frameworkErrors: (error, request, reply) => sendError(error, request, reply, !config.isProduction),
+  }
+}
+
+/** Nothing where pino-pretty is not installed: an installed package brings none, and the log is JSON then. */
+function prettyTransport(): { transport?: { target: string } } {
+  try {
+    return { transport: { target: createRequire(import.meta.url).resolve('pino-pretty') } }
+  } catch {
+    return {}
   }
 }
 

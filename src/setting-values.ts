@@ -1,6 +1,7 @@
 /** How the text of a setting is read. Nothing here throws: what cannot be read is undefined, or false. */
 import { createPublicKey } from 'node:crypto'
 import { isIP } from 'node:net'
+import { SECRETS } from './secret-files.ts'
 
 /** The entries of a list with commas. */
 export const split = (text: string) =>
@@ -14,6 +15,19 @@ export function trimSlash(url: string): string
 export function trimSlash(url: string | undefined): string | undefined
 export function trimSlash(url: string | undefined) {
   return url?.replace(/\/+$/, '')
+}
+
+/** Whether the value is in quotes: a shell takes them away, `docker --env-file` and most dashboards do not. */
+export const isQuoted = (value: string) => /^\s*(["'])[\s\S]*\1\s*$/.test(value)
+
+const MAX_SHOWN = 100
+// The setting's name says nothing of what was pasted into it: keys, passwords in URLs, tokens.
+const LOOKS_SECRET = /sk_|whsec_|eyJ|-----BEGIN|:\/\/[^/]*@/
+
+/** A value as an error message may show it: its length alone where it is, or may be, a secret. */
+export function shownValue(name: string, value: string): string {
+  const isSecret = (SECRETS as readonly string[]).includes(name) || LOOKS_SECRET.test(value) || value.length > MAX_SHOWN
+  return isSecret ? `${value.length} characters` : JSON.stringify(value)
 }
 
 /** The issuer that a publishable key stands for: its last part is `<Frontend API host>$` in base64. */

@@ -1,19 +1,36 @@
 /** `npm run dev`: embedded PostgreSQL, Clerk emulator and the service, which is started again when its code changes. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { extname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../config.ts'
-import { buildDemo, PAGE_DIRECTORY } from '../demo/build.ts'
 import { type Embedded, embedMissing } from '../embedded/index.ts'
+import { DEV_ENV_FILE, writeDevEnv } from './dev-env.ts'
+import { openBrowser } from './open-browser.ts'
 
-const fileOf = (name: string) => fileURLToPath(new URL(`../${name}${extname(import.meta.filename)}`, import.meta.url))
+const EXTENSION = extname(import.meta.filename)
+const fileOf = (name: string) => fileURLToPath(new URL(`../${name}${EXTENSION}`, import.meta.url))
+// Whoever has the sources changes them; what is installed stays as it is.
+const IS_WATCHED = EXTENSION === '.ts'
 const TOKEN_TTL_SECONDS = 3_600
 
-/** Runs until Ctrl-C (or SIGTERM), and leaves no process behind. Rejects when something cannot start. */
-export async function dev(config: Config): Promise<void> {
+export interface DevFlags {
+  /** Open the browser when it runs. */
+  open?: boolean
+  /** Begin with an empty database. */
+  reset?: boolean
+}
+
+const say = (line: string) => console.error(`  ${line} …`)
+
+/** Runs until Ctrl-C (or SIGTERM), and leaves no process behind. Rejects when something cannot start. Resolves with the exit code. */
+export async function dev(config: Config, { open = false, reset = false }: DevFlags = {}): Promise<number> {
+  if (reset && config.DATABASE_URL) {
+    throw new Error('--reset empties the embedded database alone, and DATABASE_URL is set: empty that one yourself')
+  }
   const emulatorPort = config.PORT + 1
   await assertFree(config.PORT, 'the service', 'PORT')
   if (!config.CLERK_ISSUER) await assertFree(emulatorPort, 'the Clerk emulator, one above PORT', 'PORT')
@@ -21,13 +38,26 @@ export async function dev(config: Config): Promise<void> {
   const stopped = once(process, 'SIGINT').then(() => undefined)
   const terminated = once(process, 'SIGTERM').then(() => undefined)
   // Its switches break things: only what is embedded here.
-  const hasDemo = !config.CLERK_ISSUER && !config.DATABASE_URL && (await buildDemo(PAGE_DIRECTORY))
-  const embedded = await embedMissing(config, { port: emulatorPort, tokenTtlSeconds: TOKEN_TTL_SECONDS })
+  const hasDemo = !config.CLERK_ISSUER && !config.DATABASE_URL && (await buildDemo())
+  const embedded = await embedMissing(
+    config,
+    { port: emulatorPort, tokenTtlSeconds: TOKEN_TTL_SECONDS },
+    { isReset: reset, onProgress: say },
+  )
+  const isEmbedded = embedded.config.DATABASE_URL !== config.DATABASE_URL || embedded.emulator !== undefined
+  if (isEmbedded) writeDevEnv(config, embedded.config)
+  say('starting the service')
   const service = startService(embedded.config, fileOf(hasDemo ? 'demo/server' : 'server'))
   const ended = once(service, 'exit')
   try {
-    untilReady(config.PORT).then(() => announce(embedded, hasDemo))
-    await Promise.race([stopped, terminated, ended])
+    untilReady(config.PORT).then(() => {
+      announce(embedded, hasDemo, isEmbedded)
+      if (!open) return
+      const page = hasDemo ? '/demo' : '/docs'
+      openBrowser(`http://127.0.0.1:${config.PORT}${page}`, ({ message }) => say(`no browser was opened: ${message}`))
+    })
+    const [code] = (await Promise.race([stopped, terminated, ended])) ?? [0]
+    return code ?? 1
   } finally {
     service.kill('SIGTERM')
     await ended
@@ -35,8 +65,16 @@ export async function dev(config: Config): Promise<void> {
   }
 }
 
+// The package as it is installed has no demo.
+async function buildDemo(): Promise<boolean> {
+  if (!existsSync(fileOf('demo/build'))) return false
+  say("building the demo's page")
+  const { buildDemo, PAGE_DIRECTORY } = await import('../demo/build.ts')
+  return buildDemo(PAGE_DIRECTORY)
+}
+
 function startService(config: Config, file: string): ChildProcess {
-  return spawn(process.execPath, ['--watch', '--watch-preserve-output', file], {
+  return spawn(process.execPath, [...(IS_WATCHED ? ['--watch', '--watch-preserve-output'] : []), file], {
     stdio: ['ignore', 'inherit', 'inherit'],
     env: {
       ...process.env,
@@ -73,7 +111,7 @@ async function assertFree(port: number, user: string, setting: string): Promise<
 }
 
 /** Says where everything is, with a token and the lines to try. */
-function announce({ config, emulator }: Embedded, hasDemo: boolean): void {
+function announce({ config, emulator }: Embedded, hasDemo: boolean, isEmbedded: boolean): void {
   const url = `http://127.0.0.1:${config.PORT}`
   const lines = [
     '',
@@ -103,6 +141,11 @@ function announce({ config, emulator }: Embedded, hasDemo: boolean): void {
       `  curl -X POST -H "Authorization: Bearer $TOKEN" ${url}/api/auth/sync-user`,
       `  curl -X DELETE ${emulator.url}/emulator/users/${ada.id}`,
     )
+  }
+  if (isEmbedded) {
+    const command = IS_WATCHED ? 'node src/cli/index.ts' : 'npx clerk-session-sync'
+    lines.push('', '  The command line with these settings, in another terminal:', '')
+    lines.push(`  set -a; . ./${DEV_ENV_FILE}; set +a`, `  ${command} doctor`)
   }
   lines.push('', '  Ctrl-C ends all of it.', '')
   console.log(lines.join('\n'))

@@ -10,6 +10,7 @@ import { type ConfigError, type LoadOptions, loadConfig } from '../config.ts'
 import { type BackfillFlags, runBackfill } from './backfill.ts'
 import { type RetryFlags, runRetry, runStatus, runTail, type TailFlags } from './changes.ts'
 import { type Context, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_USAGE, onInterrupt } from './context.ts'
+import type { DevFlags } from './dev.ts'
 import { type DoctorFlags, reportSettings, runDoctor } from './doctor/index.ts'
 import { explainFailure } from './failure.ts'
 import { type MigrateFlags, runMigrate } from './migrate.ts'
@@ -94,9 +95,11 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     .description(
       'run the service with all that is not set embedded: PostgreSQL under .data/ and a local Clerk emulator',
     )
-    .action(async () => {
+    .option('--open', 'open the browser when it runs')
+    .option('--reset', 'begin with an empty database; the embedded PostgreSQL has one for each Clerk instance')
+    .action(async (flags: DevFlags) => {
       const { dev } = await import('./dev.ts')
-      await dev(loadConfig({ ...env, NODE_ENV: 'development' }))
+      ending.code = await dev(loadConfig({ ...env, NODE_ENV: 'development' }), flags)
     })
 
   const command = (name: string, description: string) =>
@@ -238,6 +241,13 @@ function time(text: string): Date {
 
 if (process.argv[1] && realpathSync(process.argv[1]) === import.meta.filename) {
   const { env, stdout, stderr } = process
+  // Whoever read the output, such as `head`, has had enough of it.
+  for (const stream of [stdout, stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      process.exit()
+    })
+  }
   const host: Host = { env, stdin: () => process.stdin, stdout, stderr, watchSignals: onInterrupt }
   const { code, isFailure } = await main(process.argv.slice(2), host)
   if (isFailure) process.exit(code)

@@ -37,6 +37,7 @@ const page: FastifyPluginAsync<DemoPageOptions> = async (app, { directory, clerk
     // Plain HTTP on loopback.
     strictTransportSecurity: false,
   })
+  app.get('/', { schema: { hide: true }, logLevel: 'silent' }, async (_request, reply) => reply.redirect('/demo'))
   for (const file of readdirSync(directory, { recursive: true }) as string[]) {
     const type = TYPES[extname(file)]
     if (!type) continue

@@ -1,6 +1,7 @@
 /** Outside production, what is not set is embedded: a real PostgreSQL under `.data/`, and the local Clerk emulator. */
 import type { Config } from '../config.ts'
 import type { ClerkEmulator, ClerkEmulatorOptions } from '../emulator/index.ts'
+import { databaseName, openDatabase } from './database.ts'
 
 export interface Embedded {
   /** The settings with what was embedded filled in. */
@@ -20,19 +21,32 @@ export const ownOrigins = ({ PORT, CORS_ORIGINS }: Pick<Config, 'PORT' | 'CORS_O
   ...CORS_ORIGINS,
 ]
 
+export interface EmbedOptions {
+  /** Begin with an empty database. */
+  isReset?: boolean
+  /** Receives what is being started. */
+  onProgress?: (line: string) => void
+}
+
 /** Starts what the settings lack. In production nothing is ever started: there a missing setting is an error before. */
-export async function embedMissing(config: Config, emulatorOptions?: ClerkEmulatorOptions): Promise<Embedded> {
+export async function embedMissing(
+  config: Config,
+  emulatorOptions?: ClerkEmulatorOptions,
+  { isReset = false, onProgress = () => undefined }: EmbedOptions = {},
+): Promise<Embedded> {
   if (config.isProduction) return { config, stop: async () => undefined }
   const filled: { -readonly [K in keyof Config]?: Config[K] } = {}
   const stops: (() => Promise<void>)[] = []
   let emulator: ClerkEmulator | undefined
   if (!config.DATABASE_URL) {
+    onProgress(`starting PostgreSQL in ${DATA_DIRECTORY}`)
     const { startEmbeddedPostgres } = await import('./postgres.ts')
     const postgres = await startEmbeddedPostgres({ directory: DATA_DIRECTORY })
     stops.push(postgres.stop)
-    filled.DATABASE_URL = postgres.url
+    filled.DATABASE_URL = await openDatabase(postgres.url, databaseName(config.CLERK_ISSUER), isReset)
   }
   if (!config.CLERK_ISSUER) {
+    onProgress('starting the Clerk emulator')
     const { createClerkEmulator } = await import('../emulator/index.ts')
     emulator = await createClerkEmulator({
       webhookUrl: `http://127.0.0.1:${config.PORT}/clerk`,

@@ -45,7 +45,7 @@ export function placeBinaries(
   { initdb, postgres }: Binaries,
   data: string,
   identity: Identity,
-): Binaries & { removeCopy: () => void } {
+): Binaries & { copy?: string; removeCopy: () => void } {
   if (!identity || isEnterable(initdb)) return { initdb, postgres, removeCopy: () => undefined }
   const folder = dirname(data)
   const prefix = `${basename(data)}-server-`
@@ -55,12 +55,22 @@ export function placeBinaries(
   chmodSync(copy, PASSABLE)
   const native = dirname(dirname(initdb))
   cpSync(native, join(copy, 'native'), { recursive: true, verbatimSymlinks: true })
+  openToOthers(join(copy, 'native'))
   const moved = (binary: string) => join(copy, binary.slice(dirname(native).length))
   return {
     initdb: moved(initdb),
     postgres: moved(postgres),
+    copy,
     removeCopy: () => rmSync(copy, { recursive: true, force: true }),
   }
+}
+
+/** Lets others read and run what the owner may: a strict umask has kept that from them. */
+function openToOthers(path: string): void {
+  const found = lstatSync(path)
+  if (found.isSymbolicLink()) return
+  chmodSync(path, found.mode & 0o100 ? 0o755 : 0o644)
+  if (found.isDirectory()) for (const name of readdirSync(path)) openToOthers(join(path, name))
 }
 
 function rememberedFolder(pointer: string): string {

@@ -8,6 +8,7 @@ import { existsSync, lchownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, w
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { endWithThisProcess } from './guardian.ts'
 import { hasPassword, readPassword, replaceFormerPassword } from './password.ts'
 import { type Binaries, type Identity, placeBinaries, placeData } from './place.ts'
 
@@ -61,7 +62,10 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       server.kill('SIGINT')
       removeCopy()
     }
-    if (!detached) process.once('exit', end)
+    if (!detached) {
+      process.once('exit', end)
+      endWithThisProcess(server, placed.copy)
+    }
     async function stop(): Promise<void> {
       process.removeListener('exit', end)
       if (server.exitCode === null && server.signalCode === null) {

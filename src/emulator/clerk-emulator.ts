@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import { Webhook } from 'svix'
+import { createWebhookSigner } from '../sign-webhook.ts'
 import type { Faults } from './faults.ts'
 import { portOf, startServer } from './http/server.ts'
 import { newId } from './ids.ts'
@@ -176,7 +176,7 @@ export async function createClerkEmulator(options: ClerkEmulatorOptions = {}) {
     /** The Svix headers for a body; by default a new message, signed now with the instance's secret. */
     sign(body: string, settings: { id?: string; timestampSeconds?: number; secret?: string } = {}): SvixHeaders {
       const { id = newId('msg', Date.now()), timestampSeconds = Math.floor(Date.now() / 1000) } = settings
-      return signBody(new Webhook(settings.secret ?? webhookSecret), id, timestampSeconds, body)
+      return signBody(createWebhookSigner(settings.secret ?? webhookSecret), id, timestampSeconds, body)
     },
 
     /** Ends every connection, timer and retry. May be called again. */

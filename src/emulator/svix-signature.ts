@@ -1,4 +1,4 @@
-import type { Webhook } from 'svix'
+import type { WebhookSigner } from '../sign-webhook.ts'
 
 /** The three headers that Svix signs a message with. */
 export interface SvixHeaders {
@@ -10,14 +10,13 @@ export interface SvixHeaders {
 /**
  * Signs a body as Svix does.
  *
- * @param signer made of the secret, `whsec_` and the base64 of the key
+ * @param sign made of the secret
  * @param timestampSeconds when the attempt is made; receivers refuse what is more than 5 minutes off
- * Source: https://docs.svix.com/receiving/verifying-payloads/how-manual.
  */
-export function signBody(signer: Webhook, id: string, timestampSeconds: number, body: string): SvixHeaders {
+export function signBody(sign: WebhookSigner, id: string, timestampSeconds: number, body: string): SvixHeaders {
   return {
     'svix-id': id,
     'svix-timestamp': String(timestampSeconds),
-    'svix-signature': signer.sign(id, new Date(timestampSeconds * 1000), body),
+    'svix-signature': sign(id, timestampSeconds, body),
   }
 }

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { Agent } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Webhook } from 'svix'
+import { createWebhookSigner, type WebhookSigner } from '../sign-webhook.ts'
 import { newId } from './ids.ts'
 import type { Delivery } from './schemas.ts'
 import { postWebhook } from './svix-attempt.ts'
@@ -37,7 +37,7 @@ export interface SendOptions {
 /** A message on its way. The delivery is what the world sees of it. */
 interface Message {
   delivery: Delivery
-  signer: Webhook
+  signer: WebhookSigner
   url: string | undefined
 }
 
@@ -56,7 +56,7 @@ export class Webhooks {
   #url: string | undefined
   readonly #ownUrls = new Set<string>()
   readonly #options: WebhooksOptions
-  readonly #signer: Webhook
+  readonly #signer: WebhookSigner
   readonly #agent = new Agent({ keepAlive: true, maxSockets: CONCURRENT_ATTEMPTS })
   readonly #closing = new AbortController()
   readonly #history: Message[] = []
@@ -68,7 +68,7 @@ export class Webhooks {
 
   constructor(options: WebhooksOptions) {
     this.#options = options
-    this.#signer = new Webhook(options.secret)
+    this.#signer = createWebhookSigner(options.secret)
     this.url = options.url
     setMaxListeners(0, this.#closing.signal)
   }
@@ -159,7 +159,7 @@ export class Webhooks {
       timestamp,
       type,
     })
-    const signer = secret === undefined ? this.#signer : new Webhook(secret)
+    const signer = secret === undefined ? this.#signer : createWebhookSigner(secret)
     const message: Message = { delivery: { id, type, state: 'pending', attempts: [], body }, signer, url }
     this.#history.push(message)
     if (this.#history.length > HISTORY_LIMIT) this.#history.shift()

@@ -5,7 +5,7 @@ import { RouteNotFound } from '../errors.ts'
 import errorHeaders from './error-headers.ts'
 
 export interface ErrorRepliesOptions {
-  /** Adds the stack and details of an error to its reply. Never in production. */
+  /** Adds details of an error to its reply, and of a 5xx its stack. Never in production. */
   showsDetails?: boolean
   /** Answers what no route knows, too: for hosts that serve nothing else. */
   answersNotFound?: boolean
@@ -24,7 +24,7 @@ export default fp<ErrorRepliesOptions>(
   { name: 'clerk-error-replies', fastify: '5.x' },
 )
 
-/** Sends an error in the shape of the contract, and logs what is ours to mend. */
+/** Sends an error in the shape of the contract, and logs what is ours to fix. */
 export function sendError(
   error: FastifyError,
   request: FastifyRequest,
@@ -40,6 +40,7 @@ export function sendError(
     error: STATUS_CODES[statusCode] ?? 'Error',
     message: isUnexpected && !showsDetails ? 'Something went wrong on our side' : error.message,
     requestId: request.id,
-    ...(showsDetails && { stack: error.stack, details: error.validation ?? error.cause }),
+    // A refusal is expected: where it was thrown says nothing to its caller.
+    ...(showsDetails && { details: error.validation ?? error.cause, ...(statusCode >= 500 && { stack: error.stack }) }),
   })
 }

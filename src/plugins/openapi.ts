@@ -6,6 +6,7 @@ import type { FastifyContextConfig } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorReplySchemas } from '../errors.ts'
 import { describePush } from './changes/openapi.ts'
+import { refusePrefix } from './refuse-prefix.ts'
 import { readSwaggerFiles } from './swagger-files.ts'
 import { describeWebhooks } from './webhooks/openapi.ts'
 
@@ -40,7 +41,9 @@ trouble on this side is a 503 with \`Retry-After\`. A path that is not here is a
 
 /** Serves the OpenAPI description of every route registered after it, at `/docs` (a page) and `/docs/json`. */
 export default fp<OpenapiOptions>(
-  async (app, { version, receivesWebhooks = false, readsChanges = false, pushesChanges = false }) => {
+  async (app, options) => {
+    refusePrefix('clerkOpenapi', options)
+    const { version, receivesWebhooks = false, readsChanges = false, pushesChanges = false } = options
     await app.register(swagger, {
       transform: ({ schema, url, route }) => {
         const { credentials } = (route.config ?? {}) as FastifyContextConfig

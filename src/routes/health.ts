@@ -61,12 +61,17 @@ type Summary = Awaited<ReturnType<FastifyInstance['clerkRepository']['ledgerSumm
 
 export interface HealthOptions {
   version: string
+  /** False leaves `/readyz` to the application around us. */
+  hasReadyz?: boolean
   /** How long the database may take to answer before it counts as down. */
   deadlineMs?: number
 }
 
 /** `GET /api/auth/health` and `GET /readyz`: 503 while the database cannot be reached or the service drains. */
-const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, deadlineMs = 1_500 }) => {
+const health: FastifyPluginAsyncTypebox<HealthOptions> = async (
+  app,
+  { version, hasReadyz = true, deadlineMs = 1_500 },
+) => {
   // Probes that come while one is under way share it, so that a frozen database is not asked again and again.
   let probe: Promise<Omit<Static<typeof HealthReply>['checks'], 'jwks'>> | undefined
 
@@ -135,7 +140,7 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { version, 
       : { status: 'degraded', reason: 'the last fetch failed, the last good keys serve' }
   }
 
-  for (const url of ['/api/auth/health', '/readyz']) {
+  for (const url of hasReadyz ? ['/api/auth/health', '/readyz'] : ['/api/auth/health']) {
     app.get(
       url,
       {

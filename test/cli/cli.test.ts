@@ -1,13 +1,17 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { onInterrupt } from '../../src/cli/context.ts'
 import { main } from '../../src/cli/index.ts'
+import { openBrowser } from '../../src/cli/open-browser.ts'
+import { databaseName } from '../../src/embedded/database.ts'
 import { startCommandLine } from '../helpers/command-line.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { freePorts, ROOT, runNode } from '../helpers/process.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
 
 const CLI = join(ROOT, 'src/cli/index.ts')
 
@@ -73,6 +77,33 @@ test('dev embeds what is missing, tells the story, ends without a trace, and fin
   const { user } = (await profile.json()) as { user: { id: string } }
   const [, deletion] = await first.until(/curl -X DELETE (\S+)/)
   t.match(deletion, user.id)
+  const progress = [
+    "building the demo's page",
+    'starting PostgreSQL',
+    'starting the Clerk emulator',
+    'starting the service',
+  ]
+  const said = progress.map((line) => first.output().indexOf(line))
+  t.ok(
+    said.every((at) => at >= 0) && first.output().indexOf('Ctrl-C') > Math.max(...said),
+    'and says what it does first',
+  )
+  t.strictSame(
+    said,
+    said.toSorted((a, b) => a - b),
+  )
+  const root = await fetch(`http://127.0.0.1:${port}/`, { redirect: 'manual' })
+  t.match([root.status, root.headers.get('location')], [302, '/demo'])
+
+  const [, lines = ''] = await first.until(/in another terminal:\n\n((?:.*\n)+?)\n/)
+  t.equal(statSync(join(cwd, '.data/dev.env')).mode & 0o777, 0o600)
+  const compare = spawnSync('sh', ['-c', lines.replace('src/cli/index.ts doctor', `${CLI} user ${user.id}`)], {
+    cwd,
+    encoding: 'utf8',
+    env: { PATH: process.env.PATH },
+  })
+  t.equal(compare.status, 0, `${compare.stdout}${compare.stderr}`)
+  t.match(compare.stdout, user.id, 'the printed lines bring the command line to the same database and emulator')
 
   const postgresPid = Number(readFileSync(join(cwd, '.data/postgres/postmaster.pid'), 'utf8').split('\n')[0])
   const second = runNode(t, [CLI, 'dev'], env, { cwd })
@@ -101,6 +132,38 @@ test('dev embeds what is missing, tells the story, ends without a trace, and fin
   t.equal(rows.length, 1, 'the data of the first start is there')
   again.child.kill('SIGTERM')
   t.equal(await again.exit, 0)
+
+  // A browser that writes down what it is to open.
+  const opened = join(cwd, 'opened')
+  mkdirSync(join(cwd, 'bin'))
+  writeFileSync(join(cwd, 'bin/xdg-open'), `#!/bin/sh\necho "$1" > ${opened}\n`, { mode: 0o755 })
+  const PATH = `${join(cwd, 'bin')}:${process.env.PATH}`
+  const anew = runNode(t, [CLI, 'dev', '--reset', '--open'], { ...env, PATH }, { cwd })
+  const [, newUrl] = await anew.until(/PostgreSQL\s+(postgres:\S+)/)
+  t.equal(new URL(newUrl as string).pathname, '/emulator')
+  const empty = new pg.Client(newUrl)
+  await empty.connect()
+  t.strictSame((await empty.query('select id from clerk.users where id = $1', [user.id])).rows, [], 'reset')
+  await empty.end()
+  await waitUntil('the browser', async () => existsSync(opened) && readFileSync(opened, 'utf8').endsWith('\n'))
+  t.equal(readFileSync(opened, 'utf8'), `http://127.0.0.1:${port}/demo\n`)
+  anew.child.kill('SIGINT')
+  t.equal(await anew.exit, 0)
+})
+
+test('each Clerk instance has a database of its own', async (t) => {
+  t.equal(databaseName(undefined), 'emulator')
+  t.equal(databaseName('https://brave-Lion-12.clerk.accounts.dev'), 'brave_lion_12_clerk_accounts_dev')
+  t.equal(databaseName(`https://${'a'.repeat(63)}.example.com`).length, 63)
+})
+
+test('no browser to open is a line, not an end', async (t) => {
+  const { promise, resolve } = Promise.withResolvers<Error>()
+  const { PATH } = process.env
+  process.env.PATH = '/nonexistent'
+  for (const platform of ['darwin', 'win32', 'linux'] as const) openBrowser('http://127.0.0.1/', resolve, platform)
+  process.env.PATH = PATH
+  t.match(await promise, { code: 'ENOENT' })
 })
 
 test('dev uses what is set, and says which port is taken', async (t) => {
@@ -115,6 +178,15 @@ test('dev uses what is set, and says which port is taken', async (t) => {
   )
   await run.until(/Ctrl-C ends all of it/)
   t.notMatch(run.output(), /emulator/i)
+  t.notOk(existsSync(join(cwd, '.data/dev.env')), 'nothing is embedded, and nothing written down')
+  const reset = runNode(
+    t,
+    [CLI, 'dev', '--reset'],
+    { PORT: String(await freePorts()), DATABASE_URL: database.url },
+    { cwd },
+  )
+  t.equal(await reset.exit, 1)
+  t.match(reset.output(), /--reset empties the embedded database alone/)
   run.child.kill('SIGINT')
   t.equal(await run.exit, 0)
 

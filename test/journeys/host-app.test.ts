@@ -4,15 +4,21 @@ import fastifyHelmet from '@fastify/helmet'
 import fastifyJwt from '@fastify/jwt'
 import fastifyRateLimit from '@fastify/rate-limit'
 import fastifySwagger from '@fastify/swagger'
-import Fastify, { type FastifyInstance } from 'fastify'
+import fastifySwaggerUi from '@fastify/swagger-ui'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type Test, test } from 'tap'
 import { type ClerkEmulator, createClerkEmulator } from '../../src/emulator/index.ts'
 import clerkSessionSync, {
   clerkAuth,
   clerkDatabase,
   clerkMetrics,
+  clerkOpenapi,
+  clerkRoutes,
   clerkUserSync,
   clerkWebhooks,
+  getClerkAuth,
+  getClerkOrganization,
+  getClerkUser,
 } from '../../src/index.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { keptLogger } from '../helpers/run-log.ts'
@@ -148,6 +154,87 @@ test('the whole service in an application that has everything of its own', async
     )
     await app.close()
   }
+})
+
+test('the whole service beside routes and plugins of the host, before or after it', async (t) => {
+  for (const isFirst of [true, false]) {
+    const { clerk, connectionString } = await startClerkAndDatabase(t)
+    const app = Fastify(keptLogger())
+    t.teardown(() => app.close())
+    async function registerTheirs() {
+      await app.register(fastifySwagger, { openapi: { openapi: '3.1.0', info: { title: 'host', version: '1' } } })
+      await app.register(fastifySwaggerUi, { routePrefix: '/docs' })
+      await app.register(fastifyCors, { origin: HOST_PAGE })
+      await app.register(fastifyHelmet)
+      for (const path of ['/livez', '/readyz', '/metrics']) app.get(path, async () => ({ host: path }))
+    }
+    const ours = {
+      database: { connectionString },
+      auth: { issuer: clerk.issuer },
+      corsOrigins: [OUR_PAGE],
+      // Whoever comes second needs to be told.
+      omit: isFirst ? [] : (['livez', 'readyz', 'metrics', 'docs'] as const),
+    }
+    if (isFirst) await registerTheirs()
+    await app.register(clerkSessionSync, ours)
+    if (!isFirst) await registerTheirs()
+    for (const path of ['/livez', '/readyz', '/metrics'])
+      t.strictSame((await app.inject(path)).json(), { host: path }, `${path} is the host's`)
+    t.equal((await app.inject('/docs/json')).json().info.title, 'host')
+    t.match((await app.inject('/api/auth/health')).json(), { checks: { database: { status: 'ok' } } })
+    const { authorization, user } = signIn(clerk)
+    const profile = await app.inject({ url: '/api/auth/profile', headers: { authorization, origin: OUR_PAGE } })
+    t.match(profile.json(), { user: { id: user.id } })
+    t.equal(profile.headers['access-control-allow-origin'], OUR_PAGE)
+    await app.close()
+  }
+})
+
+test('a prefix is honoured, or refused with what to do', async (t) => {
+  const { clerk, connectionString } = await startClerkAndDatabase(t)
+  const app = Fastify(keptLogger())
+  t.teardown(() => app.close())
+  await app.register(clerkDatabase, { connectionString })
+  await app.register(clerkAuth, { issuer: clerk.issuer })
+  await app.register(clerkUserSync)
+  await app.register(clerkRoutes, { prefix: '/v1' })
+  await app.register(async (api) => void api.register(clerkWebhooks, { signingSecrets: [clerk.webhookSecret] }), {
+    prefix: '/v1',
+  })
+  t.match((await app.inject('/v1/api/auth/profile')).json(), { code: 'MISSING_TOKEN', requestId: /./ })
+  t.match((await app.inject({ method: 'POST', url: '/v1/clerk' })).json(), { code: 'WEBHOOK_HEADERS_MISSING' })
+  for (const mount of [
+    (host: FastifyInstance) => host.register(clerkWebhooks, { signingSecrets: [clerk.webhookSecret], prefix: '/v2' }),
+    (host: FastifyInstance) => host.register(clerkMetrics, { version: '1', prefix: '/v2' }),
+    (host: FastifyInstance) => host.register(clerkOpenapi, { version: '1', prefix: '/v2' }),
+  ]) {
+    const other = Fastify(keptLogger())
+    t.teardown(() => other.close())
+    await other.register(clerkDatabase, { connectionString })
+    await other.register(clerkAuth, { issuer: clerk.issuer })
+    await t.rejects(async () => void (await mount(other)), { message: /takes no prefix: register it in a context/ })
+  }
+})
+
+test('what a guard admitted is there without a null, and a missing guard is named', async (t) => {
+  const { clerk, connectionString } = await startClerkAndDatabase(t)
+  const app = Fastify(keptLogger())
+  t.teardown(() => app.close())
+  await app.register(clerkDatabase, { connectionString })
+  await app.register(clerkAuth, { issuer: clerk.issuer })
+  await app.register(clerkUserSync)
+  const read = async (request: FastifyRequest) => ({
+    user: getClerkUser(request).id,
+    session: getClerkAuth(request).sessionId,
+  })
+  app.get('/guarded', { onRequest: app.requireClerkUser() }, read)
+  app.get('/open', read)
+  app.get('/member', { onRequest: app.requireClerkUser() }, async (request) => getClerkOrganization(request))
+  const { authorization, user } = signIn(clerk)
+  const get = async (url: string) => (await app.inject({ url, headers: { authorization } })).json()
+  t.match(await get('/guarded'), { user: user.id, session: /^sess_/ })
+  t.match(await get('/open'), { statusCode: 500, message: /add onRequest: app\.requireClerkUser\(\)/ })
+  t.match(await get('/member'), { statusCode: 500, message: /requireClerkUser\(\{ organization: true \}\)/ })
 })
 
 test('each plugin alone, in contexts of their own', async (t) => {

@@ -53,9 +53,10 @@ test('the plugins mount as shown', { timeout: 60_000 }, async (t) => {
   writeFileSync(join(self, 'package.json'), '{"type": "module", "exports": "./index.js"}')
   writeFileSync(join(self, 'index.js'), `export * from '${pathToFileURL(join(ROOT, 'src/index.ts'))}'`)
   symlinkSync(join(ROOT, 'node_modules/fastify'), join(directory, 'node_modules/fastify'))
-  writeFileSync(join(directory, 'app.mjs'), blockOf(README, 'mount'))
+  // TypeScript, whichever the block is.
+  writeFileSync(join(directory, 'app.ts'), blockOf(README, 'mount'))
   const { port } = await freePorts()
-  const child = start(t, ['app.mjs'], directory, {
+  const child = start(t, ['app.ts'], directory, {
     PORT: String(port),
     ...settingsOf(clerk, database),
   })

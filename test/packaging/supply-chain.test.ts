@@ -1,6 +1,8 @@
 /** What is installed beside the project's own code, from the lock file. */
+import { lstatSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'tap'
-import { read, rowsOf } from './markdown.ts'
+import { ROOT, read, rowsOf } from './markdown.ts'
 
 interface Package {
   version: string
@@ -44,7 +46,8 @@ test('no production dependency runs a script when it is installed, and others on
     [],
   )
   for (const { name } of withScripts) t.type(manifest.allowScripts[name], 'boolean', `${name} is decided on`)
-  for (const name of Object.keys(manifest.allowScripts))
+  // Node.js itself is installed where the system's is too old.
+  for (const name of Object.keys(manifest.allowScripts).filter((name) => name !== 'node'))
     t.ok(
       withScripts.some((one) => one.name === name),
       name,
@@ -58,13 +61,45 @@ test('every production dependency runs on the oldest Node.js that the project na
   for (const { name, engines } of production) t.ok(allows(engines?.node ?? '*', floor), `${name}: ${engines?.node}`)
 })
 
-test('production dependencies are few, and each is documented with its reason', async (t) => {
-  const rows = rowsOf('docs/dependencies.md', /^`(@[a-z-]+\/)?[a-z-]+`$/)
-  const named = rows.flatMap(([cell = '', reason = '']) => (reason.length > 10 ? cell.slice(1, -1) : []))
+test('production dependencies are few, and each has its reason in the docs, as the optional ones have', async (t) => {
+  const DOCS = 'docs/dependencies.md'
+  const named = (heading: string) =>
+    rowsOf(DOCS, /^`/, heading).flatMap(([cell = '', reason = '']) =>
+      reason.length > 10 ? [...cell.matchAll(/`([^`]+)`/g)].map(([, name]) => name as string) : [],
+    )
   const dependencies = Object.keys(manifest.dependencies)
-  t.strictSame(named.toSorted(), dependencies.toSorted())
-  t.ok(dependencies.length <= 27)
+  const rows = named('## At run time')
+  const optional = named('## Only if you want it')
+  t.strictSame(rows.filter((name) => !optional.includes(name)).toSorted(), dependencies.toSorted())
+  t.strictSame(optional.toSorted(), Object.keys(manifest.peerDependencies).toSorted())
+  t.strictSame(
+    Object.keys(manifest.peerDependenciesMeta).toSorted(),
+    Object.keys(manifest.peerDependencies).toSorted(),
+    'none is required',
+  )
+  t.ok(dependencies.length <= 21)
 })
+
+test('installing stays light', async (t) => {
+  const MEGABYTE = 1_048_576
+  // Of an older Node.js alone, see `prepare` in package.json.
+  const paths = installed.map(([path]) => path).filter((path) => !path.includes('/node_modules/'))
+  const isDev = Object.fromEntries(installed.map(([path, { dev }]) => [path, dev]))
+  const sizes = paths.map((path) => ({ path, bytes: sizeOf(join(ROOT, path)) }))
+  const sum = (some: typeof sizes) => Math.round(some.reduce((total, { bytes }) => total + bytes, 0) / MEGABYTE)
+  const production = sum(sizes.filter(({ path }) => !isDev[path]))
+  t.ok(production > 20 && production < 60, `npm ci --omit=dev: ${production} MB`)
+  const all = sum(sizes)
+  t.ok(all > 200 && all < 450, `npm ci: ${all} MB`)
+})
+
+/** The bytes of a package's files; 0 where it is of another platform. */
+function sizeOf(path: string): number {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (!found) return 0
+  if (!found.isDirectory()) return found.size
+  return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0)
+}
 
 /** Whether a range of alternatives, each a single bound as packages write them, lets this version pass. */
 function allows(range: string, version: string): boolean {

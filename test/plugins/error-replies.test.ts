@@ -64,6 +64,7 @@ test('in development it says all', async (t) => {
     code: 'FST_ERR_VALIDATION',
     details: [{ keyword: 'required' }],
   })
+  for (const path of ['/query', '/teapot']) t.notOk('stack' in (await app.inject(path)).json(), 'a refusal is expected')
 })
 
 test('what no route knows is 404 in the same shape', async (t) => {

@@ -97,6 +97,9 @@ async function checkSample(context: Context, api: BackendApi): Promise<Check> {
   const rows = await withDatabase(context, ({ pool }) => compareUsers(pool, users))
   const drifting = rows.filter(({ difference }) => difference !== 'same' && difference !== 'deleted').length
   const detail = `${drifting} of the ${users.length} users that changed last at Clerk`
+  if (users.length > 0 && rows.every(({ difference }) => difference === 'missing')) {
+    return warn('drift', `${detail}: none of them is here`, 'clerk-session-sync backfill brings them all')
+  }
   return drifting > 0
     ? warn('drift', detail, 'clerk-session-sync reconcile, then reconcile --fix')
     : pass('drift', detail)

@@ -19,10 +19,12 @@ export async function checkService(config: Config, url: string): Promise<Check[]
 async function checkReady(url: string): Promise<Check> {
   try {
     const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(DEADLINE_MS) })
-    const { status, checks } = (await response.json()) as {
-      status: string
-      checks: Record<string, { reason?: string }>
+    const health = readHealth(await response.text())
+    if (!health) {
+      const remedy = 'something else runs there: name the address of the service with --url, or set PORT'
+      return fail('service', `${url} answers ${response.status}, and is no clerk-session-sync`, remedy)
     }
+    const { status, checks } = health
     if (status === 'ok') return pass('service', `ready at ${url}`)
     const reasons = Object.entries(checks).flatMap(([name, { reason }]) => (reason ? `${name}: ${reason}` : []))
     return warn('service', `${status} at ${url} (${reasons.join('; ')})`, 'see the other lines, and its log')
@@ -31,19 +33,37 @@ async function checkReady(url: string): Promise<Check> {
   }
 }
 
+interface Health {
+  status: string
+  checks: Record<string, { reason?: string }>
+}
+
+/** The reply of a service of ours; undefined when it is of anything else. */
+function readHealth(text: string): Health | undefined {
+  try {
+    const { status, checks } = JSON.parse(text) as Health
+    return ['ok', 'degraded', 'down'].includes(status) && typeof checks.database === 'object'
+      ? { status, checks }
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** A delivery of our own: of a type that changes nothing, signed as Svix signs. */
 async function checkDelivery(url: string, secret: string): Promise<Check> {
   const id = `msg_test_${randomUUID()}`
-  const sentAt = new Date()
-  const body = JSON.stringify({ type: TEST_EVENT_TYPE, object: 'event', timestamp: sentAt.getTime(), data: {} })
+  const sentAt = Date.now()
+  const sentAtSeconds = Math.floor(sentAt / 1_000)
+  const body = JSON.stringify({ type: TEST_EVENT_TYPE, object: 'event', timestamp: sentAt, data: {} })
   try {
     const response = await fetch(`${url}/clerk`, {
       method: 'POST',
       headers: {
         'content-type': 'application/json',
         'svix-id': id,
-        'svix-timestamp': String(Math.floor(sentAt.getTime() / 1_000)),
-        'svix-signature': new Webhook(secret).sign(id, sentAt, body),
+        'svix-timestamp': String(sentAtSeconds),
+        'svix-signature': new Webhook(secret).sign(id, new Date(sentAt), body),
       },
       body,
       signal: AbortSignal.timeout(DEADLINE_MS),

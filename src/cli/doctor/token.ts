@@ -10,9 +10,30 @@ import { fetchKeys } from './clerk.ts'
 
 const GET_ANOTHER = 'get a fresh token from Clerk: getToken()'
 
+// Another token would have the same fault: it is the setting that does not fit.
+const REMEDIES: Record<string, (value: unknown) => string | undefined> = {
+  iss: (value) =>
+    value === undefined
+      ? undefined
+      : `if ${show(value)} is your Clerk instance, set CLERK_ISSUER to it; else the token is of another app`,
+  azp: (value) =>
+    value === undefined
+      ? 'the client sends no Origin: CLERK_AZP_OPTIONAL=true lets its bearer tokens pass'
+      : `if ${show(value)} is one of your front ends, add it to CLERK_AUTHORIZED_PARTIES`,
+  cat: () => 'send a session token: getToken() without a template; or set CLERK_JWT_TEMPLATES=true',
+}
+
+/** The token alone, of what is pasted: a header, with or without its name, quotes and line breaks of a terminal. */
+const bareToken = (text: string) =>
+  text
+    .replaceAll(/["'\s]+/g, ' ')
+    .trim()
+    .replace(/^(authorization: ?)?(bearer )?/i, '')
+    .replaceAll(' ', '')
+
 /** One line a claim. Of a token that cannot be read, one line in all. */
 export async function explainToken(context: Context, token: string, hasDatabase: boolean): Promise<Check[]> {
-  const parts = token.trim().split('.')
+  const parts = bareToken(token).split('.')
   let header: JsonObject
   let claims: JsonObject
   try {
@@ -43,7 +64,8 @@ function explainHeader(header: JsonObject, rules: TokenRules): Check[] {
   return ['alg', 'typ', 'cat', 'crit', 'b64'].flatMap((name) => {
     if (!(name in header) && name !== 'alg') return []
     const fault = headerFault({ alg: 'RS256', ...pick(header, name) }, rules)
-    return line(`header ${name}`, show(header[name]), name === 'alg' && !(name in header) ? 'missing' : fault)
+    const isMissing = name === 'alg' && !(name in header)
+    return line(`header ${name}`, show(header[name]), isMissing ? 'missing' : fault, REMEDIES[name]?.(header[name]))
   })
 }
 
@@ -53,7 +75,7 @@ function explainClaims(claims: JsonObject, rules: TokenRules, nowSeconds: number
     if (!(name in claims) && !(name in good)) return []
     const { [name as keyof typeof good]: _, ...others } = good
     const fault = claimsFault({ ...others, ...pick(claims, name) }, rules, { isCookie: false, nowSeconds })
-    return line(`claim ${name}`, show(claims[name]), fault)
+    return line(`claim ${name}`, show(claims[name]), fault, REMEDIES[name]?.(claims[name]))
   })
 }
 
@@ -74,7 +96,12 @@ function explainTimes({ exp, nbf, sts }: JsonObject, nowSeconds: number): Check[
 async function explainSignature(config: Config, parts: string[], kid: unknown): Promise<Check> {
   try {
     const key = await findKey(config, kid)
-    if (!key) return fail('header kid', 'none of the keys of the issuer', 'is it a token of this instance?')
+    if (!key)
+      return fail(
+        'header kid',
+        'none of the keys of the issuer',
+        'is it a token of this instance? Compare CLERK_ISSUER with its claim iss',
+      )
     const [header, payload, signature = ''] = parts
     const isGood = verify('sha256', Buffer.from(`${header}.${payload}`), key, Buffer.from(signature, 'base64url'))
     return isGood && parts.length === 3
@@ -118,5 +145,5 @@ async function explainState(context: Context, { sub, sid }: JsonObject): Promise
 
 const pick = (object: JsonObject, name: string) => (name in object ? { [name]: object[name] } : {})
 const show = (value: unknown) => (value === undefined ? 'missing' : JSON.stringify(value))
-const line = (name: string, value: string, fault: string | undefined): Check =>
-  fault ? fail(name, `${value}: ${fault}`, GET_ANOTHER) : pass(name, value)
+const line = (name: string, value: string, fault: string | undefined, remedy = GET_ANOTHER): Check =>
+  fault ? fail(name, `${value}: ${fault}`, remedy) : pass(name, value)

@@ -1,9 +1,9 @@
 /** Webhooks of our own, by Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks). */
-import { createHmac, createSecretKey } from 'node:crypto'
 import { Agent, request } from 'undici'
 import type { FeedEntry } from '../../db/changes/read.ts'
 import { typeOf } from '../../domain/feed.ts'
 import { DeliveryError } from '../../jobs/delivery-lanes.ts'
+import { createWebhookSigner } from '../../sign-webhook.ts'
 
 export interface PushOptions {
   url: string
@@ -28,7 +28,7 @@ const TIMEOUT_MS = 15_000
 const MAX_ANSWER_BYTES = 16_384
 
 export function createPush({ url, secret, timeoutMs = TIMEOUT_MS }: PushOptions): Push {
-  const key = createSecretKey(Buffer.from(secret.replace(/^whsec_/, ''), 'base64'))
+  const sign = createWebhookSigner(secret)
   const agent = new Agent({ connections: PUSH_CONCURRENCY, connectTimeout: timeoutMs })
 
   return {
@@ -36,16 +36,15 @@ export function createPush({ url, secret, timeoutMs = TIMEOUT_MS }: PushOptions)
       const { id, occurredAt: timestamp, entityId, changed, cause } = change
       const body = JSON.stringify({ type: typeOf(change), timestamp, data: { id: entityId, changed, cause } })
       // Of this attempt: receivers refuse what is more than five minutes off.
-      const sentAt = String(Math.floor(Date.now() / 1_000))
-      const signature = createHmac('sha256', key).update(`${id}.${sentAt}.${body}`).digest('base64')
+      const sentAt = Math.floor(Date.now() / 1_000)
       const answer = await request(url, {
         method: 'POST',
         headers: {
           'content-type': 'application/json',
           'user-agent': 'clerk-session-sync',
           'webhook-id': id,
-          'webhook-timestamp': sentAt,
-          'webhook-signature': `v1,${signature}`,
+          'webhook-timestamp': String(sentAt),
+          'webhook-signature': sign(id, sentAt, body),
         },
         body,
         dispatcher: agent,

@@ -6,6 +6,7 @@ import fp from 'fastify-plugin'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { errorReplySchemas } from '../../errors.ts'
 import { createLimitedServer } from '../limits/sockets.ts'
+import { refusePrefix } from '../refuse-prefix.ts'
 import { watchEvents } from './events.ts'
 import { shareRenderings } from './renderings.ts'
 import { watchRequests } from './requests.ts'
@@ -36,7 +37,9 @@ const Metrics = {
 
 /** Measures every route that is registered after it, and serves the figures at `/metrics`. */
 export default fp<MetricsOptions>(
-  async (app, { version, port, host = '127.0.0.1' }) => {
+  async (app, options) => {
+    refusePrefix('clerkMetrics', options)
+    const { version, port, host = '127.0.0.1' } = options
     const registry = new Registry()
     collectDefaultMetrics({ register: registry })
     for (const name of LEFT_OUT) registry.removeSingleMetric(name)

@@ -13,6 +13,7 @@ import { ignoreForeign, type ReceivedEvent, readReceivedEvent } from '../../reso
 import { signatureTracing, tell, type WebhookTold, webhookChannel } from '../channels.ts'
 import errorReplies from '../error-replies.ts'
 import { readBody } from '../limits/bodies.ts'
+import { refusePrefix } from '../refuse-prefix.ts'
 import { createInstanceLookup } from './instance.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
@@ -48,7 +49,9 @@ const BODY_LIMIT_BYTES = 1_048_576
 
 /** Mounts the intake. */
 export default fp<WebhooksOptions>(
-  async (parent, { signingSecrets, path = '/clerk' }) => {
+  async (parent, options) => {
+    refusePrefix('clerkWebhooks', options)
+    const { signingSecrets, path = '/clerk' } = options
     const verify = createVerifier(signingSecrets)
     const findInstanceId = createInstanceLookup(parent)
     // So that the first webhooks do not wait for it; without a database they ask again.

@@ -1,0 +1,30 @@
+/** The routes that the client calls, as one plugin: for an application that mounts the parts instead of the whole. */
+import type { FastifyPluginAsync } from 'fastify'
+import cors from './plugins/cors.ts'
+import errorReplies from './plugins/error-replies.ts'
+import organizations from './routes/organizations.ts'
+import profile from './routes/profile.ts'
+import syncUser from './routes/sync-user.ts'
+import verify from './routes/verify.ts'
+
+export interface RoutesOptions {
+  /** The origins whose pages may call these routes; none is off. */
+  corsOrigins?: readonly string[]
+  /** Adds details of an error to its reply. Never in production. */
+  showsDetails?: boolean
+}
+
+/**
+ * `POST /api/auth/sync-user`, `GET /api/auth/profile`, `GET /api/auth/organizations` and `/api/auth/verify`, in a context of their own
+ * that answers errors in our shape. Needs `clerkDatabase`, `clerkAuth` and `clerkUserSync`; Fastify's `prefix` moves them.
+ */
+const clerkRoutes: FastifyPluginAsync<RoutesOptions> = async (app, { corsOrigins = [], showsDetails = false }) => {
+  await app.register(errorReplies, { showsDetails })
+  // Before the routes, since its headers belong on every refusal.
+  if (corsOrigins.length > 0) await app.register(cors, { origins: corsOrigins })
+  await app.register(syncUser)
+  await app.register(profile)
+  await app.register(organizations)
+  await app.register(verify, { corsOrigins })
+}
+export default clerkRoutes

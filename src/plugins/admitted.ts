@@ -1,0 +1,20 @@
+/** What a guard left on its request, without the null that routes without a guard have there. */
+import type { FastifyRequest } from 'fastify'
+import type { Membership } from '../domain/membership.ts'
+import type { SessionToken } from '../domain/session-token.ts'
+import type { User } from '../resources/user/payload.ts'
+
+/** The row of the user whom `requireClerkUser()` admitted. Throws a TypeError on a route without that guard. */
+export const getClerkUser = ({ clerkUser }: FastifyRequest): User => found(clerkUser, 'requireClerkUser()')
+
+/** The verified token that `requireClerkAuth()` or `requireClerkUser()` admitted. Throws a TypeError on a route without a guard. */
+export const getClerkAuth = ({ clerkAuth }: FastifyRequest): SessionToken => found(clerkAuth, 'requireClerkAuth()')
+
+/** The membership that `requireClerkUser({ organization: true })` admitted. Throws a TypeError on a route without that guard. */
+export const getClerkOrganization = ({ clerkOrganization }: FastifyRequest): Membership =>
+  found(clerkOrganization, 'requireClerkUser({ organization: true })')
+
+function found<T>(value: T | null, guard: string): T {
+  if (value === null) throw new TypeError(`this route has no guard for that: add onRequest: app.${guard}`)
+  return value
+}
