@@ -158,8 +158,8 @@ export function createLaneWalk({
         if (middle <= low) break
         const upper = await api.countUsers({ createdAfter: middle - 1, createdBefore: lane.before })
         const remaining = lane.remaining as number
-        const isTooLate = !active.has(lane) || remaining < MIN_TO_SPLIT || lane.readTo >= middle
-        if (hasToStop() || isTooLate) return undefined
+        if (hasToStop() || !active.has(lane) || remaining < MIN_TO_SPLIT) return undefined
+        // Where the lane has passed the middle meanwhile, less is left of it than the upper part had.
         if (upper < remaining * MIN_SHARE) high = middle
         else if (upper > remaining * (1 - MIN_SHARE)) low = middle
         else {

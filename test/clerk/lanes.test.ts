@@ -123,6 +123,38 @@ test('a lane that ended while it was to be split is left alone', async (t) => {
   t.equal(counts, 2)
 })
 
+test('a lane is not split where it has been already', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(8_500)
+  const cut = [...clerk.users()][500]?.created_at as number
+  let taken = 0
+  let goOn = () => {}
+  const isPast = new Promise<void>((done) => (goOn = done))
+  let counts = 0
+  const countUsers: Api['countUsers'] = async (filter) => {
+    counts += 1
+    const count = await api.countUsers(filter)
+    // The second says how much is behind the middle, and arrives when the lane is there.
+    if (counts === 2) await isPast
+    return count
+  }
+  const { ids } = await walk({
+    api: { ...api, countUsers },
+    total: 8_500,
+    lanes: 2,
+    from: [{ before: cut }, { after: cut - 1 }],
+    async take(page) {
+      taken += page.ids.length
+      if (taken < 5_500) return
+      goOn()
+      // Until the answer has been looked at.
+      await sleep(20)
+    },
+  })
+  t.equal(new Set(ids).size, 8_500)
+  t.equal(ids.length, 8_500, 'nobody comes twice')
+})
+
 test('the first lane is split even before its first page has come', async (t) => {
   const { clerk, api } = await start(t)
   const now = 1_700_000_000_000
