@@ -236,6 +236,47 @@ test('a walk goes on from what another left, whatever became of the users there'
   }
 })
 
+test('at every moment what is left holds everybody who was not taken', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(9_000)
+  const untaken = new Map([...clerk.users()].map(({ id, created_at }) => [id, created_at]))
+  let checks = 0
+  let lost = 0
+  function check() {
+    checks += 1
+    const lanes = walk.left()
+    const isHeld = (at: number) => lanes.some(({ after = -1, before = Number.MAX_VALUE }) => at > after && at < before)
+    for (const at of untaken.values()) if (!isHeld(at)) lost += 1
+  }
+  // At each step of the promises behind an answer.
+  async function checkOften() {
+    for (let step = 0; step < 12; step += 1) {
+      await undefined
+      check()
+    }
+  }
+  const countUsers: Api['countUsers'] = async (filter) => {
+    const count = await api.countUsers(filter)
+    void checkOften()
+    return count
+  }
+  const cut = [...untaken.values()][1_000] as number
+  const walk = createLaneWalk({
+    api: { ...api, countUsers },
+    total: 9_000,
+    lanes: 4,
+    from: [{ before: cut }, { after: cut - 1 }],
+    async take({ ids }) {
+      check()
+      for (const id of ids) untaken.delete(id)
+    },
+    onTaken: async () => check(),
+  })
+  await walk.run()
+  t.strictSame([untaken.size, lost], [0, 0])
+  t.ok(checks > 50)
+})
+
 test('behind its end a walk leaves a lane for those who come', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(3_000)
