@@ -35,6 +35,8 @@ test('creations, updates, bans, deletions and memberships whose webhooks are all
     return here === there
   }
   await waitUntil('the users of before', isEqual)
+  const organization = clerk.organizations.create({ name: 'Acme', created_by: [...clerk.users()][9]?.id })
+  await waitUntil('the organization', isEqual)
   const [gone, changed, banned, member] = [...clerk.users()].map(({ id }) => id) as [string, string, string, string]
 
   clerk.webhooks.enabled = false
@@ -43,7 +45,6 @@ test('creations, updates, bans, deletions and memberships whose webhooks are all
   clerk.updateUser(changed, { firstName: 'Ada' })
   clerk.banUser(banned)
   for (let n = 0; n < 30; n += 1) clerk.createUser({ firstName: `New ${n}` })
-  const organization = clerk.organizations.create({ name: 'Acme', created_by: changed })
   clerk.organizations.addMember(organization.id, member)
   const lastBefore = await lastRun(service)
   await waitUntil('all of it', isEqual)
