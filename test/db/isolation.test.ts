@@ -1,0 +1,104 @@
+/** One row that somebody else holds, or one change that is refused, is no matter of the others in its batch. */
+import pg from 'pg'
+import tap, { type Test, test } from 'tap'
+import type { TestDatabase } from '../helpers/database.ts'
+import { SECOND, snapshot, startRepository, T0 } from '../helpers/repository.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
+
+tap.setTimeout(900_000)
+
+const BAD = 'Bad'
+const change = (id: string, firstName: string | null = null) => ({ user: snapshot(id, T0 + SECOND, { firstName }) })
+
+/** A repository whose late changes wait for long, and a table that refuses a name. */
+async function start(t: Test, lockTimeoutMs = 60_000) {
+  const limits = { lockTimeoutMs, statementTimeoutMs: 120_000, queryTimeoutMs: 120_000 }
+  const { apply, database, repository } = await startRepository(t, limits)
+  await database.query(`alter table users add constraint good check (first_name is distinct from '${BAD}')`)
+  await apply({ user: snapshot('user_1', T0) }, { user: snapshot('user_2', T0) })
+  return { apply, database, repository }
+}
+
+/** Another application, in a transaction of its own. */
+async function begin(t: Test, { url }: TestDatabase, sql: string) {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  t.teardown(() => client.end())
+  await client.query('begin; set local search_path = clerk')
+  await client.query(sql)
+  return { end: (how: 'commit' | 'rollback') => client.query(how) }
+}
+const lock = (id: string) => `select 1 from users where id = '${id}' for update`
+
+/** Waits until a second attempt waits for a lock: the first one has had its time. */
+async function untilLate({ query }: TestDatabase): Promise<void> {
+  let first: string | undefined
+  await waitUntil('a second wait', async () => {
+    const rows = await query<{ at: string }>(`select l.waitstart::text as at from pg_locks l
+      join pg_stat_activity a on a.pid = l.pid where not l.granted and l.waitstart is not null and a.datname = current_database()`)
+    first ??= rows[0]?.at
+    return rows.some(({ at }) => at !== first)
+  })
+}
+
+const names = ({ query }: TestDatabase) =>
+  query('select id, clerk_updated_at > $1 as is_new from users order by id', [new Date(T0)])
+
+test('a row that is being inserted cannot be seen: its change waits, the others are written', async (t) => {
+  const { apply, database } = await start(t)
+  const other = await begin(t, database, `insert into users (id, sync_source) values ('user_3', 'webhook')`)
+  const applied = apply(change('user_3'), change('user_1'), change('user_2'))
+  await waitUntil('the others', async () => (await names(database)).every(({ is_new }) => is_new))
+  await other.end('rollback')
+  t.strictSame(await applied, ['applied', 'applied', 'applied'])
+})
+
+test('when too many rows are being inserted, the batch is given up for now', async (t) => {
+  const { repository, database } = await start(t)
+  const ids = Array.from({ length: 64 }, (_, i) => `user_new_${i}`)
+  const other = await begin(
+    t,
+    database,
+    `insert into users (id, sync_source) select unnest(array['${ids.join("','")}']), 'webhook'`,
+  )
+  await t.rejects(repository.apply(ids.map((id) => change(id))), { code: '55P03' })
+  await other.end('rollback')
+})
+
+test('one that is late and then refused is refused alone', async (t) => {
+  const { apply, database } = await start(t)
+  const other = await begin(t, database, lock('user_1'))
+  const applied = apply(change('user_1', BAD), change('user_2'))
+  await untilLate(database)
+  await other.end('rollback')
+  const [first, second] = await applied
+  t.match(first, { code: '23514' })
+  t.equal(second, 'applied')
+})
+
+test('of several that are late together the one that is refused is refused alone', async (t) => {
+  const { apply, database } = await start(t)
+  const other = await begin(t, database, `select 1 from users where id in ('user_1', 'user_2') for update`)
+  const applied = apply(change('user_1', BAD), change('user_2'), change('user_3'))
+  await untilLate(database)
+  await other.end('rollback')
+  const [first, ...others] = await applied
+  t.match(first, { code: '23514' })
+  t.strictSame(others, ['applied', 'applied'])
+})
+
+test('of several that are late together the one whose lock lasts fails alone', async (t) => {
+  const { repository, database } = await start(t, 2_000)
+  const other = await begin(t, database, lock('user_1'))
+  const lasting = await begin(t, database, lock('user_2'))
+  const applied = repository.apply([change('user_1'), change('user_2')])
+  await untilLate(database)
+  await other.end('rollback')
+  const error = await applied.catch((reason) => reason)
+  t.match(error, { code: '55P03' })
+  await lasting.end('rollback')
+  t.strictSame(await names(database), [
+    { id: 'user_1', is_new: true },
+    { id: 'user_2', is_new: false },
+  ])
+})
