@@ -4,7 +4,8 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 engine=
-for candidate in docker podman; do
+# ENGINE chooses; by default the first that answers.
+for candidate in ${ENGINE:-docker podman}; do
   if "$candidate" info >/dev/null 2>&1; then engine=$candidate; break; fi
 done
 if [ -z "$engine" ]; then
