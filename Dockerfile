@@ -1,4 +1,4 @@
-# Three stages: compile, the production dependencies, and the image that runs. No cache mounts: not every host builds them.
+# Stages: compile, the production dependencies, the image to try it out (examples/compose/try.yml), and, last, the image that runs. No cache mounts: not every host builds them.
 FROM node:24.21.0-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
@@ -7,13 +7,24 @@ COPY packages/client/package.json ./packages/client/
 RUN npm ci
 COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
-RUN npm run build
+RUN npm run build && find dist -type f -regextype posix-extended -regex '.*\.(map|d\.ts)' -delete
 
 FROM node:24.21.0-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
 COPY packages/client/package.json ./packages/client/
-RUN npm ci --omit=dev --workspaces=false
+# Optional peers (React, through a development tool) stay out, and what only compilers and debuggers read.
+RUN npm ci --omit=dev --omit=peer --workspaces=false && \
+    rm -rf node_modules/@types && \
+    find node_modules -type f -regextype posix-extended -regex '.*\.(map|d\.[cm]?ts)' -delete
+
+# For trying it out: the sources with the Clerk emulator, and the demo's page, built. Never for production.
+FROM build AS try
+COPY examples/spa ./examples/spa
+COPY packages/client/src ./packages/client/src
+COPY migrations ./migrations
+RUN node -e "import('./src/demo/build.ts').then(({ buildDemo, PAGE_DIRECTORY }) => buildDemo(PAGE_DIRECTORY))"
+USER 1000:1000
 
 FROM node:24.21.0-bookworm-slim
 LABEL org.opencontainers.image.title="clerk-session-sync" \

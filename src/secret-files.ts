@@ -1,5 +1,5 @@
 /** Secrets from files, as Docker and Kubernetes mount them: what may stand in the file that `<name>_FILE` names. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 
 export const SECRETS = [
   'DATABASE_URL',
@@ -26,7 +26,20 @@ export function readSecretFiles(data: Record<string, string | undefined>, proble
       if (content === '') wrong(`${path} is empty`)
       else data[name] = content
     } catch (error) {
-      wrong(`${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+      wrong(`${path} cannot be read (${reasonOf(error as NodeJS.ErrnoException, path)})`)
     }
+  }
+}
+
+/** The code; and whose file it is, where it is another user's: a container sees owner and mode as they are outside. */
+function reasonOf({ code }: NodeJS.ErrnoException, path: string): string {
+  if (code !== 'EACCES') return String(code)
+  const uid = process.geteuid?.()
+  try {
+    const { uid: owner, mode } = statSync(path)
+    const rights = (mode & 0o777).toString(8).padStart(4, '0')
+    return `${code}: it belongs to user ${owner} with mode ${rights}, and this process is user ${uid}: chown ${uid} the file`
+  } catch {
+    return `${code}: user ${uid} may not enter its folder`
   }
 }

@@ -58,7 +58,8 @@ export async function serve(config: Config, plugin: typeof app = app): Promise<F
   await server.listen({ port: complete.PORT, host: complete.HOST })
   if (complete.DASHBOARD_TOKEN !== config.DASHBOARD_TOKEN) {
     // Not a line of the log, which may be kept.
-    console.log(`dashboard: ${dashboardLink(server.listeningOrigin, complete.DASHBOARD_TOKEN as string)}`)
+    const origin = server.listeningOrigin.replace('//0.0.0.0:', '//127.0.0.1:')
+    console.log(`dashboard: ${dashboardLink(origin, complete.DASHBOARD_TOKEN as string)}`)
   }
   if (emulator) server.log.info(`no Clerk instance is set: an emulator of one runs at ${emulator.url}/emulator/state`)
   return server

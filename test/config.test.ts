@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { ConfigError, loadConfig } from '../src/config.ts'
@@ -70,6 +71,38 @@ test('each secret may come from a file', async (t) => {
   const files = Object.fromEntries(Object.keys(SECRETS).map((name) => [`${name}_FILE`, join(directory, name)]))
   const production = { NODE_ENV: 'production', CLERK_ISSUER: 'https://clerk.example.com' }
   t.strictSame(loadConfig({ ...production, ...files }, nowhere), loadConfig({ ...production, ...SECRETS }, nowhere))
+})
+
+test('a secret file of another user says whose it is, and what to do', async (t) => {
+  const directory = t.testdir({ locked: { secret: 'hunter2' }, secret: 'hunter2' })
+  const paths = ['secret', 'locked/secret'].map((name) => join(directory, name))
+  const [file = '', hidden = ''] = paths
+  chmodSync(file, 0o000)
+  // Root may read everything, as it may not in the container.
+  const isRoot = process.geteuid?.() === 0
+  // A folder that only its owner may enter hides the files of a clone in it.
+  const place = isRoot ? mkdtempSync(join(tmpdir(), 'clerk-session-sync-')) : undefined
+  if (place) {
+    t.teardown(() => rmSync(place, { recursive: true }))
+    chmodSync(place, 0o711)
+    mkdirSync(join(place, 'locked'), { mode: 0o700 })
+    writeFileSync(join(place, 'secret'), 'hunter2', { mode: 0o600 })
+  } else chmodSync(join(directory, 'locked'), 0o000)
+  const [known, entered] = place ? [join(place, 'secret'), join(place, 'locked/secret')] : [file, hidden]
+  if (isRoot) process.seteuid?.(1000)
+  const uid = process.geteuid?.()
+  let problems: string[]
+  try {
+    problems = problemsOf({ ...PRODUCTION, CLERK_SECRET_KEY_FILE: known, CLERK_JWT_KEY_FILE: entered })
+  } finally {
+    if (isRoot) process.seteuid?.(0)
+    else chmodSync(join(directory, 'locked'), 0o700)
+  }
+  const owner = isRoot ? 'user 0 with mode 0600' : `user ${uid} with mode 0000`
+  t.strictSame(problems.toSorted(), [
+    `CLERK_JWT_KEY_FILE is wrong: ${entered} cannot be read (EACCES: user ${uid} may not enter its folder)`,
+    `CLERK_SECRET_KEY_FILE is wrong: ${known} cannot be read (EACCES: it belongs to ${owner}, and this process is user ${uid}: chown ${uid} the file)`,
+  ])
 })
 
 test('a secret twice, an empty file and one that is not there are named, without any content', async (t) => {

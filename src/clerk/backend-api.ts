@@ -77,6 +77,7 @@ export const requestsAllowed = (secretKey: string): number => (secretKey.startsW
 const JOBS_SHARE = 0.8
 
 const UNEXPECTED = 'an unexpected body'
+const MAX_NAMES = 5
 
 /** The client of one Clerk instance. Every method rejects with `ClerkRefusal`, `ClerkUnavailable` or the signal's reason. */
 export function createBackendApi(options: BackendApiOptions) {
@@ -105,6 +106,8 @@ export function createBackendApi(options: BackendApiOptions) {
       const answer = await limit.run(() => ask(path, isList), signal)
       const reason = failureOf(answer, isUsable)
       if (reason === undefined) return answer as Answer
+      // The same question would get the same answer: what speaks there is not Clerk's API, or a newer one.
+      if (reason === UNEXPECTED) throw new ClerkUnavailable(describeShape(path, answer), { status: 200 })
       if (attempt === maxAttempts) throw new ClerkUnavailable(reason, { attempts: attempt, status: answer.status })
       // What Clerk said to wait is waited exactly, at the limit; every other pause grows, with some chance in it.
       const toldMs = 'retryAfterMs' in answer ? answer.retryAfterMs : undefined
@@ -209,6 +212,14 @@ function failureOf(answer: Answer | Failure, isUsable: (body: unknown) => boolea
   const { status, body } = answer
   if (status === 429 || status === 408 || status >= 500) return `status ${status}`
   return status === 200 && !isUsable(body) ? UNEXPECTED : undefined
+}
+
+/** What came instead of the shape that was expected, by its names alone: its values may be personal data. */
+function describeShape(path: string, answer: Answer | Failure): string {
+  const { body } = answer as Answer
+  const names = JSON.stringify(Object.keys(body ?? {}).slice(0, MAX_NAMES))
+  const what = body === null ? 'null' : typeof body === 'object' ? `an object with ${names}` : `a ${typeof body}`
+  return `${UNEXPECTED} from GET ${path.split('?', 1)[0]} (${Array.isArray(body) ? 'an array' : what}): is CLERK_API_URL that of Clerk?`
 }
 
 const field = (body: unknown, name: string): unknown => (body as Record<string, unknown> | null | undefined)?.[name]

@@ -163,7 +163,7 @@ export function createJwks({
       nextInMs = Math.min(longestMs, FIRST_RETRY_MS * 2 ** (failuresInARow - 1))
       backOffUntil = now() + nextInMs
       const level = served().size > 0 ? 'warn' : 'error'
-      if (!closed) log[level]({ reason: lastError, failuresInARow, retryInMs: nextInMs }, 'JWKS fetch failed')
+      if (!closed) log[level]({ url, reason: lastError, failuresInARow, retryInMs: nextInMs }, 'JWKS fetch failed')
     }
     lastFetchMs = now() - begunAt
     flight = undefined

@@ -1,12 +1,20 @@
 /** How full the database is. */
-import { sql } from 'drizzle-orm'
-import { type Executor, statement } from './statement.ts'
+import { getTableName, sql } from 'drizzle-orm'
+import type { PgTable } from 'drizzle-orm/pg-core'
+import { organizationInvitations } from '../resources/invitation/table.ts'
+import { organizationMemberships } from '../resources/membership/table.ts'
+import { organizations } from '../resources/organization/table.ts'
+import { organizationRoles } from '../resources/role/table.ts'
+import { sessions } from '../resources/session/table.ts'
+import { users } from '../resources/user/table.ts'
+import { webhookEvents } from './schema.ts'
+import { type Executor, type Qualify, statement } from './statement.ts'
 
 export interface DatabaseSize {
   /** Of everybody, and how many there may be. */
   connections: number
   maxConnections: number
-  /** Rows as PostgreSQL estimates them. */
+  /** Rows: exact up to 10,000, an estimate of PostgreSQL's beyond. */
   tables: { name: string; rows: number; bytes: number }[]
 }
 
@@ -15,14 +23,30 @@ const selectConnections = statement<Pick<DatabaseSize, 'connections' | 'maxConne
   () => sql`select count(*)::int as connections, current_setting('max_connections')::int as "maxConnections"
   from pg_stat_activity where backend_type = 'client backend'`,
 )
+const COUNTED = sql.raw('10000')
+
+// Statistics lag behind by seconds and are zero after a crash, so rows are counted as far as that is cheap.
+const size = (t: Qualify, table: PgTable) => sql`select ${sql.raw(`'${getTableName(table)}'`)} as name,
+    case when counted < ${COUNTED} then counted else greatest(counted, s.n_live_tup) end::float8 as rows,
+    pg_total_relation_size(s.relid)::float8 as bytes
+  from pg_stat_user_tables s, (select count(*) as counted from (select from ${t(table)} limit ${COUNTED}) r) c
+  where s.relid = (${t.schema} || '.${sql.raw(getTableName(table))}')::regclass`
+
 const selectTables = statement<DatabaseSize['tables'][number]>(
   'table_sizes',
-  (
-    t,
-  ) => sql`select relname as name, greatest(s.n_live_tup, 0)::float8 as rows, pg_total_relation_size(relid)::float8 as bytes
-  from pg_stat_user_tables s
-  where schemaname = ${t.schema} and relname in ('users', 'sessions', 'organizations',
-    'organization_memberships', 'organization_roles', 'organization_invitations', 'webhook_events') order by 1`,
+  (t) =>
+    sql`${sql.join(
+      [
+        organizationInvitations,
+        organizationMemberships,
+        organizationRoles,
+        organizations,
+        sessions,
+        users,
+        webhookEvents,
+      ].map((table) => size(t, table)),
+      sql` union all `,
+    )} order by 1`,
 )
 
 export async function findDatabaseSize(executor: Executor): Promise<DatabaseSize> {

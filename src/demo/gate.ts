@@ -1,4 +1,5 @@
 /** A gate of TCP between the service and PostgreSQL, which the demo shuts to show a database that is gone. */
+import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
 export interface Gate {
@@ -9,8 +10,11 @@ export interface Gate {
   close(): Promise<void>
 }
 
-/** Opens a gate on a free port of loopback, in front of a `postgres://` URL. */
-export async function createGate(databaseUrl: string): Promise<Gate> {
+/**
+ * Opens a gate in front of the host and port of a URL, by default on a free port of loopback.
+ * @param listen another address and port
+ */
+export async function createGate(databaseUrl: string, { host = '127.0.0.1', port: ownPort = 0 } = {}): Promise<Gate> {
   const target = new URL(databaseUrl)
   const port = Number(target.port || 5432)
   const sockets = new Set<Socket>()
@@ -31,9 +35,10 @@ export async function createGate(databaseUrl: string): Promise<Gate> {
       from.pipe(to)
     }
   })
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  server.listen(ownPort, host)
+  await once(server, 'listening')
   const url = new URL(databaseUrl)
-  url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  url.host = `${host}:${(server.address() as AddressInfo).port}`
 
   function endAll(): void {
     for (const socket of sockets) socket.destroy()

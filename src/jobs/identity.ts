@@ -83,20 +83,22 @@ async function meetsIssuer(theirs: Key[], { issuer, findKey }: IdentityOptions &
   for (const { kid } of theirs) {
     const state = await findKey(kid)
     if (state === 'found') return true
-    if (state === 'unavailable') throw new ClerkUnavailable(`no keys at CLERK_ISSUER (${issuer})`)
+    if (state === 'unavailable') throw new ClerkUnavailable(`no keys at CLERK_ISSUER (${keysUrl(issuer)})`)
   }
   return false
 }
 
-function meetsPem(pem: string) {
+/** Whether a key is the public one of this PEM. */
+export function meetsPem(pem: string): (key: { n?: unknown }) => boolean {
   const { n } = createPublicKey(pem).export({ format: 'jwk' })
-  return (key: Key) => key.n === n
+  return (key) => key.n === n
 }
 
+const keysUrl = (issuer: string) => `${issuer}/.well-known/jwks.json`
 const issuerKeyIds = async (issuer: string) => (await fetchKeyIds(issuer)).join(', ') || 'no key'
 
 async function fetchKeyIds(issuer: string): Promise<string[]> {
-  const url = `${issuer}/.well-known/jwks.json`
+  const url = keysUrl(issuer)
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(DEADLINE_MS) })
     const { keys } = (await response.json()) as { keys: { kid: string }[] }

@@ -148,7 +148,8 @@ test('an endpoint that is down from the start is asked again until it answers, w
   await eventually(() => jwks.status().state === 'ok')
   t.notOk(jwks.find('a') instanceof Promise)
   t.match(jwks.status(), { keyCount: 1, lastError: null })
-  t.match(lines[0], 'error JWKS fetch failed {"reason":"status 500","failuresInARow":1,"retryInMs":40}')
+  const failure = `{"url":"${server.issuer}/.well-known/jwks.json","reason":"status 500","failuresInARow":1,"retryInMs":40}`
+  t.match(lines[0], `error JWKS fetch failed ${failure}`)
   t.match(lines.at(-1), 'info JWKS fetch recovered')
 })
 

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -289,4 +290,55 @@ test('a token is checked with a fixed key, and without a database', async (t) =>
   piped.child.stdin?.end(`${token.slice(100)}\n`)
   t.equal(await piped.exit, 0, piped.output())
   t.match(byName(JSON.parse(piped.stdout()).checks), { signature: { status: 'pass' } })
+})
+
+test('with CLERK_JWT_KEY the keys of the issuer need not answer, and a foreign key is named', async (t) => {
+  const { clerk, examine } = await start(t)
+  const { privateKey: _, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const foreign = publicKey.export({ type: 'spki', format: 'pem' }).toString()
+  const good = await start(t, {
+    CLERK_JWT_KEY: clerk.jwtKey,
+    CLERK_ISSUER: clerk.issuer,
+    CLERK_API_URL: clerk.apiUrl,
+    CLERK_SECRET_KEY: clerk.secretKey,
+  })
+  t.match((await good.examine()).checks, {
+    'keys (CLERK_JWT_KEY)': { status: 'pass', detail: `the issuer's own (${clerk.issuer})` },
+    'Backend API': { status: 'pass' },
+  })
+  const bad = await start(t, { CLERK_JWT_KEY: foreign })
+  const named = await bad.examine()
+  t.equal(named.code, 1)
+  t.match(named.checks, {
+    'keys (CLERK_JWT_KEY)': {
+      status: 'fail',
+      detail: /^none of the 1 with which http/,
+      remedy: /leave CLERK_JWT_KEY out/,
+    },
+    'Backend API': { status: 'fail', detail: /not the issuer's/, remedy: /and CLERK_JWT_KEY from one instance/ },
+  })
+  clerk.faults.jwks = 'error'
+  t.match((await examine()).checks['keys (JWKS)'], {
+    status: 'fail',
+    detail: `${clerk.issuer}/.well-known/jwks.json: status 500`,
+  })
+  clerk.faults.jwks = 'error'
+  const { checks } = await good.examine()
+  t.match(checks['keys (CLERK_JWT_KEY)'], {
+    status: 'pass',
+    detail: /not compared with the issuer's \(http.*jwks\.json: status 500\)/,
+  })
+  t.equal(checks['keys (JWKS)'], undefined)
+})
+
+test('rows are counted, whatever the statistics of PostgreSQL say', async (t) => {
+  const { clerk, database, examine } = await start(t)
+  clerk.createUser()
+  clerk.createUser()
+  await clerk.webhooks.idle()
+  await database.query('select pg_stat_reset()')
+  t.match((await examine()).checks.tables?.detail, /; users 2 rows, /)
+  await database.query(`insert into users (id, clerk_created_at, clerk_updated_at, sync_source)
+    select 'user_' || n, now(), now(), 'webhook' from generate_series(1, 10100) n`)
+  t.match((await examine()).checks.tables?.detail, /; users 10,\d{3} rows, /, 'the first 10,000 at least')
 })

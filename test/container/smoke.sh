@@ -4,7 +4,8 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 engine=
-for candidate in docker podman; do
+# ENGINE chooses; by default the first that answers.
+for candidate in ${ENGINE:-docker podman}; do
   if "$candidate" info >/dev/null 2>&1; then engine=$candidate; break; fi
 done
 if [ -z "$engine" ]; then
@@ -15,7 +16,7 @@ fi
 name=clerk-session-sync-smoke-$$
 secrets=$(mktemp -d)
 clean_up() {
-  "$engine" rm -f "$name-service" "$name-postgres" >/dev/null 2>&1 || true
+  "$engine" rm --force --volumes "$name-service" "$name-postgres" >/dev/null 2>&1 || true
   "$engine" network rm "$name" >/dev/null 2>&1 || true
   "$engine" image rm "$name" >/dev/null 2>&1 || true
   rm -rf "$secrets"
@@ -30,7 +31,8 @@ confined() {
 
 "$engine" build --tag "$name" .
 "$engine" network create "$name" >/dev/null
-confined --name "$name-postgres" --user 999:999 --tmpfs /run/postgresql:uid=999 --tmpfs /var/lib/postgresql:uid=999 \
+# Anonymous volumes keep the owner that the image gives the folder; podman knows no tmpfs of another user.
+confined --name "$name-postgres" --user 999:999 --volume /run/postgresql --volume /var/lib/postgresql \
   --env POSTGRES_PASSWORD=smoke "$(sed -n 's/^ *image: \(postgres:.*\)$/\1/p' docker-compose.yml)" >/dev/null
 
 # The secrets as files, readable for the user of the image.
@@ -50,6 +52,10 @@ until inside 'fetch("http://127.0.0.1:3000/readyz").then((r) => process.exit(r.o
 done
 inside 'process.exit(process.getuid() === 0 ? 1 : 0)' || fail 'it runs as root'
 inside 'try { fs.writeFileSync("/app/x", ""); process.exit(1) } catch {}' || fail 'it can write to its own files'
+inside 'process.exit(["react", "react-dom", "@tanstack", "@types", "typescript"].some((name) => fs.existsSync(`/app/node_modules/${name}`)) ? 1 : 0)' ||
+  fail 'development packages are in the image'
+inside 'process.exit(fs.readdirSync("/app", { recursive: true }).some((name) => /\.map$|\.d\.ts$/.test(name)) ? 1 : 0)' ||
+  fail 'source maps or types are in the image'
 inside 'fetch("http://127.0.0.1:3000/api/auth/profile").then((r) => process.exit(r.status === 401 ? 0 : 1))' ||
   fail 'a call without a token is not 401'
 "$engine" stop --time 15 "$name-service" >/dev/null

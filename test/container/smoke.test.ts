@@ -24,14 +24,22 @@ test('it confines the containers as compose does, and is a good script', async (
   }
 })
 
-test('compose with secrets as files: each is mounted where its setting looks for it', async (t) => {
-  const { services, secrets } = parse(readFileSync(join(ROOT, 'examples/compose/secrets.yml'), 'utf8'))
-  const names = Object.keys(secrets)
-  t.strictSame(services.service.secrets, names)
-  t.strictSame(
-    services.service.environment,
-    Object.fromEntries(names.map((name) => [`${name.toUpperCase()}_FILE`, `/run/secrets/${name}`])),
-  )
+test('compose with secrets as files: each is mounted where its setting looks for it, and no password is a variable', async (t) => {
+  const { services, secrets } = parse(readFileSync(join(ROOT, 'examples/compose/secrets.yml'), 'utf8'), {
+    // `!reset` takes out what docker-compose.yml sets.
+    customTags: [{ tag: '!reset', resolve: () => undefined }],
+  })
+  const names: string[] = []
+  for (const [service, reset] of [
+    ['service', 'DATABASE_URL'],
+    ['postgres', 'POSTGRES_PASSWORD'],
+  ] as const) {
+    const { secrets: mounted, environment } = services[service]
+    names.push(...mounted)
+    const files = mounted.map((name: string) => [`${name.toUpperCase()}_FILE`, `/run/secrets/${name}`])
+    t.strictSame(environment, { [reset]: undefined, ...Object.fromEntries(files) })
+  }
+  t.strictSame(names.toSorted(), Object.keys(secrets).toSorted())
   t.match(readFileSync(join(ROOT, '.gitignore'), 'utf8'), /^\/secrets\/$/m, 'and never committed')
   for (const name of names) t.match(secrets[name].file, `./secrets/${name}`)
 })

@@ -102,7 +102,11 @@ test('.env.example has every setting, each with a comment, and only defaults', a
     return name === undefined ? [] : { name, value, comment: lines[at - 1] ?? '' }
   })
   const names = settings.map(({ name }) => name)
-  t.strictSame(names.toSorted(), [...settingNames(), 'POSTGRES_PASSWORD'].toSorted(), 'the last one is for compose')
+  t.strictSame(
+    names.toSorted(),
+    [...settingNames(), 'DOMAIN', 'POSTGRES_PASSWORD', 'POSTGRES_PASSWORD_FILE'].toSorted(),
+    'the last three are for compose',
+  )
   const defaults = loadConfig({}, { dotenvPath: '/nonexistent/.env' }) as unknown as Record<string, unknown>
   for (const { name, value, comment } of settings) {
     t.match(comment, /^# (?!---)\S.{10,}/, `${name} has its comment`)

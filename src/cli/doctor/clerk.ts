@@ -3,7 +3,7 @@ import { type BackendApi, MAX_IDS } from '../../clerk/backend-api.ts'
 import { hasNoOrganizations } from '../../clerk/organization-lists.ts'
 import { findInstanceId } from '../../db/instance.ts'
 import { findLedgerTypes } from '../../db/ledger-types.ts'
-import { checkIdentity } from '../../jobs/identity.ts'
+import { checkIdentity, meetsPem } from '../../jobs/identity.ts'
 import { compareUsers } from '../../resources/user/drift.ts'
 import { type Context, createApi, withDatabase } from '../context.ts'
 import { count } from '../output.ts'
@@ -16,15 +16,20 @@ const ISSUER_REMEDY =
 
 /** The issuer's keys and clock, the secret key, and a sample of the users. */
 export async function checkClerk(context: Context, hasDatabase: boolean): Promise<Check[]> {
-  const keys = await checkKeys(context.config.CLERK_ISSUER as string)
+  const { CLERK_ISSUER, CLERK_JWT_KEY } = context.config
+  const keys = await checkKeys(CLERK_ISSUER as string, CLERK_JWT_KEY)
   const checks = [...keys.checks]
   if (!context.config.CLERK_SECRET_KEY) return checks
   const api = createApi(context, { maxAttempts: 2, deadlineMs: DEADLINE_MS })
   try {
     const theirs = await api.findKeys()
-    const isSame = keys.ids.length === 0 || !theirs || theirs.some(({ kid }) => keys.ids.includes(kid))
+    const isSame =
+      !theirs ||
+      (CLERK_JWT_KEY
+        ? theirs.some(meetsPem(CLERK_JWT_KEY))
+        : keys.ids.length === 0 || theirs.some(({ kid }) => keys.ids.includes(kid)))
     const users = `valid, of an instance with ${count(await api.countUsers())} users`
-    const remedy = 'take CLERK_SECRET_KEY and CLERK_ISSUER from one instance'
+    const remedy = `take CLERK_SECRET_KEY and ${CLERK_JWT_KEY ? 'CLERK_JWT_KEY' : 'CLERK_ISSUER'} from one instance`
     checks.push(isSame ? pass('Backend API', users) : fail('Backend API', `${users} that is not the issuer's`, remedy))
     const identity = hasDatabase ? await checkInstance(context, api) : undefined
     if (identity) checks.push(identity)
@@ -58,7 +63,7 @@ async function checkInstance(context: Context, api: BackendApi): Promise<Check> 
   }
 }
 
-async function checkKeys(issuer: string): Promise<{ checks: Check[]; ids: string[] }> {
+async function checkKeys(issuer: string, pem?: string): Promise<{ checks: Check[]; ids: string[] }> {
   try {
     const { keys, skewSeconds } = await fetchKeys(issuer)
     const ids = keys.map(({ kid }) => String(kid))
@@ -66,26 +71,45 @@ async function checkKeys(issuer: string): Promise<{ checks: Check[]; ids: string
     return {
       ids,
       checks: [
-        ids.length > 0
-          ? pass('keys (JWKS)', `${ids.length} at ${issuer}`)
-          : fail('keys (JWKS)', `none at ${issuer}`, ISSUER_REMEDY),
+        pem
+          ? checkPem(pem, keys, issuer)
+          : ids.length > 0
+            ? pass('keys (JWKS)', `${ids.length} at ${issuer}`)
+            : fail('keys (JWKS)', `none at ${issuer}`, ISSUER_REMEDY),
         Math.abs(skewSeconds) > SKEW_SECONDS
           ? fail('clock', skew, 'set the clock by NTP: tokens and webhooks are dated')
           : pass('clock', 'in step with Clerk'),
       ],
     }
   } catch (error) {
-    return { ids: [], checks: [fail('keys (JWKS)', `${issuer}: ${reasonOf(error)}`, ISSUER_REMEDY)] }
+    const reason = `${keysUrl(issuer)}: ${reasonOf(error)}`
+    // With a key of its own the service never asks there.
+    const check = pem
+      ? pass('keys (CLERK_JWT_KEY)', `a public key; not compared with the issuer's (${reason})`)
+      : fail('keys (JWKS)', reason, ISSUER_REMEDY)
+    return { ids: [], checks: [check] }
   }
+}
+
+/** Whether the key that the settings hold is one of those that the issuer signs with. */
+function checkPem(pem: string, keys: PublishedKey[], issuer: string): Check {
+  if (keys.some(meetsPem(pem))) return pass('keys (CLERK_JWT_KEY)', `the issuer's own (${issuer})`)
+  const detail = `none of the ${keys.length} with which ${issuer} signs: every token will be refused`
+  const remedy =
+    'copy the JWKS public key again (Clerk dashboard, API keys), or leave CLERK_JWT_KEY out: keys are then fetched'
+  return fail('keys (CLERK_JWT_KEY)', detail, remedy)
 }
 
 export interface PublishedKey {
   kid?: unknown
+  n?: unknown
 }
+
+const keysUrl = (issuer: string) => `${issuer}/.well-known/jwks.json`
 
 /** The keys that the issuer publishes, and how far our clock is ahead of its, to the second. */
 export async function fetchKeys(issuer: string): Promise<{ keys: PublishedKey[]; skewSeconds: number }> {
-  const response = await fetch(`${issuer}/.well-known/jwks.json`, { signal: AbortSignal.timeout(DEADLINE_MS) })
+  const response = await fetch(keysUrl(issuer), { signal: AbortSignal.timeout(DEADLINE_MS) })
   if (!response.ok) throw new Error(`status ${response.status}`)
   const { keys } = (await response.json()) as { keys?: PublishedKey[] }
   const theirs = Date.parse(String(response.headers.get('date')))
