@@ -6,13 +6,12 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClerkEmulator } from '../src/emulator/index.ts'
 import { memoryMb, moveToOtherCore, onServerCore } from './machine.ts'
-import type { Options } from './options.ts'
+import type { BackfillCase, Options } from './options.ts'
 import type { Progress } from './peers.ts'
 import { type Database, type Postgres, startPostgres } from './postgres.ts'
 import { decimal, table } from './table.ts'
 
-export interface BackfillFigures {
-  users: number
+export interface BackfillFigures extends BackfillCase {
   /** From the first request to the last commit. */
   seconds: number
   usersPerSecond: number
@@ -27,17 +26,18 @@ export interface BackfillFigures {
 const SECRET_KEY = 'sk_live_bench0000000000000000000000000000000'
 const POLL_MS = 20
 
-/** Measures each number of users on a database of its own. */
+/** Measures each case on a database of its own. */
 export async function runBackfills(options: Options, progress: Progress): Promise<BackfillFigures[]> {
   moveToOtherCore()
   let postgres: Postgres | undefined
   const figures: BackfillFigures[] = []
   try {
     postgres = await startPostgres()
-    for (const users of options.backfillUsers) {
-      progress(`backfilling ${users} users`)
-      const database = await postgres.createDatabase(`backfill_${users}`, 0, 0)
-      figures.push(await runBackfill(users, options, database))
+    for (const [at, measured] of options.backfillCases.entries()) {
+      const { users, pageMs, lanes } = measured
+      progress(`backfilling ${users} users at ${pageMs} ms a page in ${lanes} lanes`)
+      const database = await postgres.createDatabase(`backfill_${at}`, 0, 0)
+      figures.push(await runBackfill(measured, options, database))
     }
     return figures
   } finally {
@@ -45,12 +45,14 @@ export async function runBackfills(options: Options, progress: Progress): Promis
   }
 }
 
-async function runBackfill(users: number, { service }: Options, database: Database): Promise<BackfillFigures> {
-  const clerk = await createClerkEmulator({ secretKey: SECRET_KEY, rateLimit: { requests: 1_000, windowMs: 10_000 } })
+async function runBackfill(measured: BackfillCase, { service }: Options, database: Database): Promise<BackfillFigures> {
+  const { users, pageMs, lanes } = measured
+  const clerk = await createClerkEmulator({ secretKey: SECRET_KEY, rateLimit: 'clerk' })
   try {
     clerk.seedUsers(users)
+    if (pageMs > 0) clerk.faults.api = { delayMs: pageMs }
     const cli = join(dirname(service), 'cli', `index${extname(service)}`)
-    const [command, args] = onServerCore(process.execPath, [cli, 'backfill', '--json'])
+    const [command, args] = onServerCore(process.execPath, [cli, 'backfill', '--json', '--lanes', String(lanes)])
     const env = { PATH: process.env.PATH, NODE_ENV: 'production', DATABASE_URL: database.url }
     const child = spawn(command, args, {
       env: { ...env, CLERK_API_URL: clerk.apiUrl, CLERK_SECRET_KEY: SECRET_KEY },
@@ -64,7 +66,7 @@ async function runBackfill(users: number, { service }: Options, database: Databa
     if (created !== users || row?.count !== users) faults.push(`${created} of ${users} users were created`)
     if (clerk.stats.rateLimited > 0) faults.push(`${clerk.stats.rateLimited} requests were over the limit`)
     return {
-      users,
+      ...measured,
       seconds,
       usersPerSecond: users / seconds,
       requestsPerSecond: requests / seconds,
@@ -117,6 +119,8 @@ async function measureCopy({ query }: Database): Promise<number> {
 export function reportBackfills(figures: BackfillFigures[]): string {
   const rows = figures.map((figure) => [
     decimal(figure.users),
+    decimal(figure.pageMs),
+    decimal(figure.lanes),
     figure.faults.length > 0 ? 'VOID' : decimal(figure.usersPerSecond),
     decimal(figure.requestsPerSecond, 1),
     decimal(figure.seconds, 1),
@@ -124,6 +128,16 @@ export function reportBackfills(figures: BackfillFigures[]): string {
     decimal(figure.copySeconds / figure.seconds, 2),
     decimal(figure.peakMb),
   ])
-  const head = ['users', 'users/s', 'requests/s', 'seconds', 'COPY + upsert, s', 'ratio', 'peak MB']
+  const head = [
+    'users',
+    'ms a page',
+    'lanes',
+    'users/s',
+    'requests/s',
+    'seconds',
+    'COPY + upsert, s',
+    'ratio',
+    'peak MB',
+  ]
   return `### backfill\n\n${table(head, rows)}`
 }

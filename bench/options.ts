@@ -6,6 +6,13 @@ export type ContenderName = (typeof CONTENDERS)[number]
 export const PATHS = ['profile', 'profile-cold', 'sync-user', 'sync-new', 'webhook', 'burst'] as const
 export type PathName = (typeof PATHS)[number]
 
+export interface BackfillCase {
+  users: number
+  /** How long Clerk takes for each answer. */
+  pageMs: number
+  lanes: number
+}
+
 /** What to measure, and how hard. */
 export interface Options {
   connections: number[]
@@ -24,7 +31,7 @@ export interface Options {
   growthUsers: number[]
   growthLedgerRows: number
   /** Of `--backfill`, in this order. */
-  backfillUsers: number[]
+  backfillCases: BackfillCase[]
   /** Of `--scrape`, in this order. */
   scrapeUsers: number[]
   /** Between one scrape and the next, under load. */
@@ -49,7 +56,10 @@ const FULL = {
   burstEvents: 20_000,
   growthUsers: [1_000, 100_000, 2_000_000],
   growthLedgerRows: 1_000_000,
-  backfillUsers: [100_000, 1_000_000],
+  backfillCases: [
+    ...[0, 50, 200].flatMap((pageMs) => [1, 8].map((lanes) => ({ users: 100_000, pageMs, lanes }))),
+    ...[0, 200].map((pageMs) => ({ users: 1_000_000, pageMs, lanes: 8 })),
+  ],
   scrapeUsers: [1_000, 1_000_000],
   scrapeConnections: 32,
   scrapeEveryMs: 100,
@@ -67,7 +77,10 @@ const QUICK: Scale = {
   burstEvents: 500,
   growthUsers: [500, 1_000],
   growthLedgerRows: 1_000,
-  backfillUsers: [1_000, 2_000],
+  backfillCases: [
+    { users: 1_000, pageMs: 0, lanes: 1 },
+    { users: 2_000, pageMs: 5, lanes: 8 },
+  ],
   scrapeUsers: [500, 1_000],
   scrapeConnections: 8,
   scrapeEveryMs: 20,

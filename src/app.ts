@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { RateLimited } from './errors.ts'
 import auth, { type AuthOptions } from './plugins/auth.ts'
+import catchingUp, { type CatchingUpOptions } from './plugins/catching-up.ts'
 import changes, { type ChangesOptions, changesRoute } from './plugins/changes/index.ts'
 import closing, { closingReplies } from './plugins/closing.ts'
 import cors from './plugins/cors.ts'
@@ -37,6 +38,8 @@ export interface AppOptions {
   pruning?: PruningOptions
   /** Without it nobody compares secret key, issuer and database at the start. */
   identity?: Omit<IdentityOptions, 'database'>
+  /** Without it lost webhooks are found by a reconcile only. */
+  catchingUp?: Omit<CatchingUpOptions, 'database'>
   /** Without it the service never reconciles by itself. */
   reconciling?: Omit<ReconcilingOptions, 'database'>
   /** Without it there is no change feed. */
@@ -104,6 +107,7 @@ export default fp<AppOptions>(
         if (options.webhooks) await ours.register(webhooks, options.webhooks)
         if (changesToken !== undefined) await ours.register(changesRoute, { token: changesToken })
         await ours.register(pruning, options.pruning ?? {})
+        if (options.catchingUp) await ours.register(catchingUp, { ...options.catchingUp, database: options.database })
         if (options.reconciling)
           await ours.register(reconciling, { ...options.reconciling, database: options.database })
 

@@ -94,6 +94,14 @@ const Settings = Type.Object({
     pattern: '^https?://[^/\\s]',
     default: 'https://api.clerk.com',
   }),
+  CLERK_API_BUDGET: Maybe(
+    Type.Integer({
+      title: 'a whole number from 0 to 1000000',
+      description: "requests to Clerk's Backend API in 10 s that syncing users may take; jobs are not counted",
+      minimum: 0,
+      maximum: 1_000_000,
+    }),
+  ),
   CLERK_WEBHOOK_SIGNING_SECRET: Maybe(
     Text(
       'whsec_…, or several with commas',
@@ -103,6 +111,9 @@ const Settings = Type.Object({
   ),
   WEBHOOK_STORE_PAYLOADS: Flag('keeps the bodies of applied events, which hold personal data', false),
   WEBHOOK_EVENTS_RETENTION_DAYS: Count('days after which the ledger forgets an event', 1, 3650, 30),
+  CATCH_UP_INTERVAL_SECONDS: Maybe(
+    Count('seconds between two questions to Clerk what changed last; 0 is off', 0, 86_400),
+  ),
   RECONCILE_INTERVAL_MINUTES: Count('minutes between reconciles with Clerk, which repair; 0 is off', 0, 35_000, 0),
   CHANGES: Flag('turns the change feed on', false),
   CHANGES_TOKEN: Maybe(
@@ -168,6 +179,7 @@ export interface Config
       | 'CORS_ORIGINS'
       | 'TRUST_PROXY'
       | 'SYNC_METADATA'
+      | 'CATCH_UP_INTERVAL_SECONDS'
     >
   > {
   readonly HOST: string
@@ -176,6 +188,7 @@ export interface Config
   readonly CORS_ORIGINS: readonly string[]
   readonly SYNC_METADATA: readonly ('unsafe' | 'private')[]
   readonly TRUST_PROXY: boolean | number | string[]
+  readonly CATCH_UP_INTERVAL_SECONDS: number
   readonly isProduction: boolean
 }
 
@@ -235,6 +248,8 @@ export function loadConfig(environment: Environment, { dotenvPath = '.env', requ
     SYNC_METADATA: Object.freeze(split(settings.SYNC_METADATA) as ('unsafe' | 'private')[]),
     CORS_ORIGINS: Object.freeze(split(settings.CORS_ORIGINS).map(toOrigin)),
     TRUST_PROXY: trustProxy(settings.TRUST_PROXY) as Config['TRUST_PROXY'],
+    CATCH_UP_INTERVAL_SECONDS:
+      settings.CATCH_UP_INTERVAL_SECONDS ?? (settings.CLERK_SECRET_KEY ? (isProduction ? 60 : 5) : 0),
     isProduction,
   })
 }

@@ -1,4 +1,5 @@
 /** The first host of the app: settings, listen, signals, close. Run it, or call `serve` from the command line. */
+
 import { randomBytes, randomUUID } from 'node:crypto'
 import { realpathSync } from 'node:fs'
 import { type Server, STATUS_CODES } from 'node:http'
@@ -133,6 +134,7 @@ function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
 
 /** The settings as the options of the app's plugins. */
 export function appOptions(config: Config): AppOptions {
+  const backendApi = config.CLERK_SECRET_KEY ? backendApiOf(config) : undefined
   return {
     database: {
       connectionString: config.DATABASE_URL as string,
@@ -152,7 +154,7 @@ export function appOptions(config: Config): AppOptions {
     },
     userSync: {
       autoSync: config.AUTO_SYNC,
-      backendApi: config.CLERK_SECRET_KEY ? backendApiOf(config) : undefined,
+      backendApi: backendApi && { ...backendApi, budget: config.CLERK_API_BUDGET },
     },
     webhooks:
       config.CLERK_WEBHOOK_SIGNING_SECRET.length > 0
@@ -170,15 +172,17 @@ export function appOptions(config: Config): AppOptions {
             : undefined,
         }
       : undefined,
-    identity: config.CLERK_SECRET_KEY
-      ? { ...identityOf(config), isStrict: config.isProduction, backendApi: backendApiOf(config) }
-      : undefined,
+    identity: backendApi ? { ...identityOf(config), isStrict: config.isProduction, backendApi } : undefined,
+    catchingUp:
+      config.CATCH_UP_INTERVAL_SECONDS > 0 && backendApi
+        ? { intervalMs: config.CATCH_UP_INTERVAL_SECONDS * 1000, ...identityOf(config), backendApi }
+        : undefined,
     reconciling:
-      config.RECONCILE_INTERVAL_MINUTES > 0 && config.CLERK_SECRET_KEY
+      config.RECONCILE_INTERVAL_MINUTES > 0 && backendApi
         ? {
             intervalMs: config.RECONCILE_INTERVAL_MINUTES * 60_000,
             ...identityOf(config),
-            backendApi: backendApiOf(config),
+            backendApi,
           }
         : undefined,
     errors: { showsDetails: config.NODE_ENV === 'development' },

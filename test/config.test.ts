@@ -105,6 +105,7 @@ test('every bad setting is named with its remedy, and its value unless it may be
     CLERK_AUTHORIZED_PARTIES: 'hunter2.example.com',
     CLERK_SECRET_KEY: 'pk_hunter2',
     CLERK_API_URL: 'hunter2',
+    CLERK_API_BUDGET: 'hunter2',
     OTEL_EXPORTER_OTLP_ENDPOINT: 'hunter2:4318',
     CLERK_WEBHOOK_SIGNING_SECRET: 'hunter2',
     WEBHOOK_EVENTS_RETENTION_DAYS: 'hunter2',
@@ -144,7 +145,7 @@ test('every bad setting is named with its remedy, and its value unless it may be
   t.match(problemsOf({ ...PRODUCTION, CLERK_SECRET_KEY: '"sk_test_hunter2 "' }), [
     /\(18 characters\): remove the quotes/,
   ])
-  t.match(new ConfigError(problems).message, /^22 settings are missing or wrong:\n {2}- /)
+  t.match(new ConfigError(problems).message, /^23 settings are missing or wrong:\n {2}- /)
   t.match(new ConfigError(['X is wrong']).message, /^a setting is missing or wrong:/)
 })
 

@@ -7,7 +7,7 @@ import type { UserSnapshot } from '../resources/user/change.ts'
 import { ClerkRefusal, ClerkUnavailable } from './api-errors.ts'
 import { type Answer, createTransport, type Failure, type TransportOptions } from './api-transport.ts'
 import { readApiUser } from './api-user.ts'
-import { createRequestLimit } from './request-limit.ts'
+import { createRequestLimit, findPause } from './request-limit.ts'
 
 export interface BackendApiOptions extends Omit<TransportOptions, 'deadlineMs'> {
   /** How long a whole answer may take; default 30 s. */
@@ -17,8 +17,6 @@ export interface BackendApiOptions extends Omit<TransportOptions, 'deadlineMs'> 
   firstPauseMs?: number
   /** Requests in 10 s at most; default four fifths of Clerk's limit for this kind of key. */
   requestsInWindow?: number
-  /** Whether a request waits for its turn, or for a `Retry-After` to pass; if not, it rejects at once. Default true. */
-  mayWait?: boolean
   /** Called before each further attempt. */
   onRetry?: (reason: string, waitMs: number) => void
   /** Called once an attempt with the HTTP status, 0 where no answer came. */
@@ -37,6 +35,8 @@ export interface UserPage {
   unusable: { id: string; reason: string }[]
   /** The ids as they came, usable or not. */
   ids: string[]
+  /** When each of them was created, in ms since 1970 as Clerk wrote it; undefined where it did not. */
+  createdAt: (number | undefined)[]
 }
 
 /** Times are milliseconds since 1970, and exclusive. */
@@ -71,17 +71,20 @@ const WINDOW_MS = 10_000
 const LONGEST_PAUSE_MS = 30_000
 const DEFAULT_RETRY_AFTER_MS = 1_000
 
-/** Clerk's limit for this kind of key in 10 s, less a fifth that is left to the service's own calls and the application's. */
-const jobsShare = (secretKey: string) => (secretKey.startsWith('sk_live_') ? 800 : 80)
+/** Clerk's limit in 10 s for this kind of key. Source: https://clerk.com/docs/guides/how-clerk-works/system-limits. */
+export const requestsAllowed = (secretKey: string): number => (secretKey.startsWith('sk_live_') ? 1_000 : 100)
+// A fifth is left to the service's own calls and to the application's.
+const JOBS_SHARE = 0.8
 
 const UNEXPECTED = 'an unexpected body'
 
 /** The client of one Clerk instance. Every method rejects with `ClerkRefusal`, `ClerkUnavailable` or the signal's reason. */
 export function createBackendApi(options: BackendApiOptions) {
-  const { secretKey, signal, onRetry, onAnswer, maxAttempts = 10, firstPauseMs = 250, mayWait = true } = options
-  const { deadlineMs = 30_000, requestsInWindow = jobsShare(secretKey) } = options
+  const { secretKey, signal, onRetry, onAnswer, maxAttempts = 10, firstPauseMs = 250 } = options
+  const { deadlineMs = 30_000, requestsInWindow = requestsAllowed(secretKey) * JOBS_SHARE } = options
   const transport = createTransport({ ...options, deadlineMs })
-  const limit = createRequestLimit({ requests: requestsInWindow, windowMs: WINDOW_MS })
+  const pause = findPause(`${options.apiUrl} ${secretKey}`)
+  const limit = createRequestLimit({ requests: requestsInWindow, windowMs: WINDOW_MS, pause })
   const counts = { requests: 0, rateLimited: 0, retries: 0 }
 
   async function ask(path: string, isList: boolean): Promise<Answer | Failure> {
@@ -99,7 +102,6 @@ export function createBackendApi(options: BackendApiOptions) {
   /** Asks until there is an answer to use or a refusal, or the attempts are used up. */
   async function get(path: string, isUsable: (body: unknown) => boolean, isList = false): Promise<Answer> {
     for (let attempt = 1; ; attempt += 1) {
-      if (!mayWait && limit.msToWait() > 0) throw new ClerkUnavailable('paused by Retry-After')
       const answer = await limit.run(() => ask(path, isList), signal)
       const reason = failureOf(answer, isUsable)
       if (reason === undefined) return answer as Answer
@@ -150,6 +152,11 @@ export function createBackendApi(options: BackendApiOptions) {
   return {
     counts,
     list,
+    /** Why a request would have to wait now; undefined when it would be sent at once. */
+    findReasonToWait(): 'retry-after' | 'budget' | undefined {
+      if (limit.msToWait() === 0) return undefined
+      return limit.isPaused() ? 'retry-after' : 'budget'
+    },
     findUser,
     /** What is at this path; undefined where Clerk answers 404. */
     find: (path: string): Promise<unknown> => getIfKnown(path, (body) => typeof body === 'object' && body !== null),
@@ -223,10 +230,12 @@ function toQuery(query: Query): string {
 }
 
 function readPage(items: readonly unknown[], askedAt: number): UserPage {
-  const page: UserPage = { users: [], unusable: [], ids: [] }
+  const page: UserPage = { users: [], unusable: [], ids: [], createdAt: [] }
   for (const item of items) {
     const id = String(field(item, 'id'))
     page.ids.push(id)
+    const createdAt = field(item, 'created_at')
+    page.createdAt.push(typeof createdAt === 'number' ? createdAt : undefined)
     const read = readApiUser(item, askedAt)
     if ('user' in read) page.users.push(read.user)
     else page.unusable.push({ id, reason: read.reason })

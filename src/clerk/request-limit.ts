@@ -5,6 +5,22 @@ export interface RequestLimitOptions {
   /** Requests in any window at most. */
   requests: number
   windowMs: number
+  /** Shared with others; default one of its own. */
+  pause?: Pause
+}
+
+/** Until when Clerk said to wait, by `performance.now()`. */
+export interface Pause {
+  untilMs: number
+}
+
+const pauses = new Map<string, Pause>()
+
+/** The pause of all clients of this process that Clerk counts together. */
+export function findPause(client: string): Pause {
+  const pause = pauses.get(client) ?? { untilMs: 0 }
+  pauses.set(client, pause)
+  return pause
 }
 
 export type RequestLimit = ReturnType<typeof createRequestLimit>
@@ -16,16 +32,15 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1
  * A request holds its place from before it is sent until a window after its answer: whenever it arrived at the other side
  * in between, no window there holds more than `requests`.
  */
-export function createRequestLimit({ requests, windowMs }: RequestLimitOptions) {
+export function createRequestLimit({ requests, windowMs, pause = { untilMs: 0 } }: RequestLimitOptions) {
   /** When the places of answered requests become free, in order. */
   const freeAt: number[] = []
   let underWay = 0
-  let pausedUntil = 0
 
   /** How long a request would have to wait now. */
   function msToWait(now = performance.now()): number {
     while (freeAt.length > 0 && (freeAt[0] as number) <= now) freeAt.shift()
-    if (now < pausedUntil) return pausedUntil - now
+    if (now < pause.untilMs) return pause.untilMs - now
     if (underWay + freeAt.length < requests) return 0
     // With all of them under way, one will have been answered by then.
     return (freeAt[0] ?? now + windowMs) - now
@@ -33,10 +48,11 @@ export function createRequestLimit({ requests, windowMs }: RequestLimitOptions) 
 
   return {
     msToWait,
+    isPaused: () => performance.now() < pause.untilMs,
 
     /** Lets no request begin for so long. */
     pause(ms: number): void {
-      pausedUntil = Math.max(pausedUntil, performance.now() + ms)
+      pause.untilMs = Math.max(pause.untilMs, performance.now() + ms)
     },
 
     /** Runs a request as soon as there is a place for it. Rejects with the signal's reason when it aborts before. */

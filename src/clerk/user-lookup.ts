@@ -1,10 +1,17 @@
-/** One user from Clerk's Backend API while a request waits: a better answer where it can be had in time, never a failure. */
+/**
+ * One user from Clerk's Backend API while a request waits: a better answer where it can be had in time, never a failure. Clerk's
+ * limit is shared with the application, so these calls have a budget, and none of them is spent twice on one user.
+ */
 import type { UserSnapshot } from '../resources/user/change.ts'
 import { type ClerkRefusal, ClerkUnavailable } from './api-errors.ts'
-import { type BackendApiOptions, createBackendApi } from './backend-api.ts'
+import { type BackendApiOptions, createBackendApi, requestsAllowed } from './backend-api.ts'
 
 export interface UserLookupOptions
   extends Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'deadlineMs' | 'onAnswer' | 'dispatcher'> {
+  /** Requests in 10 s at most; default a tenth of Clerk's limit for this kind of key. */
+  budget?: number
+  /** How long a user is not asked for again; default 10 s. */
+  askAgainAfterMs?: number
   /** Lookups under way at most, 50 by default: when the API hangs, further requests do not wait for it. */
   maxConcurrent?: number
 }
@@ -15,19 +22,43 @@ export type LookupAnswer =
   | { state: 'absent' }
   /** No answer that says anything of the user; `status` where there was one. */
   | { state: 'unavailable'; reason: string; status?: number }
+  /** Clerk was not asked: it said to wait, the budget is used up, or too many calls are under way. */
+  | { state: 'not-asked'; reason: ReasonNotToAsk }
 
-/** The user as Clerk knows it now. Never rejects. Callers that ask for one user at the same time share a call. */
-export type UserLookup = (id: string) => Promise<LookupAnswer>
+export const REASONS_NOT_TO_ASK = ['retry-after', 'budget', 'concurrency'] as const
+export type ReasonNotToAsk = (typeof REASONS_NOT_TO_ASK)[number]
+
+/**
+ * The user as Clerk knows it now (`isFresh`), or said earlier. Never rejects. Callers that ask for one user at the same time
+ * share a call.
+ */
+export type UserLookup = (id: string) => Promise<{ answer: LookupAnswer; isFresh: boolean }>
+
+/** What a budget is where none is set: a tenth of Clerk's limit. */
+const BUDGET_SHARE = 0.1
+const ASK_AGAIN_AFTER_MS = 10_000
+// Ids are not used twice: who was absent once is refused again without a call, as long as it is remembered.
+const MAX_ABSENT = 10_000
+
+interface Asked {
+  atMs: number
+  answer: LookupAnswer | Promise<LookupAnswer>
+}
 
 /** One attempt each, 3 s by default. A `Retry-After` stops all lookups until it has passed. */
 export function createUserLookup({
+  budget,
+  askAgainAfterMs = ASK_AGAIN_AFTER_MS,
   maxConcurrent = 50,
   deadlineMs = 3_000,
   ...options
 }: UserLookupOptions): UserLookup {
-  const limits = { maxAttempts: 1, mayWait: false, requestsInWindow: Number.POSITIVE_INFINITY }
-  const api = createBackendApi({ ...options, ...limits, deadlineMs })
-  const underWay = new Map<string, Promise<LookupAnswer>>()
+  const requestsInWindow = budget ?? requestsAllowed(options.secretKey) * BUDGET_SHARE
+  const api = createBackendApi({ ...options, maxAttempts: 1, requestsInWindow, deadlineMs })
+  /** Who was asked for within `askAgainAfterMs`, oldest first: as many at most as the budget allows. */
+  const recent = new Map<string, Asked>()
+  const absent = new Set<string>()
+  let underWay = 0
 
   async function ask(id: string): Promise<LookupAnswer> {
     try {
@@ -40,14 +71,46 @@ export function createUserLookup({
     }
   }
 
-  return (id) => {
-    const shared = underWay.get(id)
-    if (shared) return shared
-    if (underWay.size >= maxConcurrent) {
-      return Promise.resolve({ state: 'unavailable', reason: 'too many calls under way' })
+  async function count<T>(call: Promise<T>): Promise<T> {
+    underWay += 1
+    return call.finally(() => {
+      underWay -= 1
+    })
+  }
+
+  function forgetOld(now: number): void {
+    for (const [id, { atMs, answer }] of recent) {
+      if (now - atMs < askAgainAfterMs || answer instanceof Promise) break
+      recent.delete(id)
     }
-    const answer = ask(id).finally(() => underWay.delete(id))
-    underWay.set(id, answer)
-    return answer
+  }
+
+  function rememberAbsence(id: string, { state }: LookupAnswer): void {
+    if (state === 'found') absent.delete(id)
+    if (state !== 'absent') return
+    absent.add(id)
+    for (const oldest of absent) {
+      if (absent.size <= MAX_ABSENT) break
+      absent.delete(oldest)
+    }
+  }
+
+  return async (id) => {
+    const now = performance.now()
+    forgetOld(now)
+    const asked = recent.get(id)
+    if (asked) {
+      const isFresh = asked.answer instanceof Promise
+      return { answer: await asked.answer, isFresh }
+    }
+    const reason = underWay >= maxConcurrent ? 'concurrency' : api.findReasonToWait()
+    if (reason !== undefined) {
+      return { answer: absent.has(id) ? { state: 'absent' } : { state: 'not-asked', reason }, isFresh: false }
+    }
+    const own: Asked = { atMs: now, answer: count(ask(id)) }
+    recent.set(id, own)
+    own.answer = await own.answer
+    rememberAbsence(id, own.answer)
+    return { answer: own.answer, isFresh: true }
   }
 }

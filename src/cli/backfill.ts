@@ -2,7 +2,13 @@
 import type { BackendApi } from '../clerk/backend-api.ts'
 import { SILENT } from '../db/changes/trigger-sql.ts'
 import type { OrganizationsReport } from '../domain/organization-drift.ts'
-import { type BackfillProgress, type BackfillResult, backfill, previewBackfill } from '../jobs/backfill.ts'
+import {
+  type BackfillOptions,
+  type BackfillProgress,
+  type BackfillResult,
+  backfill,
+  previewBackfill,
+} from '../jobs/backfill.ts'
 import type { JobDatabase } from '../jobs/database.ts'
 import {
   type Context,
@@ -20,21 +26,25 @@ import { bar, count, duration } from './output.ts'
 export interface BackfillFlags {
   restart?: boolean
   dryRun?: boolean
+  lanes?: number
   /** Tells of its users in the change feed. */
   emit?: boolean
 }
 
-export async function runBackfill(context: Context, { restart, dryRun, emit }: BackfillFlags): Promise<number> {
+export async function runBackfill(context: Context, { restart, dryRun, emit, lanes }: BackfillFlags): Promise<number> {
   const api = createApi(context)
   return withDatabase(
     context,
-    (database) => (dryRun ? preview(context, api, database) : fill(context, api, database, restart)),
+    (database) =>
+      dryRun ? preview(context, api, database, lanes) : fill(context, api, database, { isRestart: restart, lanes }),
     // Nobody wants a welcome mail for each user that was there before.
     { cause: emit ? 'backfill' : SILENT },
   )
 }
 
-async function fill(context: Context, api: BackendApi, database: JobDatabase, isRestart?: boolean) {
+type FillOptions = Pick<BackfillOptions, 'isRestart' | 'lanes'>
+
+async function fill(context: Context, api: BackendApi, database: JobDatabase, options: FillOptions) {
   const { output, signal } = context
   const startedAt = performance.now()
   const result = await backfill({
@@ -42,11 +52,14 @@ async function fill(context: Context, api: BackendApi, database: JobDatabase, is
     api,
     signal,
     checkIdentity: identityCheck(context),
-    isRestart,
+    ...options,
     waitMs: LOCK_WAIT_MS,
     onResume: ({ users, startedAt }) =>
       output.note(`Going on after ${count(users)} users, begun ${startedAt}; --restart begins anew.`),
-    onPage: (progress) => output.progress(describeProgress(progress, api, secondsSince(startedAt))),
+    onPage: (progress) => {
+      const seconds = secondsSince(startedAt)
+      output.progress(describeProgress(progress, api, seconds), { ...progress, ...api.counts, seconds })
+    },
     onRefused: (id, reason) => output.note(`${id} could not be stored: ${reason}`),
     onRetry: noteRetry(output, 'PostgreSQL'),
   })
@@ -86,9 +99,9 @@ const describeOrganizations = ({ organization, role, membership, invitation }: O
   `Also ${count(organization.checked)} organizations, ${count(role.checked)} roles, ${count(membership.checked)} memberships and ` +
   `${count(invitation.checked)} invitations.`
 
-async function preview({ output, signal }: Context, api: BackendApi, database: JobDatabase): Promise<number> {
-  const onPage = (users: number, total: number) => output.progress(bar(users, total))
-  const result = await previewBackfill({ database, api, signal, onPage })
+async function preview({ output, signal }: Context, api: BackendApi, database: JobDatabase, lanes?: number) {
+  const onPage = (users: number, total: number) => output.progress(bar(users, total), { users, total })
+  const result = await previewBackfill({ database, api, signal, lanes, onPage })
   const { users, wouldCreate, wouldUpdate, unchanged, isComplete } = result
   output.result({ isDryRun: true, ...result }, [
     `Nothing was written. Of ${count(users)} users a backfill would create ${count(wouldCreate)} and update ` +

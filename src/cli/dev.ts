@@ -83,6 +83,8 @@ function startService(config: Config, file: string): ChildProcess {
       CLERK_ISSUER: config.CLERK_ISSUER,
       CLERK_API_URL: config.CLERK_API_URL,
       CLERK_SECRET_KEY: config.CLERK_SECRET_KEY,
+      // Off beside the emulator, whose webhooks are lost on purpose.
+      CATCH_UP_INTERVAL_SECONDS: String(config.CATCH_UP_INTERVAL_SECONDS),
       CLERK_WEBHOOK_SIGNING_SECRET: config.CLERK_WEBHOOK_SIGNING_SECRET.join(','),
     },
   })

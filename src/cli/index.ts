@@ -5,6 +5,7 @@
  */
 import { readFileSync, realpathSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { DEFAULT_LANES } from '../clerk/lanes.ts'
 import { type ConfigError, type LoadOptions, loadConfig } from '../config.ts'
 import { type BackfillFlags, runBackfill } from './backfill.ts'
 import { type RetryFlags, runRetry, runStatus, runTail, type TailFlags } from './changes.ts'
@@ -19,6 +20,9 @@ import { type ReconcileFlags, runReconcile } from './reconcile.ts'
 import { type ReplayFlags, runReplay } from './replay.ts'
 import { runSchema, type SchemaFlags } from './schema.ts'
 import { runSync, runUser } from './user.ts'
+
+const LANES = `ranges of creation time that are read from Clerk side by side, within its rate limit (default ${DEFAULT_LANES})`
+const MAX_LANES = 64
 
 const DATABASE: LoadOptions = { required: ['DATABASE_URL'] }
 const DATABASE_AND_CLERK: LoadOptions = { required: ['DATABASE_URL', 'CLERK_SECRET_KEY'] }
@@ -122,10 +126,12 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     .option('--restart', 'begin anew instead of going on')
     .option('--dry-run', 'write nothing, and say what would be written')
     .option('--emit', 'tell of these users in the change feed, too')
+    .option('--lanes <count>', LANES, laneCount)
     .action((flags: BackfillFlags) => run(flags, DATABASE_AND_CLERK, runBackfill))
 
   command('reconcile', 'compare Clerk with the table, and say what no webhook delivered; exit code 1 while they differ')
     .option('--fix', 'repair what differs')
+    .option('--lanes <count>', LANES, laneCount)
     .option(
       '--max-deletions <count>',
       'how many users gone at Clerk --fix may delete (default 50 or a tenth, whichever is more)',
@@ -220,6 +226,12 @@ function findProblems(env: Host['env'], required: LoadOptions): readonly string[
 function number(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('expected a whole number')
   return Number(text)
+}
+
+function laneCount(text: string): number {
+  const count = number(text)
+  if (count < 1 || count > MAX_LANES) throw new InvalidArgumentError(`expected 1 to ${MAX_LANES} lanes`)
+  return count
 }
 
 function days(text: string): number {

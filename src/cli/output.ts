@@ -8,8 +8,8 @@ export interface Output {
   line(data: object, text: string): void
   /** A line for whoever watches. */
   note(line: string): void
-  /** How far it is: one line that changes on a terminal, elsewhere a line now and then. */
-  progress(line: string): void
+  /** How far it is: one line that changes on a terminal, elsewhere a line now and then, with `--json` one of JSON. */
+  progress(line: string, data?: object): void
 }
 
 export interface OutputOptions {
@@ -47,13 +47,13 @@ export function createOutput({ isJson, stdout, stderr, intervalMs = 2_000 }: Out
   return {
     isJson,
     note,
-    progress(line) {
-      if (stderr.isTTY) {
+    progress(line, data) {
+      if (stderr.isTTY && !isJson) {
         stderr.write(CLEAR_LINE + printable(line).slice(0, (stderr.columns || 80) - 1))
         isLineOpen = true
       } else if (performance.now() >= nextAt) {
         nextAt = performance.now() + intervalMs
-        note(line)
+        note(isJson && data ? json({ progress: data }) : line)
       }
     },
     line(data, text) {

@@ -19,10 +19,14 @@ import { bar, columns, count } from './output.ts'
 
 export interface ReconcileFlags {
   fix?: boolean
+  lanes?: number
   maxDeletions?: number
 }
 
-export async function runReconcile(context: Context, { fix = false, maxDeletions }: ReconcileFlags): Promise<number> {
+export async function runReconcile(
+  context: Context,
+  { fix = false, maxDeletions, lanes }: ReconcileFlags,
+): Promise<number> {
   const { output, signal } = context
   const api = createApi(context)
   const ran = await withDatabase(context, (database) =>
@@ -33,9 +37,12 @@ export async function runReconcile(context: Context, { fix = false, maxDeletions
       checkIdentity: identityCheck(context),
       isFixing: fix,
       maxDeletions,
+      lanes,
       waitMs: LOCK_WAIT_MS,
-      onProgress: ({ checked, total, drifting }) =>
-        output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`),
+      onProgress: (progress) => {
+        const { checked, total, drifting } = progress
+        output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`, progress)
+      },
     }),
   )
   if (ran.state !== 'done') {

@@ -57,7 +57,7 @@ async function replayThem(context: Context, repository: Repository, filter: Fail
   try {
     for await (const { event, outcome, error } of replayFailedEvents(repository, filter)) {
       results.push({ id: event.id, type: event.type, objectId: event.objectId, outcome, error })
-      output.progress(`${count(results.length)} replayed`)
+      output.progress(`${count(results.length)} replayed`, { replayed: results.length })
       if (signal.aborted) break
     }
   } catch (error) {

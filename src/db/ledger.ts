@@ -6,7 +6,7 @@ import { resources } from '../resources/index.ts'
 import { lockObjects } from './locks.ts'
 import type { Pool } from './pool.ts'
 import { PRUNE_BATCH, pruning } from './pruning.ts'
-import { webhookEvents } from './schema.ts'
+import { syncState, webhookEvents } from './schema.ts'
 import { $, type Executor, milliseconds, type Qualify, statement, timeOf } from './statement.ts'
 
 const stateColumns = sql.raw(
@@ -211,6 +211,7 @@ interface Summary {
   failed: number
   foreign: number
   foreign_instance: string | null
+  lost: number | null
   read_only: boolean
 }
 
@@ -223,6 +224,8 @@ const latest = statement<Summary>(
     (select count(*)::int from (select 1 from ${t(webhookEvents)} e where ${isWaiting(t)} limit 1000) f) as failed,
     (select count(*)::int from (select 1 ${foreign(t)} limit 1000) f) as foreign,
     (select instance_id ${foreign(t)} order by received_at desc limit 1) as foreign_instance,
+    (select ((state->'lost'->>'created')::int + (state->'lost'->>'updated')::int + (state->'lost'->>'deleted')::int)
+      from ${t(syncState)} where job = 'catch-up' and state->'lost'->>'day' = (now() at time zone 'utc')::date::text) as lost,
     current_setting('transaction_read_only') = 'on' as read_only`,
 )
 
@@ -235,6 +238,8 @@ export interface LedgerSummary {
   /** How many of another Clerk instance came within a day, 1,000 at most, and the instance of the newest. */
   foreign: number
   foreignInstanceId: string | null
+  /** How many changes of users no webhook brought today (UTC), as the catch-up found. */
+  lostToday: number
   /** Whether nothing can be entered, as on a standby. */
   isReadOnly: boolean
 }
@@ -247,6 +252,7 @@ export async function findLedgerSummary(executor: Executor): Promise<LedgerSumma
     failed: row.failed,
     foreign: row.foreign,
     foreignInstanceId: row.foreign_instance,
+    lostToday: row.lost ?? 0,
     isReadOnly: row.read_only,
   }
 }

@@ -54,7 +54,10 @@ const READ_LIMITS = "select set_config('statement_timeout', $1, true)"
 // Who waited for a lock must see what its holder wrote. It is too late to change the isolation level here, so PostgreSQL refuses
 // this where the database's default is another one.
 const WRITE_LIMITS = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
-  set_config('transaction_isolation', 'read committed', true), set_config('${CAUSE_SETTING}', $3, true)`
+  set_config('transaction_isolation', 'read committed', true), set_config('${CAUSE_SETTING}', $3, true),
+  case when current_setting('server_version_num')::int >= 170000 then set_config('transaction_timeout', $4, true) end`
+// A process that is stopped amid the last messages of a transaction has executed a part of it: PostgreSQL ends that, since 17.
+const TRANSACTION_MS = 5_000
 const OTHER_ISOLATION = '25001'
 
 // "prepared statement does not exist" and "already exists": the pooler gave us another connection than the last time.
@@ -125,7 +128,10 @@ export class Pool implements Executor {
     calls: Call[],
     { lockTimeoutMs = this.#limits.lockMs, onRetry, cause = '', onChange }: TransactOptions = {},
   ): Promise<void> {
-    const limits = sent('write_limits', WRITE_LIMITS, [String(this.#limits.statementMs), String(lockTimeoutMs), cause])
+    // While a transaction waits for `onChange`, that has time limits of its own.
+    const transactionMs = onChange ? 0 : TRANSACTION_MS
+    const values = [String(this.#limits.statementMs), String(lockTimeoutMs), cause, String(transactionMs)]
+    const limits = sent('write_limits', WRITE_LIMITS, values)
     const statements = calls.map(({ statement, values }) => ({
       ...statement.prepare(this.schema),
       values,

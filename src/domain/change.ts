@@ -1,17 +1,17 @@
 /**
  * Everything that may alter the tables becomes a `Change`, and every `Change` enters through `repository.apply(changes)`.
  *
- * Glossary
- * - change: what one arrival says: at most one message, with a state of each resource that it speaks of.
- * - snapshot: the whole of an object at one time, as events and the Backend API give it.
- * - claims: what a session token says of its user: a partial view, of an age of its own.
- * - version: what dates a snapshot: Clerk's `updated_at`, and between equals the timestamp of the event's envelope.
- * - tombstone: the row that a deletion leaves: an id and times, no personal data.
- * - message: a webhook as Svix numbers it; every delivery of a message has the same id.
+ * Glossary, in the same words as docs/glossary.md
+ * - change: everything that one arrival says: the state of each resource that it is about, and at most one message.
+ * - snapshot: a whole object as it was at one time, as events and the Backend API give it.
+ * - claims: what a session token says about its user: a partial view, with an age of its own.
+ * - version: what orders snapshots: Clerk's `updated_at`, and between equals the timestamp of the event's envelope.
+ * - tombstone: the row that a deletion leaves: id and times, no personal data.
+ * - message: one webhook, by its Svix id; every delivery of it has the same id.
  * - ledger: the table of all messages, `webhook_events`.
- * - outcome: what became of a delivery: applied, duplicate, stale or ignored.
- * - path: how a change reaches us: a webhook, the Backend API, or a token's claims.
- * - drift: a difference between a row and what Clerk says of it.
+ * - outcome: the result of a delivery: applied, duplicate, stale or ignored.
+ * - path: how a change arrives: by webhook, from the Backend API, or from a token's claims.
+ * - drift: a difference between a row and what Clerk says about it.
  */
 
 /** What a change says of each resource, by the resource's name. Each resource adds a line (see `resources/`). */

@@ -51,6 +51,7 @@ export async function embedMissing(
     emulator = await createClerkEmulator({
       webhookUrl: `http://127.0.0.1:${config.PORT}/clerk`,
       allowedOrigins: ownOrigins(config),
+      rateLimit: 'clerk',
       ...emulatorOptions,
     })
     stops.push(() => (emulator as ClerkEmulator).close())

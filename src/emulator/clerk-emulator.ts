@@ -6,7 +6,7 @@ import { portOf, startServer } from './http/server.ts'
 import { newId } from './ids.ts'
 import { ClerkInstance } from './instance.ts'
 import type { DeletedCursor } from './list-users.ts'
-import type { RateLimit } from './rate-limit.ts'
+import { CLERK_RATE_LIMITS, type RateLimit } from './rate-limit.ts'
 import type { DeletedUser, Session, User, UserAttributes, UserPatch } from './schemas.ts'
 import type { SessionClaims, TokenOverrides } from './session-token.ts'
 import { SigningKeys } from './signing-keys.ts'
@@ -35,6 +35,7 @@ const MIN_TIMEOUT_MS = 3 * SECOND_MS
 export interface ClerkEmulatorOptions {
   /** 0, the default, takes any free one. */
   port?: number
+  /** `sk_live_…` makes it a production instance. Default: a random one of a development instance. */
   secretKey?: string
   /** `whsec_` and base64. */
   webhookSecret?: string
@@ -56,8 +57,8 @@ export interface ClerkEmulatorOptions {
   sessionClaims?: SessionClaims
   /** The clock of everything but the webhooks' signatures, Unix ms. */
   now?: () => number
-  /** Of the Backend API. Default: none. */
-  rateLimit?: RateLimit
+  /** Of the Backend API: `clerk` is Clerk's own for this kind of instance. Default: none. */
+  rateLimit?: RateLimit | 'clerk'
   /** Whether a list goes on after a `starting_after` that was deleted meanwhile (default) or answers 422. */
   deletedCursor?: DeletedCursor
 }
@@ -76,7 +77,8 @@ export async function createClerkEmulator(options: ClerkEmulatorOptions = {}) {
   const webhookSecret = options.webhookSecret ?? `whsec_${randomBytes(24).toString('base64')}`
   const instanceId = newId('ins', now())
   const keys = new SigningKeys(now)
-  const stats = new Stats(options.rateLimit)
+  const environmentType = secretKey.startsWith('sk_live_') ? 'production' : 'development'
+  const stats = new Stats(options.rateLimit === 'clerk' ? CLERK_RATE_LIMITS[environmentType] : options.rateLimit)
   const faults: Faults = {}
   const webhooks = new Webhooks({
     url: options.webhookUrl,
@@ -105,6 +107,7 @@ export async function createClerkEmulator(options: ClerkEmulatorOptions = {}) {
       secretKey,
       deletedCursor: options.deletedCursor ?? 'resume',
       instanceId,
+      environmentType,
       allowedOrigins: options.allowedOrigins ?? [],
       publishableKey: () => publishableKey,
       issuer: () => url,
@@ -114,7 +117,7 @@ export async function createClerkEmulator(options: ClerkEmulatorOptions = {}) {
   )
   const host = `127.0.0.1:${portOf(app)}`
   const url = `http://${host}`
-  const publishableKey = `pk_test_${Buffer.from(`${host}$`).toString('base64')}`
+  const publishableKey = `pk_${environmentType === 'production' ? 'live' : 'test'}_${Buffer.from(`${host}$`).toString('base64')}`
 
   return {
     url,

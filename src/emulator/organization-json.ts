@@ -36,7 +36,7 @@ export const Role = Type.Object({
       id: Type.String(),
       key: Type.String(),
       name: Type.String(),
-      description: NullableText,
+      description: Type.String(),
       type: Type.String(),
       ...times,
     }),
@@ -130,7 +130,7 @@ export const permissionJson = (id: string, key: string, now: number): Role['perm
   id,
   key,
   name: key,
-  description: null,
+  description: '',
   type: key.startsWith('org:sys_') ? 'system' : 'custom',
   created_at: now,
   updated_at: now,
@@ -150,6 +150,12 @@ export const newInvitation = (
   expires_at: now + 30 * DAY_MS,
   created_at: now,
   updated_at: now,
+})
+
+/** As the Backend API answers: who accepted it is told by events alone. The emulator's invitations come from nobody. */
+export const invitationAnswer = ({ user_id: _, ...invitation }: Invitation) => ({
+  ...invitation,
+  public_inviter_data: null,
 })
 
 /** The claims of a token whose session has this organization active, in version 2. System permissions are never in tokens. */

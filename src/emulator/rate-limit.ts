@@ -1,7 +1,15 @@
-/** So many requests in a window that slides. Clerk: 1,000 in 10 s, for a development instance 100. */
+/** So many requests in a window that slides. */
 export interface RateLimit {
   requests: number
   windowMs: number
+}
+
+export type EnvironmentType = 'development' | 'production'
+
+/** Clerk's limits of the Backend API. Source: https://clerk.com/docs/guides/how-clerk-works/system-limits. */
+export const CLERK_RATE_LIMITS: Record<EnvironmentType, RateLimit> = {
+  development: { requests: 100, windowMs: 10_000 },
+  production: { requests: 1_000, windowMs: 10_000 },
 }
 
 /** Moments that lie within the last `windowMs`. */

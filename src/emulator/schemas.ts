@@ -63,7 +63,6 @@ export const User = Type.Object({
   first_name: Nullable(Type.String()),
   last_name: Nullable(Type.String()),
   locale: Nullable(Type.String()),
-  timezone: Nullable(Type.String()),
   profile_image_url: Type.String({ deprecated: true }),
   image_url: Type.String(),
   has_image: Type.Boolean(),

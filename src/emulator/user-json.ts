@@ -21,7 +21,6 @@ export function blankUser(id: string, createdAtMs: number): User {
     first_name: null,
     last_name: null,
     locale: null,
-    timezone: null,
     profile_image_url: defaultImageUrl(id),
     image_url: defaultImageUrl(id),
     has_image: false,

@@ -7,6 +7,19 @@ export interface Position {
   arrival: number
 }
 
+/** When users were created, in ms since 1970; both ends are exclusive. */
+export interface CreationRange {
+  afterMs?: number | undefined
+  beforeMs?: number | undefined
+}
+
+interface Walk {
+  isDescending?: boolean
+  /** Behind whom it begins; that user need not be there any more. */
+  after?: Position | undefined
+  created?: CreationRange
+}
+
 /** What Clerk keeps unique within an instance. */
 export type IdentifierKind = 'email_address' | 'phone_number' | 'username'
 
@@ -100,26 +113,66 @@ export class UserStore {
   }
 
   /** All users, oldest first. Not to be held over a change. */
-  *values(): Generator<User> {
-    for (const arrival of this.#order) yield this.#at(arrival) as User
+  values(): IteratorObject<User> {
+    return this.walk({})
   }
 
-  /** One page in order of creation, at the cost of the page alone, wherever it lies. */
-  page(options: { descending: boolean; after: Position | undefined; offset: number; limit: number }): User[] {
-    const { descending, after, offset, limit } = options
-    const order = this.#order
-    const page: User[] = []
-    const step = descending ? -1 : 1
-    let index = descending ? order.length - 1 : 0
+  /** How many users were created within a range, at the cost of two searches. */
+  count(created: CreationRange): number {
+    const { from, to } = this.#bounds(created)
+    return Math.max(0, to - from)
+  }
+
+  /** The users of a range in order of creation, at the cost of those who are read. Not to be held over a change. */
+  *walk({ isDescending = false, after, created = {} }: Walk): Generator<User, undefined> {
+    let { from, to } = this.#bounds(created)
     if (after) {
       const at = this.#indexOf(after)
-      const isThere = order[at] === after.arrival
-      index = descending ? at - 1 : at + (isThere ? 1 : 0)
+      if (isDescending) to = Math.min(to, at)
+      else from = Math.max(from, this.#order[at] === after.arrival ? at + 1 : at)
     }
-    for (index += step * offset; index >= 0 && index < order.length && page.length < limit; index += step) {
-      page.push(this.#at(order[index] as number) as User)
+    for (const arrival of this.#arrivalsOf(from, to, isDescending)) yield this.#at(arrival) as User
+  }
+
+  /**
+   * All users in order of their last change. Seeded users who never changed stand where they were created, so that only
+   * the others are sorted. Not to be held over a change.
+   */
+  *walkByUpdate(isDescending: boolean): Generator<User, undefined> {
+    const direction = isDescending ? -1 : 1
+    const keyOf = (user: User) => ({ ...(this.positionOf(user.id) as Position), createdAtMs: user.updated_at })
+    const changed = this.#users
+      .values()
+      .map((user) => ({ user, key: keyOf(user) }))
+      .toArray()
+    changed.sort((a, b) => direction * comparePositions(a.key, b.key))
+    let next = 0
+    for (const arrival of this.#arrivalsOf(0, this.size, isDescending)) {
+      if (this.#users.has(arrival)) continue
+      const user = this.#at(arrival) as User
+      for (; next < changed.length; next += 1) {
+        const one = changed[next] as (typeof changed)[number]
+        if (direction * comparePositions(one.key, keyOf(user)) > 0) break
+        yield one.user
+      }
+      yield user
     }
-    return page
+    for (const { user } of changed.slice(next)) yield user
+  }
+
+  *#arrivalsOf(from: number, to: number, isDescending: boolean): Generator<number, undefined> {
+    const step = isDescending ? -1 : 1
+    for (let index = isDescending ? to - 1 : from; index >= from && index < to; index += step) {
+      yield this.#order[index] as number
+    }
+  }
+
+  /** Where a range begins in the order, and where it has ended. */
+  #bounds({ afterMs, beforeMs }: CreationRange): { from: number; to: number } {
+    return {
+      from: afterMs === undefined ? 0 : this.#indexOf({ createdAtMs: afterMs, arrival: Number.POSITIVE_INFINITY }),
+      to: beforeMs === undefined ? this.#order.length : this.#indexOf({ createdAtMs: beforeMs, arrival: -1 }),
+    }
   }
 
   #at(arrival: number): User | undefined {

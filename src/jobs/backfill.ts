@@ -1,7 +1,10 @@
-/** Every user of a Clerk instance into the table, then organizations and what belongs to them, by the door that webhooks take, so that both may run at the same time. */
+/**
+ * Writes every user of a Clerk instance to the table, then organizations and what belongs to them, through the same `apply` as
+ * webhooks, so that both may run at the same time.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { BackendApi } from '../clerk/backend-api.ts'
-import { readAhead, type Step, type Trail, walkUsers } from '../clerk/walk-users.ts'
+import type { BackendApi, UserPage } from '../clerk/backend-api.ts'
+import { createLaneWalk, type Lane } from '../clerk/lanes.ts'
 import type { Executor } from '../db/statement.ts'
 import { deleteState, findState, saveState } from '../db/sync-state.ts'
 import type { Change, Outcome } from '../domain/change.ts'
@@ -9,10 +12,12 @@ import type { OrganizationsReport } from '../domain/organization-drift.ts'
 import { compareUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
 import { checkOrganizations } from './organizations.ts'
+import { createTurns } from './turns.ts'
 
 /** Where a backfill is; kept in the database, so that the next one goes on from there. */
 export interface BackfillPlace {
-  trail: Trail
+  /** What is left to read. */
+  lanes: readonly Lane[]
   /** Users done so far, by all runs together. */
   users: number
   startedAt: string
@@ -27,6 +32,8 @@ export interface BackfillOptions {
   checkIdentity?: (executor: Executor) => Promise<void>
   /** Begins anew, wherever an earlier run stopped. */
   isRestart?: boolean
+  /** Ranges of creation time that are read side by side; default 8. */
+  lanes?: number
   /** How long another process may take to end its backfill; default 0. */
   waitMs?: number
   /** Called when the run goes on where an earlier one stopped. */
@@ -66,8 +73,7 @@ export interface BackfillProgress extends BackfillCounts {
 }
 
 const JOB = 'backfill'
-// Pages that are read while others are written, and pages in the course of being written: a few megabytes.
-const READ_AHEAD = 3
+// More transactions at once do not write more: they wait for the same disk.
 const WRITES_AT_ONCE = 2
 const DATABASE_RETRY_MS = 500
 
@@ -95,12 +101,15 @@ async function resume({
   const total = await api.countUsers()
   await checkIdentity?.(pool)
   if (isRestart) await deleteState(pool, JOB)
-  const from = await findState<BackfillPlace>(pool, JOB)
+  const saved = await findState<Partial<BackfillPlace>>(pool, JOB)
+  // A place of an earlier version, which had no lanes, is not gone on from.
+  const from = saved?.lanes ? (saved as BackfillPlace) : undefined
   if (from) options.onResume?.(from)
   const resumedAfter = from?.users ?? 0
   const result = await writePages({
     ...options,
     api,
+    total,
     from,
     store: { apply: repository.apply, savePlace: (place) => saveState(pool, JOB, place) },
     onPage: (counts) => options.onPage?.({ ...counts, resumedAfter, total }),
@@ -132,9 +141,11 @@ export interface BackfillStore {
   savePlace(place: BackfillPlace): Promise<void>
 }
 
-export interface WriteOptions extends Pick<BackfillOptions, 'signal' | 'onRefused' | 'onRetry'> {
-  api: Pick<BackendApi, 'listUsers'>
+export interface WriteOptions extends Pick<BackfillOptions, 'signal' | 'lanes' | 'onRefused' | 'onRetry'> {
+  api: Pick<BackendApi, 'listUsers' | 'countUsers'>
   store: BackfillStore
+  /** How many users Clerk has. */
+  total: number
   /** Where an earlier run stopped. */
   from?: BackfillPlace
   onPage?: (counts: BackfillCounts) => void
@@ -143,38 +154,32 @@ export interface WriteOptions extends Pick<BackfillOptions, 'signal' | 'onRefuse
 }
 
 /**
- * Walks all users and writes them. The place is kept after each page, in their order, so that a run that is cut off
- * repeats a few pages at most.
+ * Walks all users and writes them. The place is kept after each page, for each lane in the order of its pages, so that a run
+ * that is cut off repeats a page or two of each lane at most.
  */
 export async function writePages(
   options: WriteOptions,
 ): Promise<Omit<BackfillResult, 'resumedAfter' | 'organizations'>> {
-  const { api, store, signal, onPage, onRefused } = options
+  const { api, store, signal, total, lanes, onPage, onRefused } = options
   const counts: BackfillCounts = { pages: 0, users: 0, created: 0, updated: 0, unchanged: 0, refused: 0 }
-  let place = options.from ?? { trail: [], users: 0, startedAt: new Date().toISOString() }
-  const underWay: { step: Step; written: ReturnType<typeof write> }[] = []
+  const { startedAt, users: usersBefore, lanes: from } = options.from ?? newPlace()
+  const writing = createTurns(WRITES_AT_ONCE)
+  const saving = createTurns(1)
+  const place = (): BackfillPlace => ({ lanes: walk.left(), users: usersBefore + counts.users, startedAt })
 
-  async function write({ users }: Step) {
-    return persist(options, () => store.apply(users.map((user) => ({ user }))))
-  }
-
-  /** Waits for the page that is under way for longest, and moves the place behind it. */
-  async function finishOldest(): Promise<void> {
-    const { step, written } = underWay.shift() as (typeof underWay)[number]
-    const results = await written.catch(async (error) => {
-      // The place behind a later page would skip this one for ever: those are written again by the next run.
-      await Promise.allSettled(underWay.splice(0).map((later) => later.written))
-      throw error
-    })
+  async function write({ users, unusable, ids }: UserPage): Promise<void> {
+    const results = await writing(() => persist(options, () => store.apply(users.map((user) => ({ user })))))
     for (const [index, result] of results.entries()) {
       if (!('error' in result)) counts[kindOf(result)] += 1
-      else refuse((step.users[index] as { id: string }).id, result.error.message)
+      else refuse((users[index] as { id: string }).id, result.error.message)
     }
-    for (const { id, reason } of step.unusable) refuse(id, reason)
+    for (const { id, reason } of unusable) refuse(id, reason)
     counts.pages += 1
-    counts.users += step.ids.length
-    place = { ...place, trail: step.trail, users: place.users + step.ids.length }
-    await persist(options, () => store.savePlace(place))
+    counts.users += ids.length
+  }
+
+  async function keepPlace(): Promise<void> {
+    await saving(() => persist(options, () => store.savePlace(place())))
     onPage?.({ ...counts })
   }
 
@@ -183,23 +188,12 @@ export async function writePages(
     onRefused?.(id, reason)
   }
 
-  const pages = readAhead(walkUsers(api, place.trail), READ_AHEAD)
-  try {
-    for await (const step of pages) {
-      if (signal.aborted) break
-      if (underWay.length === WRITES_AT_ONCE) await finishOldest()
-      const written = write(step)
-      written.catch(() => undefined) // finishOldest hears of it.
-      underWay.push({ step, written })
-    }
-  } catch (error) {
-    // What has been read is written all the same.
-    while (underWay.length > 0) await finishOldest()
-    if (!signal.aborted) throw error
-  }
-  while (underWay.length > 0) await finishOldest()
-  return { ...counts, isComplete: !signal.aborted, place }
+  const walk = createLaneWalk({ api, total, lanes, from, signal, take: write, onTaken: keepPlace })
+  await walk.run()
+  return { ...counts, isComplete: !signal.aborted, place: place() }
 }
+
+const newPlace = (): BackfillPlace => ({ lanes: [{}], users: 0, startedAt: new Date().toISOString() })
 
 const kindOf = ({ outcome, created }: { outcome: Outcome; created: boolean }) =>
   created ? 'created' : outcome === 'applied' ? 'updated' : 'unchanged'
@@ -234,15 +228,16 @@ export async function previewBackfill({
   database,
   api,
   signal,
+  lanes,
   onPage,
-}: Pick<BackfillOptions, 'database' | 'signal'> & {
+}: Pick<BackfillOptions, 'database' | 'signal' | 'lanes'> & {
   api: Pick<BackendApi, 'listUsers' | 'countUsers'>
   onPage: (users: number, total: number) => void
 }): Promise<BackfillPreview> {
   const preview = { isComplete: false, users: 0, wouldCreate: 0, wouldUpdate: 0, unchanged: 0, refused: 0 }
   try {
     const total = await api.countUsers()
-    for await (const { users, ids, unusable } of readAhead(walkUsers(api), READ_AHEAD)) {
+    const take = async ({ users, ids, unusable }: UserPage) => {
       preview.users += ids.length
       preview.refused += unusable.length
       for (const { difference } of await compareUsers(database.pool, users)) {
@@ -252,7 +247,8 @@ export async function previewBackfill({
       }
       onPage(preview.users, total)
     }
-    preview.isComplete = true
+    await createLaneWalk({ api, total, lanes, signal, take }).run()
+    preview.isComplete = !signal.aborted
   } catch (error) {
     if (!signal.aborted) throw error
   }

@@ -3,6 +3,7 @@
  * skip an item when one before it is deleted meanwhile: they are read until two passes agree.
  */
 import { createHash } from 'node:crypto'
+import { sql } from 'drizzle-orm'
 import type { BackendApi } from '../clerk/backend-api.ts'
 import {
   hasNoOrganizations,
@@ -13,6 +14,7 @@ import {
   type ListKind,
   readList,
 } from '../clerk/organization-lists.ts'
+import { type Executor, statement } from '../db/statement.ts'
 import { type ListedRows, listedRows } from '../db/versioned-drift.ts'
 import type { Change } from '../domain/change.ts'
 import { noOrganizationsReport, type OrganizationsReport } from '../domain/organization-drift.ts'
@@ -42,6 +44,18 @@ const ROWS: Record<ListKind, ListedRows> = {
   role: listedRows('roles', organizationRoles),
   membership: listedRows('memberships', organizationMemberships),
   invitation: listedRows('invitations', organizationInvitations),
+}
+
+const countObjects = statement<{ count: number }>(
+  'organizations_and_memberships_count',
+  (t) => sql`select (select count(*) from ${t(organizations)} where deleted_at is null)::int
+    + (select count(*) from ${t(organizationMemberships)} where ended_at is null)::int as count`,
+)
+
+/** How many organizations and memberships have not ended here. */
+export async function countLivingObjects(executor: Executor): Promise<number> {
+  const [row] = (await countObjects(executor)) as [{ count: number }]
+  return row.count
 }
 
 const MAX_PASSES = 6

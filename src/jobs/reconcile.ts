@@ -1,7 +1,7 @@
 /** Clerk against the table, in constant memory: finds every difference, and repairs it by the door that webhooks take. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type BackendApi, MAX_IDS } from '../clerk/backend-api.ts'
-import { readAhead, walkUsers } from '../clerk/walk-users.ts'
+import { type BackendApi, MAX_IDS, type UserPage } from '../clerk/backend-api.ts'
+import { createLaneWalk } from '../clerk/lanes.ts'
 import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
 import type { ChangeResult } from '../db/repository.ts'
 import type { Executor } from '../db/statement.ts'
@@ -14,6 +14,7 @@ import type { UserDeletion, UserSnapshot } from '../resources/user/change.ts'
 import { compareUsers, createSeenIds, findLiving, measureUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
 import { checkOrganizations } from './organizations.ts'
+import { createTurns } from './turns.ts'
 
 export interface ReconcileOptions {
   database: JobDatabase
@@ -25,6 +26,8 @@ export interface ReconcileOptions {
   isFixing: boolean
   /** More deletions than that are withheld altogether; default 50 or a tenth of the users, whichever is more. */
   maxDeletions?: number
+  /** Ranges of creation time that are read side by side; default 8. */
+  lanes?: number
   /** How long a version that Clerk does not have (yet) may be a matter of Clerk's replicas. */
   settleMs?: number
   /** How long another process may take to end its reconcile; default 0. */
@@ -42,7 +45,8 @@ export type ReconcileRun =
   | { state: 'recent'; startedAt: string }
 
 const JOB = 'reconcile'
-const READ_AHEAD = 2
+// As many as the service's own reconcile has connections.
+const CHECKS_AT_ONCE = 2
 const SAMPLE = 20
 const MIN_DELETIONS = 50
 const MAX_DELETED_SHARE = 0.1
@@ -85,7 +89,7 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRun
 
 /** @param since from when on (ms) webhooks ought to have told of every change */
 async function search(since: number, options: ReconcileOptions): Promise<ReconcileReport> {
-  const { api, signal, isFixing, settleMs = 5_000, onProgress } = options
+  const { api, signal, isFixing, lanes, settleMs = 5_000, onProgress } = options
   const { pool, repository } = options.database
   const compare = (users: readonly UserSnapshot[]) => compareUsers(pool, users)
   const findUsers = (ids: readonly string[]) => api.listUsers({ ids, limit: MAX_IDS })
@@ -217,13 +221,16 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
   }
 
   try {
-    const total = onProgress ? await api.countUsers() : 0
-    for await (const { users, unusable, ids } of readAhead(walkUsers(api), READ_AHEAD)) {
-      await checkPage(users, ids)
+    const total = await api.countUsers()
+    const checking = createTurns(CHECKS_AT_ONCE)
+    async function take({ users, unusable, ids }: UserPage): Promise<void> {
+      await checking(() => checkPage(users, ids))
       report.checked += ids.length
       report.unusable.push(...unusable.map(({ id }) => id).slice(0, SAMPLE - report.unusable.length))
       onProgress?.({ checked: report.checked, total, drifting: countOf(drift) })
     }
+    await createLaneWalk({ api, total, lanes, signal, take }).run()
+    signal.throwIfAborted()
     for await (const ids of gone()) note('gone', ids)
     report.undelivered.deleted = drift.gone.count
     const limit = options.maxDeletions ?? Math.max(MIN_DELETIONS, living * MAX_DELETED_SHARE)

@@ -4,6 +4,7 @@
  */
 import { type Channel, channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 import type { Server } from 'node:http'
+import type { ReasonNotToAsk } from '../clerk/user-lookup.ts'
 import type { Outcome } from '../domain/change.ts'
 
 export interface Told {
@@ -40,6 +41,11 @@ export interface ApiCallTold extends Told {
   status: number
 }
 
+/** Clerk's Backend API was not asked for a user: the claims or the row answered. */
+export interface ApiSkipTold extends Told {
+  reason: ReasonNotToAsk
+}
+
 /** A change was given to a consumer of the feed. */
 export interface DeliveryTold extends Told {
   consumer: string
@@ -47,6 +53,13 @@ export interface DeliveryTold extends Told {
   outcome: 'delivered' | 'failed' | 'dead'
   /** From the change to now. */
   delayMs: number
+}
+
+/** A catch-up found what no webhook brought. */
+export interface CatchUpTold extends Told {
+  created: number
+  updated: number
+  deleted: number
 }
 
 /** A channel whose messages have a type. */
@@ -60,7 +73,9 @@ export const webhookChannel = named<WebhookTold>('webhook')
 export const syncChannel = named<SyncTold>('sync')
 export const batchChannel = named<BatchTold>('batch')
 export const deliveryChannel = named<DeliveryTold>('delivery')
+export const catchUpChannel = named<CatchUpTold>('catch-up')
 export const apiCallChannel = named<ApiCallTold>('api-call')
+export const apiSkipChannel = named<ApiSkipTold>('api-skip')
 
 /** How long the verification of a token takes, and of a webhook's signature. */
 export const tokenTracing: TracingChannel<unknown, object> = tracingChannel('clerk-session-sync:token')

@@ -25,7 +25,7 @@ import { isFinal } from '../resources/session/change.ts'
 import type { SyncSource } from '../resources/user/change.ts'
 import { claimsChange, claimsIssuedAt } from '../resources/user/change.ts'
 import type { User } from '../resources/user/payload.ts'
-import { apiCallChannel, syncChannel, tell } from './channels.ts'
+import { apiCallChannel, apiSkipChannel, syncChannel, tell } from './channels.ts'
 import { type GuardFactory, guardFactory } from './guards.ts'
 
 export interface UserSyncOptions {
@@ -74,11 +74,19 @@ export default fp<UserSyncOptions>(
 
     /** Writes what Clerk says of the user now, and says where that came from. */
     async function refresh(request: FastifyRequest, auth: SessionToken, state: AuthState) {
-      const answer = await findAtClerk?.(auth.userId)
-      if (answer?.state === 'found') return { ...(await write({ user: answer.user })), source: 'clerk_api' as const }
       const isUnknown = state.user === undefined
-      if (answer?.state === 'absent' && isUnknown) throw new UserDeleted()
-      if (answer) request.log.warn({ userId: auth.userId, answer }, 'the Backend API did not give the user')
+      const lookup = await findAtClerk?.(auth.userId)
+      if (lookup?.answer.state === 'found') {
+        // What Clerk said a moment ago has been written, unless that failed.
+        if (!lookup.isFresh && !isUnknown) return { created: false, source: 'database' as const }
+        return { ...(await write({ user: lookup.answer.user })), source: 'clerk_api' as const }
+      }
+      if (lookup?.answer.state === 'absent' && isUnknown) throw new UserDeleted()
+      if (lookup?.answer.state === 'not-asked') tell(apiSkipChannel, { server, reason: lookup.answer.reason })
+      if (lookup?.isFresh) {
+        const { answer } = lookup
+        request.log.warn({ userId: auth.userId, answer }, 'the Backend API did not give the user')
+      }
 
       // A token of a session that is over says nothing any more.
       if (isOver(state)) return { created: false, source: 'database' as const }

@@ -100,12 +100,15 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (
     }
   }
 
-  function webhooksCheck({ lastReceivedAt, failed, foreign, foreignInstanceId }: Summary): Check {
+  function webhooksCheck({ lastReceivedAt, failed, foreign, foreignInstanceId, lostToday }: Summary): Check {
     if (!app.hasPlugin('clerk-webhooks')) return { status: 'disabled', reason: 'no signing secret is set' }
     const reasons = [
       ...(failed > 0 ? [`${failed} failed events wait for a replay`] : []),
       ...(foreign > 0
         ? [`${foreign} events of another Clerk instance (${foreignInstanceId}) were ignored within a day`]
+        : []),
+      ...(lostToday > 0
+        ? [`webhooks lost: ${lostToday} today, brought by the catch-up; check the endpoint at Clerk`]
         : []),
     ]
     if (reasons.length > 0) return { status: 'degraded', reason: reasons.join('; ') }

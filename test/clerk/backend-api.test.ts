@@ -2,7 +2,6 @@ import { type Test, test } from 'tap'
 import { Dispatcher } from 'undici'
 import { type BackendApiOptions, createBackendApi } from '../../src/clerk/backend-api.ts'
 import { createRequestLimit } from '../../src/clerk/request-limit.ts'
-import { type Trail, walkUsers } from '../../src/clerk/walk-users.ts'
 import { type ClerkEmulatorOptions, createClerkEmulator, type Fault } from '../../src/emulator/index.ts'
 import { clientOf } from '../emulator/start-clerk.ts'
 
@@ -129,35 +128,6 @@ test('no window holds more requests than the limit, however they are timed', asy
   for (const [at, time] of begun.entries()) {
     t.ok(begun.filter((other) => other > time - windowMs && other <= time).length <= 5, `request ${at}`)
   }
-})
-
-async function walk(walked: ReturnType<typeof walkUsers>) {
-  const ids: string[] = []
-  let trail: Trail = []
-  for await (const step of walked) {
-    ids.push(...step.ids)
-    trail = step.trail
-  }
-  return { ids, trail }
-}
-
-test('a walk goes on behind its place, also when the users there are gone', async (t) => {
-  const { clerk, api } = await start(t, {}, { deletedCursor: 'reject' })
-  clerk.seedUsers(1_203)
-  const all = [...clerk.users()].map(({ id }) => id)
-  const whole = await walk(walkUsers(api))
-  t.strictSame(whole.ids, all)
-  t.ok(whole.trail.length <= 24)
-  clerk.createUser()
-  t.equal((await walk(walkUsers(api, whole.trail))).ids.length, 1, 'on from its end')
-  for (const id of all.slice(-3)) clerk.deleteUser(id)
-  const { ids } = await walk(walkUsers(api, whole.trail))
-  t.ok(ids.length <= 2, 'from the last that is left')
-  t.equal((await walk(walkUsers(api, ['user_nobody']))).ids.length, 1_201, 'from the beginning where none is left')
-  await t.rejects(
-    walk(walkUsers({ listUsers: async () => api.listUsers({ orderBy: 'created_at' }) })),
-    /same page again and again/,
-  )
 })
 
 test('keys, the instance, and whether a user is there', async (t) => {

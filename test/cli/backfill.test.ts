@@ -136,7 +136,8 @@ test('Retry-After is honoured, and said', async (t) => {
     refused: 0,
     isComplete: true,
     resumedAfter: 0,
-    requests: 5 + retries,
+    // The count, the two ends, a page of each lane, organizations.
+    requests: 7 + retries,
   })
   await assertEqual(t, clerk, database)
 })
@@ -168,20 +169,40 @@ test('--restart begins anew, a place that Clerk does not know any more too', asy
   const { clerk, database, run } = await startCommandLine(t)
   clerk.seedUsers(600)
   const ids = [...clerk.users()].map(({ id }) => id)
-  const setPlace = (trail: string[]) =>
-    database.query(`insert into sync_state (job, state) values ('backfill', $1)`, [
-      { trail, users: 500, startedAt: new Date().toISOString() },
-    ])
-  await setPlace([ids[499] as string])
+  const setPlace = (place: object) =>
+    database.query(
+      `insert into sync_state (job, state) values ('backfill', $1) on conflict (job) do update set state = $1`,
+      [{ ...place, users: 500, startedAt: new Date().toISOString() }],
+    )
+  await setPlace({ lanes: [{ cursor: ids[499] }] })
   const resumed = await run('backfill')
   t.match(resumed.output, /Going on after 500 users, begun .*; --restart begins anew/)
   t.match(resumed.output, /100 users in .*\n500 had been done before/)
-  await setPlace(['user_nobody'])
+  await setPlace({ lanes: [{ cursor: 'user_nobody' }] })
   const { users, created } = (await run('backfill', '--json')).json
   t.strictSame([users, created], [600, 500])
-  await setPlace([ids[499] as string])
+  await setPlace({ lanes: [{ cursor: ids[499] }] })
   const anew = (await run('backfill', '--restart', '--json')).json
   t.strictSame([anew.users, anew.unchanged, anew.resumedAfter], [600, 600, 0])
+  await setPlace({ trail: [ids[499]] })
+  const other = (await run('backfill', '--json')).json
+  t.strictSame([other.users, other.resumedAfter], [600, 0], 'a place of an earlier version is not gone on from')
+})
+
+test('--lanes says how many pages are read side by side', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t, { secretKey: LIVE })
+  clerk.seedUsers(5_000)
+  const pagesAt = () => clerk.stats.apiRequestsByPath['GET /v1/users'] ?? 0
+  const one = await run('backfill', '--lanes', '1', '--json')
+  t.strictSame([one.json.created, pagesAt()], [5_000, 11], 'no question but the pages')
+  const four = await run('backfill', '--lanes', '4', '--json')
+  t.equal(four.json.unchanged, 5_000)
+  const progress = four.output.split('\n').find((line) => line.startsWith('{"progress"')) ?? ''
+  t.match(JSON.parse(progress).progress, { users: Number, total: 5_000, requests: Number, seconds: Number })
+  t.equal((await run('backfill', '--dry-run', '--lanes', '3', '--json')).json.unchanged, 5_000)
+  t.equal((await run('reconcile', '--lanes', '2', '--json')).json.checked, 5_000)
+  for (const lanes of ['0', '65', 'x']) t.equal((await run('backfill', '--lanes', lanes)).code, 2, lanes)
+  await assertEqual(t, clerk, database)
 })
 
 test('users that cannot be read or stored are named, and the others come all the same', async (t) => {

@@ -43,6 +43,9 @@ test('elsewhere it is a line now and then, and the result alone goes to stdout',
   output.progress('two')
   output.result({ a: 1 }, ['text'])
   t.same(written, { stdout: '{\n  "a": 1\n}\n', stderr: 'one\n' })
+  const json = record({ isJson: true, isTTY: true })
+  json.output.progress('1 of 2', { users: 1, total: 2 })
+  t.equal(json.written.stderr, '{"progress":{"users":1,"total":2}}\n', 'for a program, on a terminal too')
 })
 
 test('numbers as people read them', async (t) => {

@@ -106,6 +106,8 @@ async function startBackendApi(t: Test) {
     server.close()
   })
   const { port } = server.address() as { port: number }
-  const backendApi = { secretKey: 'sk_test_x', apiUrl: `http://127.0.0.1:${port}`, deadlineMs: 60_000 }
+  // Asked as often as there is something to say.
+  const limits = { budget: 1_000_000, askAgainAfterMs: 0, deadlineMs: 60_000 }
+  const backendApi = { secretKey: 'sk_test_x', apiUrl: `http://127.0.0.1:${port}`, ...limits }
   return { backendApi, answers, served }
 }

@@ -113,6 +113,26 @@ test('a rate limit answers 429, Retry-After and the error that Clerk documents',
   t.equal(response.status, 200, 'the JWKS has no limit')
 })
 
+test("Clerk's own rate limit is that of the kind of instance", async (t) => {
+  const nowMs = 1_700_000_000_000
+  for (const [secretKey, requests] of [
+    ['sk_test_1', 100],
+    ['sk_live_1', 1_000],
+  ] as const) {
+    const clerk = await startClerk(t, { secretKey, rateLimit: 'clerk', now: () => nowMs })
+    const ask = async () => {
+      const response = await fetch(`${clerk.apiUrl}/v1/users/count`, {
+        headers: { authorization: `Bearer ${secretKey}` },
+      })
+      await response.arrayBuffer()
+      return response.status
+    }
+    const statuses = await Promise.all(Array.from({ length: requests }, ask))
+    t.strictSame(new Set(statuses), new Set([200]), secretKey)
+    t.equal(await ask(), 429, secretKey)
+  }
+})
+
 test('without a rate limit the busiest 10 s are known all the same', async (t) => {
   let nowMs = 1_700_000_000_000
   const clerk = await startClerk(t, { now: () => nowMs })

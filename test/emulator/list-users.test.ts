@@ -69,7 +69,9 @@ test('a list is ordered by any of the fields, null last', async (t) => {
 })
 
 test('a list is filtered', async (t) => {
-  const { clerk, a, b, c } = await startWithUsers(t)
+  const { clerk, a, b, c, d } = await startWithUsers(t)
+  const organization = clerk.organizations.create({})
+  for (const { id } of [a, c]) clerk.organizations.addMember(organization.id, id)
   const filters = {
     [`user_id=${a.id}&user_id=${b.id}&user_id=${b.id}&user_id=user_unknown`]: 'ba',
     [`user_id=%2B${a.id}`]: 'a',
@@ -80,6 +82,19 @@ test('a list is filtered', async (t) => {
     'query=%2B1555': 'db',
     'query=harl': 'c',
     'query=nothing': '',
+    'email_address_query=SECOND@': 'a',
+    'phone_number=%2B15550004': 'd',
+    'phone_number_query=1555': 'db',
+    'username_query=ER': 'b',
+    'name_query=c%20z': 'c',
+    'external_id=ext_c&external_id=ext_none': 'c',
+    'external_id=-ext_c': 'dba',
+    [`last_sign_in_at_after=${b.created_at}`]: 'ba',
+    [`last_sign_in_at_before=${a.created_at + 150}`]: 'b',
+    [`last_active_at_before=${a.created_at + 250}`]: 'ba',
+    [`organization_id=${organization.id}`]: 'ca',
+    [`organization_id=-${organization.id}`]: 'db',
+    [`organization_id=-org_none&created_at_before=${c.created_at}`]: 'ba',
     [`created_at_after=${a.created_at}`]: 'dcb',
     [`created_at_before=${c.created_at}`]: 'ba',
     [`created_at_after=${a.created_at}&created_at_before=${c.created_at}`]: 'b',
@@ -88,6 +103,9 @@ test('a list is filtered', async (t) => {
     'banned=false': 'dba',
     'banned=false&order_by=first_name': 'abd',
     'banned=false&order_by=created_at&limit=1&offset=1': 'b',
+    [`order_by=-updated_at&created_at_after=${a.created_at}`]: 'cbd',
+    [`user_id=${a.id}&user_id=${c.id}&created_at_after=${a.created_at}`]: 'c',
+    [`user_id=${a.id}&user_id=${c.id}&user_id=${d.id}&order_by=-updated_at`]: 'cad',
   }
   for (const [query, expected] of Object.entries(filters)) {
     t.equal(await names(clerk, query), expected, query)
@@ -110,6 +128,40 @@ test('offset and cursor walk through a list in both directions', async (t) => {
   t.equal(await names(clerk, `banned=false&starting_after=${c.id}`), 'ba', 'the cursor need not pass the filter')
   t.equal(await names(clerk, `banned=false&starting_after=${a.id}`), '')
   t.equal(await names(clerk, `order_by=created_at&offset=0&starting_after=${b.id}`), 'cd')
+})
+
+test('a cursor and a range of creation go together', async (t) => {
+  const { clerk, a, b, c, d } = await startWithUsers(t)
+  const until = `created_at_before=${c.created_at + 1}`
+  t.equal(await names(clerk, `order_by=created_at&${until}&limit=2&starting_after=${a.id}`), 'bc')
+  t.equal(await names(clerk, `order_by=created_at&${until}&limit=2&starting_after=${c.id}`), 'd')
+  t.equal(await names(clerk, `order_by=created_at&${until}&starting_after=${d.id}`), '')
+  t.equal(await names(clerk, `order_by=created_at&created_at_after=${b.created_at}&starting_after=${a.id}`), 'cd')
+  t.equal(await names(clerk, `created_at_before=${c.created_at}&starting_after=${d.id}`), 'ba')
+  const named = `user_id=${a.id}&user_id=${c.id}&user_id=${d.id}`
+  t.equal(await names(clerk, `order_by=created_at&${named}&starting_after=${b.id}`), 'cd', 'also of users by name')
+  t.equal(await names(clerk, `${named}&starting_after=${c.id}`), 'a')
+  clerk.deleteUser(b.id)
+  t.equal(await names(clerk, `order_by=created_at&${until}&starting_after=${b.id}`), 'cd', 'also of a deleted user')
+})
+
+test('seeded users who changed come last in the order by update, and the others as they were created', async (t) => {
+  const clock = manualClock(1_700_000_000_000)
+  const clerk = await startClerk(t, { now: clock.now })
+  clerk.seedUsers(6)
+  const all = [...clerk.users()].map(({ id }) => id)
+  clock.nowMs += 10
+  clerk.updateUser(all[4] as string, { firstName: 'later' })
+  clock.nowMs -= 3_000
+  clerk.createUser({ id: 'user_between', createdAt: clock.nowMs })
+  clock.nowMs += 3_100
+  clerk.updateUser(all[1] as string, { firstName: 'latest' })
+  clerk.deleteUser(all[0] as string)
+  const expected = [all[2], 'user_between', all[3], all[5], all[4], all[1]]
+  const ids = async (query: string) => (await get<User[]>(clerk, `/users?${query}`)).body.map(({ id }) => id)
+  t.strictSame(await ids('order_by=updated_at'), expected)
+  t.strictSame(await ids('order_by=-updated_at'), expected.toReversed())
+  t.strictSame(await ids('order_by=-updated_at&limit=2&offset=1'), [all[4], all[5]])
 })
 
 test('a walk by cursor meets everybody who stays, while others come and go', async (t) => {
@@ -155,6 +207,7 @@ test('values that Clerk does not take are refused', async (t) => {
     'offset=-1': 'form_param_value_invalid',
     'created_at_after=yesterday': 'form_param_value_invalid',
     'created_at_before=-1': 'form_param_value_invalid',
+    [Array.from({ length: 101 }, (_, n) => `user_id=user_${n}`).join('&')]: 'form_param_value_invalid',
     'order_by=id': 'form_param_value_invalid',
     'order_by=toString': 'form_param_value_invalid',
     'starting_after=user_unknown': 'form_resource_not_found',

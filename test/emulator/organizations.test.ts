@@ -102,6 +102,62 @@ test('the Backend API makes, lists, changes and deletes organizations and what b
   ])
 })
 
+test('lists are ordered as Clerk allows, and no other way', async (t) => {
+  const { clerk } = await start(t)
+  const { organizations } = clerk
+  const list = async (path: string) => {
+    const response = await fetch(`${clerk.apiUrl}/v1/${path}`, {
+      headers: { authorization: `Bearer ${clerk.secretKey}` },
+    })
+    const { data } = (await response.json()) as { data?: Record<string, unknown>[] }
+    return { status: response.status, data: data ?? [] }
+  }
+  const order = async (path: string, field: string) => (await list(path)).data.map((item) => item[field])
+  const [b, a, c] = ['b', 'a', 'c'].map((name) => organizations.create({ name, slug: name }).id) as [
+    string,
+    string,
+    string,
+  ]
+  t.strictSame(await order('organizations', 'name'), ['c', 'a', 'b'], 'newest first')
+  t.strictSame(await order('organizations?order_by=created_at', 'name'), ['b', 'a', 'c'])
+  t.strictSame(await order('organizations?order_by=name', 'name'), ['a', 'b', 'c'])
+  t.strictSame(await order('organizations?order_by=-name&limit=2', 'name'), ['c', 'b'])
+  for (const id of [c, b]) {
+    for (let n = 0; n < (id === c ? 11 : 2); n += 1) organizations.addMember(id, clerk.createUser().id)
+  }
+  t.strictSame(await order('organizations?order_by=-members_count', 'id'), [c, b, a], 'numbers by their size')
+  for (const email of ['b@example.com', 'a@example.com']) organizations.invite(a, email)
+  for (const path of ['organization_invitations', `organizations/${a}/invitations`]) {
+    t.strictSame(await order(`${path}?order_by=email_address`, 'email_address'), ['a@example.com', 'b@example.com'])
+  }
+  organizations.createRole({ key: 'org:aa' })
+  t.equal((await order('organization_roles?order_by=key', 'key'))[0], 'org:aa')
+  t.equal((await order('organization_roles?order_by=-name', 'name')).length, 3)
+  for (const [firstName, lastName] of [
+    ['Zoe', 'A'],
+    ['Ann', 'B'],
+    [null, null],
+  ] as const) {
+    organizations.addMember(a, clerk.createUser({ firstName, lastName, email: `${firstName}@example.com` }).id)
+  }
+  const names = async (by: string) =>
+    (await order(`organizations/${a}/memberships?order_by=${by}`, 'public_user_data')).map(
+      (data) => (data as { first_name: string | null }).first_name,
+    )
+  t.strictSame(await names('first_name'), ['Ann', 'Zoe', null])
+  t.strictSame(await names('last_name'), ['Zoe', 'Ann', null])
+  t.strictSame(await names('email_address'), ['Ann', null, 'Zoe'])
+  t.strictSame(await names('phone_number'), ['Zoe', 'Ann', null])
+  t.strictSame(await names('username'), ['Zoe', 'Ann', null])
+  for (const path of [
+    'organizations?order_by=slug',
+    'organization_memberships?order_by=name',
+    'organization_roles?order_by=',
+  ]) {
+    t.equal((await list(path)).status, 422, path)
+  }
+})
+
 test('control calls do the same without a key, and choose the organization of a session', async (t) => {
   const { clerk, control, user } = await start(t)
   const { body: acme } = await control('POST', '/organizations', { name: 'Acme' })

@@ -39,6 +39,7 @@ export async function createProduction(t: Test, given?: TestDatabase): Promise<P
         NODE_ENV: 'production',
         HOST: '127.0.0.1',
         PORT: String(port),
+        CATCH_UP_INTERVAL_SECONDS: '0',
         ...settingsOf(clerk, database),
         ...env,
       })

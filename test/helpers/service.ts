@@ -54,6 +54,14 @@ export interface ServiceOptions {
   log?: (line: string) => void
 }
 
+/** Options of a service that asks Clerk for a user again at once, which takes 10 s otherwise. */
+export const asksEveryTime: Pick<ServiceOptions, 'change'> = {
+  change: ({ userSync, ...options }) => {
+    const backendApi = userSync?.backendApi && { ...userSync.backendApi, askAgainAfterMs: 0 }
+    return { ...options, userSync: { ...userSync, backendApi } }
+  },
+}
+
 /** The real service, listening on loopback, on a database of its own and an emulator that sends it webhooks. */
 export async function startService(t: Test, options: ServiceOptions = {}): Promise<Service> {
   const { settings = {}, change = (same) => same, beside, hasSecretKey = true } = options
@@ -65,6 +73,8 @@ export async function startService(t: Test, options: ServiceOptions = {}): Promi
   const config = loadConfig({
     NODE_ENV: 'test',
     LOG_LEVEL: 'silent',
+    // It would bring what a test loses on purpose.
+    CATCH_UP_INTERVAL_SECONDS: '0',
     DATABASE_URL: database.url,
     CLERK_ISSUER: clerk.issuer,
     CLERK_API_URL: clerk.apiUrl,

@@ -1,8 +1,10 @@
 import { test } from 'tap'
 import { createBackendApi } from '../../src/clerk/backend-api.ts'
+import type { Lane } from '../../src/clerk/lanes.ts'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { DatabaseUnavailable } from '../../src/errors.ts'
-import { type BackfillStore, writePages } from '../../src/jobs/backfill.ts'
+import { type BackfillOptions, type BackfillStore, backfill, writePages } from '../../src/jobs/backfill.ts'
+import { createTestJobDatabase } from '../helpers/job-database.ts'
 
 test('a failover is waited for; trouble that stays ends the backfill', async (t) => {
   const clerk = await createClerkEmulator()
@@ -24,6 +26,7 @@ test('a failover is waited for; trouble that stays ends the backfill', async (t)
   const options = {
     api: createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl }),
     store,
+    total: 3,
     signal: new AbortController().signal,
   }
   const result = await writePages({ ...options, onRetry: (reason) => reasons.push(reason) })
@@ -49,7 +52,10 @@ test('what was read before Clerk went away is written, and its place kept', asyn
   let pages = 0
   const places: number[] = []
   const run = writePages({
+    total: 1_500,
+    lanes: 1,
     api: {
+      ...whole,
       listUsers: (query) => {
         pages += 1
         return pages > 2 ? Promise.reject(new Error('Clerk is away')) : whole.listUsers(query)
@@ -74,6 +80,8 @@ test('after the wish to stop no page is begun, and what is under way is finished
   const places: number[] = []
   const result = await writePages({
     api: whole,
+    total: 1_500,
+    lanes: 1,
     store: {
       async apply(changes) {
         stop.abort()
@@ -91,26 +99,57 @@ test('the place never moves behind a page that was not written', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   clerk.seedUsers(1_500)
-  const places: number[] = []
-  let secondIsWritten = () => {}
-  const second = new Promise<void>((done) => (secondIsWritten = done))
+  const [first] = [...clerk.users()]
+  let saved: readonly Lane[] = []
+  let isAnotherWritten = () => {}
+  const another = new Promise<void>((done) => (isAnotherWritten = done))
   const run = writePages({
     api: createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl }),
+    total: 1_500,
+    lanes: 3,
     store: {
       async apply(changes) {
-        // PostgreSQL comes back after the patience with the first page is at its end, and in time for the second.
-        if (changes[0]?.user?.id.endsWith('0000')) {
-          await second
+        // PostgreSQL comes back after the patience with the first page is at its end, and in time for the others.
+        if (changes[0]?.user?.id === first?.id) {
+          await another
           throw new DatabaseUnavailable()
         }
-        secondIsWritten()
         return changes.map(() => ({ outcome: 'applied', created: true }))
       },
-      savePlace: async ({ users }) => void places.push(users),
+      savePlace: async ({ lanes }) => {
+        saved = lanes
+        isAnotherWritten()
+      },
     },
     patienceMs: 0,
     signal: new AbortController().signal,
   })
   await t.rejects(run, { code: 'DATABASE_UNAVAILABLE' })
-  t.strictSame(places, [])
+  const open = saved.filter(({ after }) => after === undefined)
+  t.equal(open.length, 1, 'the first lane stays where it began')
+  t.equal(open[0]?.cursor, undefined)
+})
+
+test('trouble with organizations ends the run after all users; the next one begins there', async (t) => {
+  const clerk = await createClerkEmulator({ secretKey: 'sk_live_backfill' })
+  t.teardown(() => clerk.close())
+  clerk.seedUsers(1_200)
+  clerk.organizations.create({})
+  const api = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl })
+  const { database, query } = await createTestJobDatabase(t)
+  const run = (more: Partial<BackfillOptions> = {}) =>
+    backfill({ database, api, signal: new AbortController().signal, waitMs: 5_000, ...more })
+  const list = () => Promise.reject(new Error('no organizations today'))
+  await t.rejects(run({ api: { ...api, list } }), /no organizations today/)
+  t.match(await query('select count(*)::int from users'), [{ count: 1_200 }])
+  t.match(await query(`select (state->>'users')::int as users from sync_state`), [{ users: 1_200 }])
+  clerk.createUser({ id: 'user_late' })
+  t.match(await run(), {
+    isComplete: true,
+    resumedAfter: 1_200,
+    users: 1,
+    created: 1,
+    organizations: { organization: { checked: 1 } },
+  })
+  t.strictSame(await query('select job from sync_state'), [])
 })

@@ -97,6 +97,6 @@ test('a version that Clerk may be about to show is waited for', async (t) => {
   clerk.updateUser(id, { firstName: 'Ada' })
   t.strictSame(await running, { count: 0, repaired: 0, sample: [] })
 
-  await query(`update users set clerk_updated_at = now() where id = $1`, [id])
+  await query(`update users set clerk_updated_at = clerk_updated_at + interval '1 second' where id = $1`, [id])
   t.strictSame(await newer(), { count: 1, repaired: 1, sample: [id] }, 'and no longer than that')
 })

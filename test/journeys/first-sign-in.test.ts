@@ -1,8 +1,8 @@
 import { test } from 'tap'
-import { startService } from '../helpers/service.ts'
+import { asksEveryTime, startService } from '../helpers/service.ts'
 
 test('a signed-in user never loops', async (t) => {
-  const { clerk, call, database } = await startService(t)
+  const { clerk, call, database } = await startService(t, asksEveryTime)
 
   clerk.webhooks.dropNext(10)
   const ada = clerk.createUser({ email: 'ada@example.com', firstName: 'Ada' })

@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { startService } from '../helpers/service.ts'
+import { asksEveryTime, startService } from '../helpers/service.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
 const TOKEN = 'a dashboard token of enough length'.replaceAll(' ', '-')
@@ -33,7 +33,7 @@ test('who is deprovisioned is refused after a ban and before a pending session, 
 })
 
 test('a user whose deletion was inferred is asked for again, and comes back where Clerk knows them', async (t) => {
-  const { clerk, call, database } = await startService(t)
+  const { clerk, call, database } = await startService(t, asksEveryTime)
   const ada = clerk.createUser()
   const token = clerk.sessionToken(clerk.signIn(ada.id).id)
   await clerk.webhooks.idle()

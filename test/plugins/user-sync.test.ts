@@ -1,7 +1,7 @@
 import { test } from 'tap'
 import type { UserLookupOptions } from '../../src/clerk/user-lookup.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { type Service, startService } from '../helpers/service.ts'
+import { asksEveryTime, type Service, startService } from '../helpers/service.ts'
 import { createTcpProxy } from '../helpers/tcp-proxy.ts'
 
 /** A user of Clerk that no webhook told of, and a token of hers. */
@@ -21,7 +21,7 @@ const sync = ({ call }: Service, token: string, body?: string) =>
   })
 
 test('sync-user asks the Backend API and says so', async (t) => {
-  const service = await startService(t)
+  const service = await startService(t, asksEveryTime)
   const { user, token } = signInUnseen(service, {
     email: 'ada@example.com',
     firstName: 'Ada',
@@ -49,6 +49,73 @@ test('sync-user asks the Backend API and says so', async (t) => {
     [before],
     'what changes nothing writes nothing',
   )
+})
+
+test('Clerk is asked for a user once in 10 s; in between the row answers', async (t) => {
+  const service = await startService(t)
+  const { user, token, session } = signInUnseen(service)
+  t.match(await sync(service, token), { status: 201, body: { source: 'clerk_api' } })
+  service.clerk.updateUser(user.id, { firstName: 'Augusta' })
+  const newer = service.clerk.sessionToken(session.id, {
+    claims: { iat: Math.floor(Date.now() / 1000) + 2, given_name: 'Claimed' },
+  })
+  for (const sent of [token, newer]) {
+    t.match(await sync(service, sent), {
+      status: 200,
+      body: { created: false, source: 'database', user: { firstName: 'Ada' } },
+    })
+  }
+  t.equal(service.clerk.stats.apiRequestsByPath['GET /v1/users/:id'], 1)
+
+  await service.database.query('delete from users')
+  t.match(
+    await sync(service, token),
+    { status: 201, body: { created: true, source: 'clerk_api', user: { firstName: 'Ada' } } },
+    'a row that is gone is made again from what Clerk has just said',
+  )
+  t.equal(service.clerk.stats.apiRequestsByPath['GET /v1/users/:id'], 1)
+})
+
+test("one user's calls cost nobody else anything", async (t) => {
+  const service = await startService(t, { clerk: { rateLimit: 'clerk' } })
+  const busy = signInUnseen(service)
+  const loop = async () => {
+    for (let n = 0; n < 30; n += 1) t.ok((await sync(service, busy.token)).status < 300)
+  }
+  await Promise.all([loop(), loop(), loop(), loop()])
+  const asked = () => service.clerk.stats.apiRequestsByPath['GET /v1/users/:id']
+  t.equal(asked(), 1)
+
+  const newcomer = signInUnseen(service, { email: 'new@example.com' })
+  t.match(await sync(service, newcomer.token), { status: 201, body: { user: { email: 'new@example.com' } } })
+  const gone = signInUnseen(service)
+  service.clerk.deleteUser(gone.user.id)
+  for (const path of ['/api/auth/sync-user', '/api/auth/profile', '/api/auth/sync-user']) {
+    const reply = await service.call(path, { token: gone.token, method: path.endsWith('user') ? 'POST' : 'GET' })
+    t.match(reply, { status: 403, body: { code: 'USER_DELETED' } })
+  }
+  t.equal(asked(), 3)
+  t.strictSame(await service.database.query('select 1 from users where id = $1', [gone.user.id]), [])
+})
+
+test('beyond CLERK_API_BUDGET the claims or the row answer at once, and who was 404 stays refused', async (t) => {
+  const service = await startService(t, { ...asksEveryTime, settings: { CLERK_API_BUDGET: '2' } })
+  const gone = signInUnseen(service)
+  service.clerk.deleteUser(gone.user.id)
+  t.match(await sync(service, gone.token), { status: 403, body: { code: 'USER_DELETED' } })
+  const first = signInUnseen(service)
+  t.match(await sync(service, first.token), { status: 201, body: { source: 'clerk_api' } })
+
+  t.match(await sync(service, first.token), { status: 200, body: { source: 'database' } })
+  const { session } = signInUnseen(service)
+  const claims = { email: 'claimed@example.com' }
+  t.match(await sync(service, service.clerk.sessionToken(session.id, { claims })), {
+    status: 201,
+    body: { source: 'session_claims', user: { email: 'claimed@example.com' } },
+  })
+  t.match(await sync(service, gone.token), { status: 403, body: { code: 'USER_DELETED' } })
+  t.equal((await service.call('/api/auth/profile', { token: gone.token })).status, 403)
+  t.equal(service.clerk.stats.apiRequestsByPath['GET /v1/users/:id'], 2)
 })
 
 test('any request body is ignored: a profile comes from Clerk', async (t) => {
@@ -203,7 +270,7 @@ test('a session that is over makes no row from its claims', async (t) => {
 })
 
 test('sync-user lifts a ban that Clerk has lifted, when the webhook was lost', async (t) => {
-  const service = await startService(t)
+  const service = await startService(t, asksEveryTime)
   const { token, user } = signInUnseen(service)
   service.clerk.banUser(user.id)
   t.match(await service.call('/api/auth/profile', { token }), { status: 403, body: { code: 'USER_BANNED' } })

@@ -4,6 +4,7 @@ import auth from '../../src/plugins/auth.ts'
 import { startClerk } from '../emulator/start-clerk.ts'
 import { keptLogger } from '../helpers/run-log.ts'
 import { startService } from '../helpers/service.ts'
+import { IDENTITY_HEADERS } from '../helpers/toy-application.ts'
 
 const RIGHTS = {
   v: 2,
@@ -13,19 +14,6 @@ const RIGHTS = {
   fva: [5, -1],
   act: { iss: 'https://dashboard.clerk.com', sid: 'sess_2support', sub: 'user_2support' },
 }
-const NAMES = [
-  'user',
-  'email',
-  'session',
-  'organization',
-  'organization-slug',
-  'role',
-  'permissions',
-  'plan',
-  'features',
-  'actor',
-]
-
 async function startSignedIn(t: Test, email = 'ada@example.com') {
   const service = await startService(t)
   const { clerk } = service
@@ -35,13 +23,13 @@ async function startSignedIn(t: Test, email = 'ada@example.com') {
   const verify = async (query: string, claims: object = RIGHTS) => {
     const token = clerk.sessionToken(session.id, { claims })
     const { status, body, headers } = await service.call(`/api/auth/verify${query}`, { token })
-    const identity = Object.fromEntries(NAMES.map((name) => [name, headers.get(`x-auth-request-${name}`)]))
+    const identity = Object.fromEntries(IDENTITY_HEADERS.map((name) => [name, headers.get(`x-auth-request-${name}`)]))
     return { status, code: body.code, message: body.message, error: headers.get('x-auth-request-error'), identity }
   }
   return { ...service, user, session, verify }
 }
 
-const NOBODY = Object.fromEntries(NAMES.map((name) => [name, '']))
+const NOBODY = Object.fromEntries(IDENTITY_HEADERS.map((name) => [name, '']))
 
 test('whoever stands behind verify learns all that the token says', async (t) => {
   const { verify, user, session } = await startSignedIn(t)

@@ -1,8 +1,5 @@
 /** The documented nginx snippet, in a real nginx, between real clients and a toy application. */
 import { readFileSync } from 'node:fs'
-import { createServer, type IncomingHttpHeaders } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { text } from 'node:stream/consumers'
 import { type Test, test } from 'tap'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { createDatabase } from '../helpers/database.ts'
@@ -10,31 +7,9 @@ import { eventually } from '../helpers/jwks-server.ts'
 import { startNginx } from '../helpers/nginx.ts'
 import { sendRaw } from '../helpers/raw-http.ts'
 import { type Service, startService } from '../helpers/service.ts'
+import { startApplication } from '../helpers/toy-application.ts'
 
 const SNIPPET = readFileSync(new URL('../../examples/nginx/auth-request.conf', import.meta.url), 'utf8')
-
-interface Seen {
-  method: string
-  url: string
-  headers: IncomingHttpHeaders
-  body: string
-}
-
-/** What arrives at it is kept; `/broken` answers 500. */
-async function startApplication(t: Test) {
-  const seen: Seen[] = []
-  const server = createServer(async (request, response) => {
-    const { method = '', url = '', headers } = request
-    seen.push({ method, url, headers, body: await text(request) })
-    response.writeHead(url === '/broken' ? 500 : 200, { 'x-application': 'toy' }).end('from the application')
-  })
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return { seen, address: `127.0.0.1:${(server.address() as AddressInfo).port}` }
-}
 
 async function startFront(t: Test, service: Service) {
   const application = await startApplication(t)

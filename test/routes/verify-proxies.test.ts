@@ -1,27 +1,13 @@
-/** The documented configurations, each in the real proxy, between real clients and a toy application. */
-import { createHash } from 'node:crypto'
-import { createServer, type IncomingHttpHeaders } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
-import { text } from 'node:stream/consumers'
-import { type Test, test } from 'tap'
+import type { IncomingHttpHeaders } from 'node:http'
+import { connect } from 'node:net'
+import { test } from 'tap'
 import { PROXIES } from '../helpers/proxies.ts'
 import { sendRaw } from '../helpers/raw-http.ts'
 import { type Service, startService } from '../helpers/service.ts'
+import { IDENTITY_HEADERS, startApplication } from '../helpers/toy-application.ts'
 
 const PAGE = 'https://app.example.com'
 const SETTINGS = { CORS_ORIGINS: PAGE, CLERK_AUTHORIZED_PARTIES: PAGE }
-const IDENTITY = [
-  'user',
-  'email',
-  'session',
-  'organization',
-  'organization-slug',
-  'role',
-  'permissions',
-  'plan',
-  'features',
-  'actor',
-]
 const RIGHTS = {
   fea: 'o:posts',
   pla: 'u:pro',
@@ -29,43 +15,10 @@ const RIGHTS = {
   act: { sub: 'user_2support' },
 }
 
-interface Seen {
-  method: string
-  url: string
-  headers: IncomingHttpHeaders
-  body: string
-}
-
-/** Keeps what arrives; echoes on a WebSocket; answers preflights itself. */
-async function startApplication(t: Test) {
-  const seen: Seen[] = []
-  const server = createServer(async (request, response) => {
-    const { method = '', url = '', headers } = request
-    seen.push({ method, url, headers, body: await text(request) })
-    if (method === 'OPTIONS') response.writeHead(204, { 'access-control-allow-methods': 'PUT' }).end()
-    else response.writeHead(url === '/broken' ? 500 : 200, { 'x-application': 'toy' }).end('from the application')
-  })
-  server.on('upgrade', ({ method = '', url = '', headers }, socket) => {
-    seen.push({ method, url, headers, body: '' })
-    const accept = createHash('sha1').update(`${headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
-    socket.on('error', () => {})
-    socket.write(
-      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept.digest('base64')}\r\n\r\n`,
-    )
-    socket.pipe(socket)
-  })
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return { seen, address: `127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => server.close() }
-}
-
 const bearer = (token: string, ...more: string[]) => [`Authorization: Bearer ${token}`, 'Connection: close', ...more]
 const identityOf = (headers: IncomingHttpHeaders | undefined) =>
   Object.fromEntries(
-    IDENTITY.flatMap((name) =>
+    IDENTITY_HEADERS.flatMap((name) =>
       headers?.[`x-auth-request-${name}`] ? [[name, headers[`x-auth-request-${name}`]]] : [],
     ),
   )
@@ -115,7 +68,10 @@ for (const [name, startProxy] of Object.entries(PROXIES)) {
     })
 
     await t.test('nobody is who they claim to be in headers, with an address or without', async (t) => {
-      const lies = IDENTITY.flatMap((header) => [`X-Auth-Request-${header}: evil`, `x-auth-request-${header}: evil2`])
+      const lies = IDENTITY_HEADERS.flatMap((header) => [
+        `X-Auth-Request-${header}: evil`,
+        `x-auth-request-${header}: evil2`,
+      ])
       const nameless = clerk.createUser({ email: null, phone: '+15550100' })
       const bare = clerk.sessionToken(clerk.signIn(nameless.id).id, { omit: ['sid'] })
       await clerk.webhooks.idle()

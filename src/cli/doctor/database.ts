@@ -45,7 +45,7 @@ async function checkTables(context: Context): Promise<Check[]> {
       pass('tables', sizes.join('; ')),
       ...checkLedger(await findLedgerTypes(pool), Date.now()),
       ...checkChanges(context.config, await findChangesStatus(pool)),
-      checkForeign(await repository.ledgerSummary()),
+      ...checkSummary(await repository.ledgerSummary()),
     ]
   })
 }
@@ -56,6 +56,14 @@ export function checkCrowd(connections: number, maxConnections: number, poolMax:
   return connections > maxConnections * CROWDED
     ? warn('connections', crowd, 'lower DATABASE_POOL_MAX, or raise max_connections')
     : pass('connections', crowd)
+}
+
+const checkSummary = (summary: LedgerSummary): Check[] => [checkForeign(summary), checkLost(summary)]
+
+function checkLost({ lostToday }: LedgerSummary): Check {
+  if (lostToday === 0) return pass('lost webhooks', 'none today')
+  const remedy = 'in the Clerk dashboard, Webhooks, look whether the endpoint is disabled or its attempts fail'
+  return warn('lost webhooks', `${count(lostToday)} today, brought by the catch-up`, remedy)
 }
 
 function checkForeign({ foreign, foreignInstanceId }: LedgerSummary): Check {

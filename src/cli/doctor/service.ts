@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { Webhook } from 'svix'
 import type { Config } from '../../config.ts'
 import { TEST_EVENT_TYPE } from '../../domain/test-event.ts'
-import { createWebhookSigner } from '../../sign-webhook.ts'
 import { type Check, fail, pass, reasonOf, warn } from './check.ts'
 
 const DEADLINE_MS = 5_000
@@ -63,7 +63,7 @@ async function checkDelivery(url: string, secret: string): Promise<Check> {
         'content-type': 'application/json',
         'svix-id': id,
         'svix-timestamp': String(sentAtSeconds),
-        'svix-signature': createWebhookSigner(secret)(id, sentAtSeconds, body),
+        'svix-signature': new Webhook(secret).sign(id, new Date(sentAt), body),
       },
       body,
       signal: AbortSignal.timeout(DEADLINE_MS),

@@ -13,7 +13,7 @@ import { userRoutes } from './user-routes.ts'
  * Source: https://clerk.com/docs/reference/backend-api.
  */
 export const backendApi: FastifyPluginAsync<EmulatorContext> = async (app, context) => {
-  const { faults, stats, instanceId, secretKey, now } = context
+  const { faults, stats, instanceId, environmentType, secretKey, now } = context
 
   app.addHook('onRequest', async ({ headers }) => {
     const [scheme, key] = headers.authorization?.split(' ') ?? []
@@ -42,8 +42,9 @@ export const backendApi: FastifyPluginAsync<EmulatorContext> = async (app, conte
     limited.get('/instance', async () => ({
       object: 'instance',
       id: instanceId,
-      environment_type: 'development',
+      environment_type: environmentType,
       allowed_origins: null,
+      workspace_id: null,
     }))
     // Not registered: the context carries our prefix, which must not be applied twice.
     await userRoutes(limited, context)

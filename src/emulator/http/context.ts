@@ -1,6 +1,7 @@
 import type { Faults } from '../faults.ts'
 import type { ClerkInstance } from '../instance.ts'
 import type { DeletedCursor } from '../list-users.ts'
+import type { EnvironmentType } from '../rate-limit.ts'
 import type { SigningKeys } from '../signing-keys.ts'
 import type { Stats } from '../stats.ts'
 import type { Webhooks } from '../webhooks.ts'
@@ -15,6 +16,7 @@ export interface EmulatorContext {
   secretKey: string
   deletedCursor: DeletedCursor
   instanceId: string
+  environmentType: EnvironmentType
   /** Whose pages may call, besides its own. */
   allowedOrigins: readonly string[]
   publishableKey: () => string

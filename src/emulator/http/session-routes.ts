@@ -1,6 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { notFound, parameterInvalid, parameterMissing } from '../clerk-error.ts'
-import { first, integer, type UserQuery } from '../list-users.ts'
+import { first, integer, type Query } from '../query.ts'
 import type { Session } from '../schemas.ts'
 import { isLive, type SessionStore } from '../session-store.ts'
 import type { EmulatorContext } from './context.ts'
@@ -13,7 +13,7 @@ export const sessionRoutes: FastifyPluginAsync<EmulatorContext> = async (app, { 
     Params: { id: string }
   }
 
-  app.get<{ Querystring: UserQuery }>('/sessions', async ({ query }) => {
+  app.get<{ Querystring: Query }>('/sessions', async ({ query }) => {
     const limit = integer(query, 'limit', { min: 1, max: 500, fallback: 10 })
     const offset = integer(query, 'offset', { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 0 })
     const found = findSessions(instance.sessions, query)
@@ -35,7 +35,7 @@ export const sessionRoutes: FastifyPluginAsync<EmulatorContext> = async (app, { 
 }
 
 /** Newest first. */
-function findSessions(store: SessionStore, query: UserQuery): Session[] {
+function findSessions(store: SessionStore, query: Query): Session[] {
   const userId = first(query.user_id)
   const clientId = first(query.client_id)
   const status = first(query.status)

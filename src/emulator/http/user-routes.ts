@@ -1,5 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
-import { countUsers, listUsers, type UserQuery } from '../list-users.ts'
+import { countUsers, listUsers } from '../list-users.ts'
+import type { Query } from '../query.ts'
+import { readFilter } from '../user-filters.ts'
 import type { EmulatorContext } from './context.ts'
 import { readCreateParameters, readMetadata, readMetadataMerge, readUpdateParameters } from './user-parameters.ts'
 
@@ -9,10 +11,17 @@ export const userRoutes: FastifyPluginAsync<EmulatorContext> = async (app, { ins
     Params: { id: string }
   }
 
-  app.get<{ Querystring: UserQuery }>('/users', async ({ query }) => listUsers(instance.users, query, deletedCursor))
-  app.get<{ Querystring: UserQuery }>('/users/count', async ({ query }) => ({
+  const filterOf = (query: Query) =>
+    readFilter(instance.users, query, (organizationId) =>
+      instance.organizations.memberships({ organizationId }).map((member) => member.public_user_data.user_id),
+    )
+
+  app.get<{ Querystring: Query }>('/users', async ({ query }) =>
+    listUsers(instance.users, query, filterOf(query), deletedCursor),
+  )
+  app.get<{ Querystring: Query }>('/users/count', async ({ query }) => ({
     object: 'total_count',
-    total_count: countUsers(instance.users, query),
+    total_count: countUsers(instance.users, filterOf(query)),
   }))
   app.get<ById>('/users/:id', async ({ params }) => instance.getUser(params.id))
   app.post('/users', async ({ body }) => instance.createUser(readCreateParameters(body), 'admin'))

@@ -1,10 +1,13 @@
 /** The metrics of what the plugins tell on their channels. */
 import type { FastifyInstance } from 'fastify'
 import { Counter, Histogram, type Registry } from 'prom-client'
+import { REASONS_NOT_TO_ASK } from '../../clerk/user-lookup.ts'
 import { EVENT_TYPES } from '../../resources/index.ts'
 import {
   apiCallChannel,
+  apiSkipChannel,
   batchChannel,
+  catchUpChannel,
   deliveryChannel,
   syncChannel,
   type Told,
@@ -23,6 +26,7 @@ const SYNCS = [
   ['session_claims', 'updated'],
   ['database', 'unchanged'],
 ] as const
+const LOST = ['created', 'updated', 'deleted'] as const
 const REJECTIONS = new Map([
   ['WEBHOOK_HEADERS_MISSING', 'headers_missing'],
   ['WEBHOOK_SIGNATURE_INVALID', 'signature_invalid'],
@@ -40,6 +44,12 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
   const foreign = new Counter({
     name: 'clerk_session_sync_webhook_foreign_total',
     help: 'Well-signed webhooks of another Clerk instance, which are ignored.',
+    registers,
+  })
+  const lost = new Counter({
+    name: 'clerk_session_sync_webhooks_lost_total',
+    help: 'Changes of users at Clerk that no webhook brought in time, found by the catch-up.',
+    labelNames: ['change'],
     registers,
   })
   const delays = new Histogram({
@@ -73,6 +83,12 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
     labelNames: ['status'],
     registers,
   })
+  const apiSkips = new Counter({
+    name: 'clerk_session_sync_clerk_api_skipped_total',
+    help: "Syncs that did not ask Clerk's Backend API: CLERK_API_BUDGET was used up, Clerk said to wait, or too many calls were under way.",
+    labelNames: ['reason'],
+    registers,
+  })
   const changeDeliveries = new Counter({
     name: 'clerk_session_sync_change_deliveries_total',
     help: 'Attempts to give a change to a consumer of the feed, by what came of them; dead: it was given up.',
@@ -92,6 +108,8 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
   for (const type of [...EVENT_TYPES, 'other']) {
     for (const outcome of OUTCOMES) deliveries.inc({ type, outcome }, 0)
   }
+  for (const change of LOST) lost.inc({ change }, 0)
+  for (const reason of REASONS_NOT_TO_ASK) apiSkips.inc({ reason }, 0)
   for (const [source, result] of SYNCS) syncs.inc({ source, result }, 0)
 
   listen(app, webhookChannel, ({ type, outcome, isForeign, delayMs }) => {
@@ -101,11 +119,15 @@ export function watchEvents(app: FastifyInstance, registry: Registry): void {
     // A clock that is behind Clerk's sees events from its future.
     if (outcome === 'applied') delays.observe(Math.max(0, delayMs) / 1000)
   })
+  listen(app, catchUpChannel, (counts) => {
+    for (const change of LOST) lost.inc({ change }, counts[change])
+  })
   listen(app, syncChannel, ({ source, created }) => {
     syncs.inc({ source, result: created ? 'created' : source === 'database' ? 'unchanged' : 'updated' })
   })
   listen(app, batchChannel, ({ kind, size }) => bound[kind].observe(size))
   listen(app, apiCallChannel, ({ status }) => apiCalls.inc({ status: status === 0 ? 'none' : String(status) }))
+  listen(app, apiSkipChannel, ({ reason }) => apiSkips.inc({ reason }))
   listen(app, deliveryChannel, ({ consumer, outcome, delayMs }) => {
     changeDeliveries.inc({ consumer, outcome })
     if (outcome === 'delivered') changeDelays.observe({ consumer }, Math.max(0, delayMs) / 1000)

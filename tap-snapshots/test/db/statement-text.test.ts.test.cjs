@@ -537,6 +537,21 @@ select i.id, (extract(epoch from u.clerk_updated_at) * 1000)::float8 as updated_
   left join "clerk"."users" u on u.id = i.id
 `
 
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_created_before_count 1`] = `
+select (select count(*) from "clerk"."users" where deleted_at is null and clerk_created_at < to_timestamp($1::float8 / 1000))::int
+    + (select count(*) from "clerk"."users" where deleted_at is null and clerk_created_at is null and created_at < to_timestamp($1::float8 / 1000))::int as count
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_created_count 1`] = `
+select c.count, (extract(epoch from (select clerk_created_at from "clerk"."users" where deleted_at is null and clerk_created_at >= to_timestamp($1::float8 / 1000) and clerk_created_at < to_timestamp($2::float8 / 1000)
+    order by clerk_created_at offset c.count / 2 limit 1)) * 1000)::float8 as median
+  from (select count(*)::int as count from "clerk"."users" where deleted_at is null and clerk_created_at >= to_timestamp($1::float8 / 1000) and clerk_created_at < to_timestamp($2::float8 / 1000)) c
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_created_ids 1`] = `
+select id from "clerk"."users" where deleted_at is null and clerk_created_at >= to_timestamp($1::float8 / 1000) and clerk_created_at < to_timestamp($2::float8 / 1000) order by id limit $3::int
+`
+
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_living 1`] = `
 select u.id, (extract(epoch from u.clerk_updated_at) * 1000)::float8 as updated_at,
     (extract(epoch from u.clerk_event_at) * 1000)::float8 as event_at
@@ -546,6 +561,10 @@ select u.id, (extract(epoch from u.clerk_updated_at) * 1000)::float8 as updated_
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_measure 1`] = `
 select (extract(epoch from date_trunc('milliseconds', now())) * 1000)::float8 as now,
     (select count(*)::int from "clerk"."users" where deleted_at is null) as living
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_newest_version 1`] = `
+select (extract(epoch from max(clerk_updated_at)) * 1000)::float8 as at from "clerk"."users"
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_rewind 1`] = `
@@ -561,6 +580,10 @@ with wrong as (
     for update of u)
   update "clerk"."users" u set clerk_updated_at = to_timestamp(wrong.updated_at / 1000), clerk_event_at = null
   from wrong where u.id = wrong.id
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_undated_ids 1`] = `
+select id from "clerk"."users" where deleted_at is null and clerk_created_at is null and created_at < to_timestamp($1::float8 / 1000) order by id limit $2::int
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_unseen 1`] = `
@@ -875,6 +898,8 @@ select (extract(epoch from (select max(received_at) from "clerk"."webhook_events
     and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at))) limit 1000) f) as failed,
     (select count(*)::int from (select 1 from "clerk"."webhook_events" where outcome = 'ignored' and error is not null and received_at > now() - interval '1 day' limit 1000) f) as foreign,
     (select instance_id from "clerk"."webhook_events" where outcome = 'ignored' and error is not null and received_at > now() - interval '1 day' order by received_at desc limit 1) as foreign_instance,
+    (select ((state->'lost'->>'created')::int + (state->'lost'->>'updated')::int + (state->'lost'->>'deleted')::int)
+      from "clerk"."sync_state" where job = 'catch-up' and state->'lost'->>'day' = (now() at time zone 'utc')::date::text) as lost,
     current_setting('transaction_read_only') = 'on' as read_only
 `
 

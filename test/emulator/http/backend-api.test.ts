@@ -291,5 +291,8 @@ test('a failure of the emulator itself is a 500', async (t) => {
 test('the instance is told', async (t) => {
   const clerk = await startClerk(t)
   t.match(await clientOf(clerk).instance.get(), { id: clerk.instanceId, environmentType: 'development' })
+  const live = await startClerk(t, { secretKey: 'sk_live_test' })
+  t.match(await clientOf(live).instance.get(), { id: live.instanceId, environmentType: 'production' })
+  t.match(live.publishableKey, /^pk_live_/)
   t.match(await request(clerk, '/v1/jwks'), { body: { keys: [{ kty: 'RSA', alg: 'RS256', use: 'sig', e: 'AQAB' }] } })
 })

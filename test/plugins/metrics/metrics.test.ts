@@ -1,7 +1,7 @@
 import { test } from 'tap'
 import { EVENT_TYPES } from '../../../src/resources/index.ts'
 import { freePorts, runNode } from '../../helpers/process.ts'
-import { type Service, startService } from '../../helpers/service.ts'
+import { asksEveryTime, type Service, startService } from '../../helpers/service.ts'
 import { createTcpProxy } from '../../helpers/tcp-proxy.ts'
 import { waitUntil } from '../../helpers/wait-until.ts'
 
@@ -56,7 +56,11 @@ test('requests are counted by the pattern of their route, tokens by what became 
 })
 
 test('syncs and calls of the Backend API are counted by their results', async (t) => {
-  const service = await startService(t, { onEmulator: (clerk) => clerk.webhooks.dropNext(100) })
+  const service = await startService(t, {
+    ...asksEveryTime,
+    onEmulator: (clerk) => clerk.webhooks.dropNext(100),
+    settings: { CLERK_API_BUDGET: '5' },
+  })
   const { call, clerk } = service
   const token = () => clerk.sessionToken(clerk.signIn(clerk.createUser({}).id).id)
   const ada = token()
@@ -72,6 +76,9 @@ test('syncs and calls of the Backend API are counted by their results', async (t
   clerk.faults.api = { status: 404 }
   await call('/api/auth/sync-user', { method: 'POST', token: ada })
   t.equal(await read(service, 'clerk_api_requests_total{status="404"}'), 1)
+  t.equal(await read(service, 'clerk_api_skipped_total{reason="budget"}'), 0)
+  await call('/api/auth/profile', { token: token() })
+  t.equal(await read(service, 'clerk_api_skipped_total{reason="budget"}'), 1, 'the sixth is beyond the budget')
 })
 
 test('what is known beforehand is counted from 0 on, so that the first of each is an increase', async (t) => {

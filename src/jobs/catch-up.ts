@@ -1,0 +1,279 @@
+/**
+ * What webhooks did not bring: asks Clerk at short intervals which users changed last, and whether the number of users is the
+ * same. While nothing changes this takes two requests, and two more where there are organizations.
+ */
+import { type BackendApi, MAX_IDS } from '../clerk/backend-api.ts'
+import { hasNoOrganizations, LIST_READERS } from '../clerk/organization-lists.ts'
+import { findOldestMessage } from '../db/ledger-types.ts'
+import type { ChangeResult } from '../db/repository.ts'
+import type { Executor } from '../db/statement.ts'
+import { findState, saveState } from '../db/sync-state.ts'
+import type { ComparedRow } from '../domain/drift.ts'
+import { expectedSince, type Undelivered } from '../domain/silence.ts'
+import type { UserDeletion, UserSnapshot } from '../resources/user/change.ts'
+import { countCreatedBefore, findNewestVersion } from '../resources/user/creation.ts'
+import { compareUsers, findLiving, measureUsers } from '../resources/user/drift.ts'
+import { changedSince } from './changed-users.ts'
+import { searchByCount } from './count-search.ts'
+import type { JobDatabase } from './database.ts'
+import { deletionLimit } from './deletion-limit.ts'
+import { checkOrganizations, countLivingObjects } from './organizations.ts'
+
+export interface CatchUpOptions {
+  database: JobDatabase
+  api: Pick<BackendApi, 'listUsers' | 'countUsers' | 'isAbsent' | 'list' | 'find'>
+  signal: AbortSignal
+  /** Called before the first write: rejects where the secret key is of another instance than the database. */
+  checkIdentity?: (executor: Executor) => Promise<void>
+  /** How long a webhook may be under way before what it would have said counts as lost; default a minute. */
+  settleMs?: number
+  /** More deletions than that are withheld; default 50 or a tenth of the users, whichever is more. */
+  maxDeletions?: number
+  /** Does nothing when the last one began less than so long ago; default 0. */
+  notWithinMs?: number
+}
+
+/** What a catch-up brought. */
+export interface CatchUpReport {
+  /** Users that Clerk listed as changed. */
+  checked: number
+  /** Users that were written: new here, older here, and gone at Clerk. */
+  healed: Undelivered
+  /** What no webhook brought in time, whatever brought it since. */
+  lost: Undelivered
+  /** Whether the numbers of users differed for two catch-ups, so that the difference was searched for. */
+  searched: boolean
+  /** So many were not deleted, because too many would have been. */
+  deletionsWithheld: number
+  /** Objects around organizations that were written. */
+  organizations: number
+}
+
+export type CatchUpRun = { state: 'done'; report: CatchUpReport } | { state: 'busy' } | { state: 'recent' }
+
+/** What the next catch-up must know. */
+export interface CatchUpState {
+  startedAt: string
+  /** The newest `updated_at` up to which all is known, in ms since 1970. */
+  through: number
+  /** By how much Clerk counts more users than we have: seen last time, and found to have no remedy. */
+  difference: number
+  accepted: number
+  /** The same for organizations and memberships together, and when Clerk was asked for them (ms). */
+  organizations: { difference: number; accepted: number; askedAt: number }
+  /** What was lost on this day (UTC). */
+  lost: Undelivered & { day: string }
+}
+
+export const CATCH_UP_JOB = 'catch-up'
+const SETTLE_MS = 60_000
+// Where there are no organizations, so often: who begins with them is heard of by a webhook.
+const NO_ORGANIZATIONS_MS = 600_000
+const NOTHING: Undelivered = { created: 0, updated: 0, deleted: 0 }
+
+/**
+ * Brings the tables up to what Clerk says now. May run beside webhooks and be repeated; one process at a time. Rejects when
+ * Clerk or the database cannot be reached; the next one then begins where this one did.
+ */
+export async function catchUp(options: CatchUpOptions): Promise<CatchUpRun> {
+  const { database, notWithinMs = 0 } = options
+  const ran = await database.whenAlone(CATCH_UP_JOB, async (taken): Promise<CatchUpRun> => {
+    const signal = AbortSignal.any([options.signal, taken])
+    const last = await findState<CatchUpState>(database.pool, CATCH_UP_JOB)
+    if (last && Date.now() - Date.parse(last.startedAt) < notWithinMs) return { state: 'recent' }
+    return { state: 'done', report: await run({ ...options, signal }, last) }
+  })
+  return ran?.result ?? { state: 'busy' }
+}
+
+async function run(options: CatchUpOptions, last: CatchUpState | undefined): Promise<CatchUpReport> {
+  const { database, api, signal, settleMs = SETTLE_MS } = options
+  const { pool } = database
+  const startedAt = Date.now()
+  const settledAt = startedAt - settleMs
+  const report: CatchUpReport = {
+    checked: 0,
+    healed: { ...NOTHING },
+    lost: { ...NOTHING },
+    searched: false,
+    deletionsWithheld: 0,
+    organizations: 0,
+  }
+  const writer = createWriter(options, report)
+  const through = last?.through ?? (await findNewestVersion(pool)) ?? Math.min(settledAt, await findNewestAtClerk(api))
+  // What came before the first webhook was not lost by the endpoint.
+  const since = Math.max(through, expectedSince(await findOldestMessage(pool), startedAt))
+  const noteLost = (kind: keyof Undelivered, at: number) => {
+    if (at > since) report.lost[kind] += 1
+  }
+
+  let newest = through
+  for await (const users of changedSince(api, through)) {
+    signal.throwIfAborted()
+    report.checked += users.length
+    await writer.heal(users, (user, isTold) => {
+      const { updatedAt } = user.version
+      if (updatedAt > settledAt) return
+      newest = Math.max(newest, updatedAt)
+      if (!isTold) noteLost(Number(user.clerkCreatedAt) > through ? 'created' : 'updated', updatedAt)
+    })
+  }
+
+  const ours = await countCreatedBefore(pool, settledAt)
+  let difference = (await api.countUsers({ createdBefore: settledAt })) - ours
+  let accepted = last?.accepted ?? 0
+  // What is off for a moment is on its way. Off by the same twice, it is lost.
+  if (difference !== accepted && difference === last?.difference) {
+    report.searched = true
+    const healedBefore = countOf(report.healed)
+    const onUsers = (users: UserSnapshot[]) =>
+      writer.heal(users, (user, isTold) => {
+        if (!isTold) noteLost('created', Number(user.clerkCreatedAt))
+      })
+    await searchByCount({ api, executor: pool, signal, before: settledAt, onUsers, onAbsent: writer.collectAbsent })
+    await writer.deleteCollected()
+    const left = (await api.countUsers({ createdBefore: settledAt })) - (await countCreatedBefore(pool, settledAt))
+    // Only what a search could not change has no remedy; the rest may have come while it ran.
+    if (left === difference && countOf(report.healed) === healedBefore) accepted = difference
+    difference = left
+  }
+  const organizations = await catchUpOrganizations(options, report, writer, last?.organizations)
+  await saveState(pool, CATCH_UP_JOB, {
+    startedAt: new Date(startedAt).toISOString(),
+    through: newest,
+    difference,
+    accepted: difference === 0 ? 0 : accepted,
+    organizations,
+    lost: addLost(last?.lost, report.lost, startedAt),
+  } satisfies CatchUpState)
+  return report
+}
+
+const isApplied = (result: ChangeResult) => !('error' in result) && result.outcome === 'applied'
+
+async function findNewestAtClerk(api: CatchUpOptions['api']): Promise<number> {
+  const { users } = await api.listUsers({ orderBy: '-updated_at', limit: 1 })
+  return users[0]?.version.updatedAt ?? 0
+}
+
+type Writer = ReturnType<typeof createWriter>
+
+function createWriter(options: CatchUpOptions, report: CatchUpReport) {
+  const { database, api, checkIdentity } = options
+  const { pool, repository } = database
+  let isSure = false
+  const absent: string[] = []
+  let known = 0
+
+  async function beforeWriting(): Promise<void> {
+    if (!isSure) await checkIdentity?.(pool)
+    isSure = true
+  }
+
+  async function deleteAbsent(ids: string[]): Promise<void> {
+    // From before the question: what is dated after it may know better.
+    const deletedAt = Date.now()
+    const isAbsent = await Promise.all(ids.map((id) => api.isAbsent(id)))
+    const gone = ids
+      .filter((_, i) => isAbsent[i])
+      .map((id): UserDeletion => ({ kind: 'deletion', id, deletedAt, source: 'clerk_api' }))
+    const results = await repository.apply(gone.map((user) => ({ user })))
+    const deleted = results.filter(isApplied).length
+    report.healed.deleted += deleted
+    report.lost.deleted += deleted
+  }
+
+  return {
+    beforeWriting,
+
+    /** Writes those that are missing or older here. `note` hears of each whether a webhook brought what Clerk says. */
+    async heal(users: UserSnapshot[], note?: (user: UserSnapshot, isTold: boolean) => void): Promise<void> {
+      if (users.length === 0) return
+      const rows = new Map((await compareUsers(pool, users)).map((row) => [row.id, row]))
+      const drifting: UserSnapshot[] = []
+      for (const user of users) {
+        const { difference, version } = rows.get(user.id) as ComparedRow
+        const isDrifting = difference === 'missing' || difference === 'stale'
+        if (isDrifting) drifting.push(user)
+        if (difference !== 'missing') known += 1
+        note?.(user, !isDrifting && (difference !== 'same' || version?.eventAt !== null))
+      }
+      if (drifting.length === 0) return
+      await beforeWriting()
+      const results = await repository.apply(drifting.map((user) => ({ user })))
+      for (const [i, { id }] of drifting.entries()) {
+        // One that cannot be stored stays away: the next reconcile names it.
+        if (!isApplied(results[i] as ChangeResult)) continue
+        report.healed[(rows.get(id) as ComparedRow).difference === 'stale' ? 'updated' : 'created'] += 1
+      }
+    },
+
+    async collectAbsent(ids: string[]): Promise<void> {
+      absent.push(...ids)
+    },
+
+    /** Deletes those that Clerk does not know when it is asked for each, unless they are too many to be true. */
+    async deleteCollected(): Promise<void> {
+      const living = [...(await findLiving(pool, absent)).keys()]
+      if (living.length === 0) return
+      const limit = options.maxDeletions ?? deletionLimit((await measureUsers(pool)).living, known)
+      if (living.length > limit) {
+        report.deletionsWithheld = living.length
+        return
+      }
+      await beforeWriting()
+      for (let at = 0; at < living.length; at += MAX_IDS) await deleteAbsent(living.slice(at, at + MAX_IDS))
+    },
+  }
+}
+
+/**
+ * Clerk lists organizations and memberships by creation only: new ones and lost deletions show in their number, and then all
+ * lists are compared. A changed role or name shows in no number: a reconcile finds it.
+ */
+async function catchUpOrganizations(
+  { database, api, signal, maxDeletions }: CatchUpOptions,
+  report: CatchUpReport,
+  writer: Writer,
+  last = { difference: 0, accepted: 0, askedAt: 0 },
+): Promise<CatchUpState['organizations']> {
+  const ours = await countLivingObjects(database.pool)
+  const askedAt = Date.now()
+  if (ours === 0 && last.difference === 0 && askedAt - last.askedAt < NO_ORGANIZATIONS_MS) return last
+  const difference = (await countAtClerk(api)) - ours
+  if (difference === last.accepted || difference !== last.difference) return { ...last, difference, askedAt }
+  await writer.beforeWriting()
+  const found = await checkOrganizations({ database, api, signal, isFixing: true, findsGone: true, maxDeletions })
+  for (const { missing, stale, gone } of Object.values(found) as (typeof found)['organization'][]) {
+    report.organizations += missing.repaired + stale.repaired + gone.repaired
+  }
+  const left = (await countAtClerk(api)) - (await countLivingObjects(database.pool))
+  const isStuck = left === difference && report.organizations === 0
+  return { difference: left, accepted: isStuck ? left : last.accepted, askedAt }
+}
+
+/** How many organizations and memberships Clerk has; 0 where the instance has no organizations. */
+async function countAtClerk(api: CatchUpOptions['api']): Promise<number> {
+  try {
+    const counted = await api.list(LIST_READERS.organization.path, { limit: 1 })
+    if (counted.items.length === 0) return 0
+    const memberships = await api.list(LIST_READERS.membership.path, { limit: 1 })
+    return (counted.total as number) + (memberships.total as number)
+  } catch (error) {
+    if (hasNoOrganizations(error)) return 0
+    throw error
+  }
+}
+
+const countOf = ({ created, updated, deleted }: Undelivered) => created + updated + deleted
+
+function addLost(before: CatchUpState['lost'] | undefined, lost: Undelivered, nowMs: number): CatchUpState['lost'] {
+  const day = new Date(nowMs).toISOString().slice(0, 10)
+  const { created, updated, deleted } = before?.day === day ? before : NOTHING
+  return {
+    day,
+    created: created + lost.created,
+    updated: updated + lost.updated,
+    deleted: deleted + lost.deleted,
+  }
+}

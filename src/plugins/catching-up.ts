@@ -1,0 +1,43 @@
+import fp from 'fastify-plugin'
+import { type CatchUpReport, catchUp } from '../jobs/catch-up.ts'
+import { catchUpChannel, tell } from './channels.ts'
+import { type ClerkJobOptions, repeat } from './clerk-job.ts'
+
+export interface CatchingUpOptions extends ClerkJobOptions {
+  /** How long a webhook may be under way before it counts as lost; default a minute. */
+  settleMs?: number
+}
+
+/**
+ * Asks Clerk at every interval what changed last, so that a lost webhook heals within two intervals, and a service without a
+ * public URL has a working sync.
+ */
+export default fp<CatchingUpOptions>(
+  async (app, { settleMs, ...options }) => {
+    repeat(
+      app,
+      'catch-up',
+      options,
+      async (tools) => {
+        const ran = await catchUp({ ...tools, settleMs })
+        if (ran.state === 'done') report(ran.report)
+      },
+      { startsAtOnce: false },
+    )
+
+    // Without webhooks, to bring everything is its work; with them, it is a sign that the endpoint needs care.
+    function report({ healed, lost, deletionsWithheld, organizations }: CatchUpReport): void {
+      const details = { healed, lost, organizations, deletionsWithheld }
+      const isTold = app.hasPlugin('clerk-webhooks')
+      if (deletionsWithheld > 0) {
+        app.log.error(details, 'too many users are gone at Clerk: none was deleted, see clerk-session-sync reconcile')
+      }
+      const countOf = (counts: object) => Object.values(counts).reduce((sum: number, count) => sum + count, 0)
+      if (isTold) tell(catchUpChannel, { server: app.server, ...lost })
+      if (isTold && countOf(lost) > 0)
+        app.log.warn(details, 'webhooks were lost: catch-up brought what they would have said')
+      else if (countOf(healed) + organizations > 0) app.log.info(details, 'caught up with Clerk')
+    }
+  },
+  { name: 'clerk-catching-up', fastify: '5.x' },
+)

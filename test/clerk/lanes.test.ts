@@ -1,0 +1,299 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Test, test } from 'tap'
+import { createBackendApi, type UserListQuery } from '../../src/clerk/backend-api.ts'
+import { createLaneWalk, type Lane, type LaneWalkOptions } from '../../src/clerk/lanes.ts'
+import { type ClerkEmulatorOptions, createClerkEmulator } from '../../src/emulator/index.ts'
+
+type Api = LaneWalkOptions['api']
+
+async function start(t: Test, options: ClerkEmulatorOptions = {}) {
+  const clerk = await createClerkEmulator({ secretKey: 'sk_live_lanes', ...options })
+  t.teardown(() => clerk.close())
+  const api = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, firstPauseMs: 1 })
+  return { clerk, api }
+}
+
+const idsOf = (clerk: Awaited<ReturnType<typeof start>>['clerk']) => [...clerk.users()].map(({ id }) => id)
+
+/** Walks and gives the ids as they came. */
+async function walk(options: Omit<LaneWalkOptions, 'take'> & Partial<Pick<LaneWalkOptions, 'take'>>) {
+  const ids: string[] = []
+  const walk = createLaneWalk({
+    ...options,
+    async take(page) {
+      await options.take?.(page)
+      ids.push(...page.ids)
+    },
+  })
+  await walk.run()
+  return { ids, left: walk.left() }
+}
+
+/** How many questions of a list are under way at once, each of them slow enough to meet the others. */
+function watch(api: Api) {
+  const seen = { underWay: 0, most: 0, filters: new Set<string>(), queries: [] as UserListQuery[] }
+  const listUsers: Api['listUsers'] = async (query) => {
+    seen.queries.push(query)
+    seen.filters.add(`${query.createdAfter} ${query.createdBefore}`)
+    seen.underWay += 1
+    seen.most = Math.max(seen.most, seen.underWay)
+    await sleep(20)
+    return api.listUsers(query).finally(() => {
+      seen.underWay -= 1
+    })
+  }
+  return { seen, api: { ...api, listUsers } }
+}
+
+test('every user comes once, in as many lanes as were asked for', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(6_000)
+  for (const lanes of [1, 2, 8, 30]) {
+    const { seen, api: watched } = watch(api)
+    const { ids } = await walk({ api: watched, total: 6_000, lanes })
+    t.strictSame(ids.toSorted(), idsOf(clerk).toSorted(), `${lanes} lanes`)
+    t.equal(seen.most, Math.min(lanes, 12), 'no more than there are pages')
+  }
+})
+
+test('a few users cost one request, and none is no error', async (t) => {
+  const { clerk, api } = await start(t)
+  t.strictSame(await walk({ api, total: 0 }), { ids: [], left: [{}] })
+  t.equal(clerk.stats.apiRequests, 1)
+  clerk.seedUsers(500)
+  t.equal((await walk({ api, total: 499 })).ids.length, 500)
+  t.equal(clerk.stats.apiRequests, 3, 'a full page may not be the last one')
+  const gone = { ...api, listUsers: async () => ({ users: [], unusable: [], ids: [], createdAt: [] }) }
+  t.strictSame((await walk({ api: gone, total: 5_000 })).ids, [], 'all deleted since they were counted')
+})
+
+test('lanes that run dry take half of what is left of the largest one', async (t) => {
+  const { clerk, api } = await start(t)
+  // All but one in the last hour of ten years, most of those within the same few seconds.
+  const now = 1_700_000_000_000
+  clerk.createUser({ createdAt: now - 315_360_000_000 })
+  for (let n = 0; n < 600; n += 1) clerk.createUser({ createdAt: now - 3_600_000 + n })
+  for (let n = 0; n < 8_000; n += 1) clerk.createUser({ createdAt: now + n })
+  const { seen, api: watched } = watch(api)
+  let atOnce = 0
+  let meet = () => {}
+  const allAreThere = new Promise<void>((done) => (meet = done))
+  const { ids } = await walk({
+    api: watched,
+    total: 8_601,
+    lanes: 4,
+    // Goes on when all four lanes have a full page in hand at the same time: where the users are.
+    async take(page) {
+      if (page.ids.length < 500) return
+      atOnce += 1
+      if (atOnce === 4) meet()
+      await allAreThere
+    },
+  })
+  t.strictSame(ids.toSorted(), idsOf(clerk).toSorted())
+  t.ok(seen.filters.size > 6, 'beyond the first four and the two ends')
+  t.ok(seen.queries.length <= 18 + 20, `${seen.queries.length} pages`)
+})
+
+test('a lane that ended while it was to be split is left alone', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(3_500)
+  const cut = [...clerk.users()][500]?.created_at as number
+  let taken = 0
+  let end = () => {}
+  const allTaken = new Promise<void>((done) => (end = done))
+  let counts = 0
+  const countUsers: Api['countUsers'] = async (filter) => {
+    counts += 1
+    // The first says how much is left of the other lane, the second where to split it.
+    if (counts === 2) await allTaken
+    return api.countUsers(filter)
+  }
+  const { ids } = await walk({
+    api: { ...api, countUsers },
+    total: 3_500,
+    lanes: 2,
+    from: [{ before: cut }, { after: cut - 1 }],
+    async take(page) {
+      taken += page.ids.length
+      if (taken === 3_500) end()
+    },
+  })
+  t.equal(new Set(ids).size, 3_500)
+  t.equal(counts, 2)
+})
+
+test('the first lane is split even before its first page has come', async (t) => {
+  const { clerk, api } = await start(t)
+  const now = 1_700_000_000_000
+  for (let n = 0; n < 4_000; n += 1) clerk.createUser({ createdAt: now + n })
+  clerk.createUser({ createdAt: now + 3_600_000 })
+  let splits = 0
+  let help = () => {}
+  const helped = new Promise<void>((done) => (help = done))
+  const listUsers: Api['listUsers'] = async (query) => {
+    if (query.createdAfter === undefined && query.limit === undefined) await helped
+    else if (query.createdBefore !== undefined && Number(query.createdAfter) < now + 4_000) {
+      splits += 1
+      help()
+    }
+    return api.listUsers(query)
+  }
+  const { ids } = await walk({ api: { ...api, listUsers }, total: 4_001, lanes: 2 })
+  t.strictSame(ids.toSorted(), idsOf(clerk).toSorted())
+  t.ok(splits > 0)
+})
+
+test('a crowd of one millisecond cannot be split, and is walked by the cursor alone', async (t) => {
+  const { clerk, api } = await start(t)
+  for (let n = 0; n < 3_000; n += 1) clerk.createUser({ createdAt: 1_700_000_000_000 })
+  t.equal((await walk({ api, total: 3_000 })).ids.length, 3_000)
+  clerk.createUser({ createdAt: 1_600_000_000_000 })
+  const { ids } = await walk({ api, total: 3_001, take: () => sleep(20) })
+  t.strictSame(ids.toSorted(), idsOf(clerk).toSorted())
+})
+
+test('all pages of a walk are asked for with one filter, also when its lane was cut', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(9_000)
+  const { seen, api: watched } = watch(api)
+  // Uneven, so that the first lane to end splits the other.
+  const users = [...clerk.users()]
+  const cut = users[1_000]?.created_at as number
+  const from = [{ before: cut }, { after: cut - 1 }]
+  const { ids } = await walk({ api: watched, total: 9_000, lanes: 2, from, take: () => sleep(20) })
+  t.equal(new Set(ids).size, 9_000)
+  t.ok(seen.filters.size > 2, 'it was split')
+  const firstOf = new Map<string, string>()
+  for (const { createdAfter, createdBefore, startingAfter } of seen.queries) {
+    const filter = `${createdAfter} ${createdBefore}`
+    if (startingAfter === undefined) firstOf.set(filter, filter)
+    t.ok(firstOf.has(filter), 'a cursor goes with the filter that it came from')
+  }
+})
+
+test('a walk goes on from what another left, whatever became of the users there', async (t) => {
+  for (const deletedCursor of ['resume', 'reject'] as const) {
+    const { clerk, api } = await start(t, { deletedCursor })
+    clerk.seedUsers(8_000)
+    const stop = new AbortController()
+    const taken = new Set<string>()
+    let pages = 0
+    const first = createLaneWalk({
+      api,
+      total: 8_000,
+      lanes: 4,
+      signal: stop.signal,
+      async take({ ids }) {
+        for (const id of ids) taken.add(id)
+        pages += 1
+        if (pages === 7) stop.abort()
+      },
+    })
+    await first.run()
+    const left: Lane[] = JSON.parse(JSON.stringify(first.left()))
+    t.ok(taken.size < 8_000)
+    // The cursors, all of them.
+    for (const { cursor } of left) if (cursor !== undefined) clerk.deleteUser(cursor)
+    clerk.createUser({ id: 'user_new' })
+    const { ids } = await walk({ api, total: 8_000, lanes: 2, from: left })
+    const missed = idsOf(clerk).filter((id) => !taken.has(id) && !ids.includes(id))
+    t.strictSame(missed, [], deletedCursor)
+    const twice = ids.filter((id) => taken.has(id)).length
+    t.ok(twice <= 4 * 500, `${twice} came twice: a page of each lane at most`)
+  }
+})
+
+test('behind its end a walk leaves a lane for those who come', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(3_000)
+  const { left } = await walk({ api, total: 3_000, lanes: 3 })
+  t.equal(left.length, 1)
+  const { id } = clerk.createUser()
+  t.strictSame((await walk({ api, total: 3_001, from: left })).ids, [id])
+})
+
+test('nobody who stays is skipped while users come, change and go', async (t) => {
+  for (const deletedCursor of ['resume', 'reject'] as const) {
+    const { clerk, api } = await start(t, { deletedCursor })
+    clerk.seedUsers(5_000)
+    const stays = new Set(idsOf(clerk))
+    const taken = new Set<string>()
+    const walk = createLaneWalk({
+      api,
+      total: 5_000,
+      lanes: 3,
+      async take({ ids }) {
+        for (const id of ids) taken.add(id)
+        // The cursor, the first of the page, and some who were not read yet.
+        for (const id of [ids.at(-1), ids[0], [...stays].find((id) => !taken.has(id))]) {
+          if (id !== undefined && stays.delete(id)) clerk.deleteUser(id)
+        }
+        const [changed] = stays
+        clerk.updateUser(changed as string, { firstName: `Changed ${taken.size}` })
+        if (taken.size < 2_500) clerk.createUser({ id: `user_new${taken.size}` })
+      },
+    })
+    await walk.run()
+    t.strictSame(
+      [...stays].filter((id) => !taken.has(id)),
+      [],
+    )
+    const comers = idsOf(clerk).filter((id) => id.startsWith('user_new'))
+    t.ok(comers.length > 0)
+    t.strictSame(
+      comers.filter((id) => !taken.has(id)),
+      [],
+      'and those who came',
+    )
+  }
+})
+
+test('an API that does not follow the cursor is found out', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(501)
+  const listUsers: Api['listUsers'] = () => api.listUsers({ orderBy: 'created_at' })
+  await t.rejects(walk({ api: { ...api, listUsers }, total: 501, lanes: 1 }), /same page again and again/)
+})
+
+test('the first error ends all lanes; an abort is none', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(5_000)
+  const broken = async () => {
+    throw new TypeError('a fault of ours')
+  }
+  await t.rejects(walk({ api, total: 5_000, take: broken }), /a fault of ours/)
+  await t.rejects(
+    walk({
+      api: { ...api, listUsers: () => Promise.reject(new Error('Clerk is away')) },
+      total: 10,
+    }),
+    /Clerk is away/,
+  )
+  const stop = new AbortController()
+  const stopping = async () => {
+    stop.abort()
+    throw new TypeError('a fault of ours')
+  }
+  await t.rejects(walk({ api, total: 5_000, signal: stop.signal, take: stopping }), /a fault of ours/)
+  const aborted = AbortSignal.abort(new Error('stop'))
+  const stopped = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, signal: aborted })
+  t.strictSame((await walk({ api: stopped, total: 5, signal: aborted })).ids, [])
+})
+
+test('a user without a time of creation is no obstacle', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(3_000)
+  const listUsers: Api['listUsers'] = async (query) => {
+    const page = await api.listUsers(query)
+    const createdAt = page.createdAt.map((at, n) => (n % 3 === 0 ? undefined : at))
+    return { ...page, createdAt, users: page.users.slice(1), unusable: [{ id: page.ids[0] as string, reason: 'odd' }] }
+  }
+  const { ids } = await walk({ api: { ...api, listUsers }, total: 3_000, lanes: 3 })
+  t.strictSame(new Set(ids).size, 3_000)
+  const none: Api['listUsers'] = async (query) => {
+    const page = await listUsers(query)
+    return { ...page, createdAt: page.ids.map(() => undefined) }
+  }
+  t.equal((await walk({ api: { ...api, listUsers: none }, total: 3_000, lanes: 3 })).ids.length, 3_000)
+})

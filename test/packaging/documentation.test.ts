@@ -1,0 +1,55 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { test } from 'tap'
+import { ROOT, read } from './markdown.ts'
+
+const pages = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'))
+const top = ['README.md', 'FRONTEND_SESSION_SYNC_GUIDE.md', 'SECURITY.md', 'CHANGELOG.md']
+
+test('the README and the front-end guide have at most 200 lines', async (t) => {
+  for (const file of ['README.md', 'FRONTEND_SESSION_SYNC_GUIDE.md']) {
+    t.ok(read(file).trimEnd().split('\n').length <= 200, file)
+  }
+})
+
+test('each page says for whom it is, and the README links to it', async (t) => {
+  const readme = read('README.md')
+  for (const page of pages) {
+    t.match(read(`docs/${page}`), /^# .+\n\nFor /, page)
+    t.ok(readme.includes(`](docs/${page})`), `README.md links to ${page}`)
+  }
+})
+
+test('every link within the documentation leads somewhere', async (t) => {
+  const files = [...top, ...pages.map((page) => `docs/${page}`), 'bench/README.md']
+  for (const file of files) {
+    for (const [, address = ''] of read(file).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+      const [path = '', anchor] = address.split('#')
+      const target = path === '' ? file : join(dirname(file), path)
+      t.ok(existsSync(join(ROOT, target)), `${file}: ${address}`)
+      if (anchor) t.ok(anchorsOf(target).includes(anchor), `${file}: ${address}`)
+    }
+  }
+})
+
+test('the glossary of the code and that of the documentation have the same words', async (t) => {
+  const rows = [...read('docs/glossary.md').matchAll(/^\| ([a-z][a-z -]*) \| (.+) \|$/gm)].slice(1)
+  const inCode = [...read('src/domain/change.ts').matchAll(/^ \* - ([a-z]+): (.+)\.$/gm)]
+  t.equal(inCode.length, 10)
+  t.strictSame(
+    inCode.map(([, word, meaning]) => [word, meaning]),
+    rows.slice(0, inCode.length).map(([, word, meaning]) => [word, meaning]),
+  )
+})
+
+/** The anchors that GitHub gives the headings of a page. */
+function anchorsOf(file: string): string[] {
+  return [...read(file).matchAll(/^#{1,6} (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+      .trim()
+      .replaceAll(' ', '-'),
+  )
+}
