@@ -38,7 +38,7 @@ test('commands, their commands and their options are completed', async (t) => {
     ],
     [
       ['backfill', '--'],
-      ['--dry-run', '--emit', '--json', '--restart'],
+      ['--dry-run', '--emit', '--json', '--lanes', '--restart'],
     ],
   ] as const) {
     const run = runNode(t, [CLI, 'complete', '--', ...line], {})

@@ -11,9 +11,10 @@ import { type Test, test } from 'tap'
 import { freePorts, ROOT } from '../helpers/process.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
-const NOBODY = { uid: 65_534, gid: 65_534 }
+// Of Debian's `daemon`: not nobody, who PostgreSQL runs as where root starts it.
+const PLAIN_USER = { uid: 1, gid: 1 }
 const isRoot = process.getuid?.() === 0
-const users = isRoot ? { root: { uid: 0, gid: 0 }, 'a plain user': NOBODY } : { 'a plain user': undefined }
+const users = isRoot ? { root: { uid: 0, gid: 0 }, 'a plain user': PLAIN_USER } : { 'a plain user': undefined }
 const TESTS = ['test/embedded/postgres.test.ts', 'test/domain/version.test.ts']
 
 for (const [who, identity] of Object.entries(users)) {
@@ -78,7 +79,7 @@ for (const [who, identity] of Object.entries(users)) {
 }
 
 /** What a clone and `npm ci` make, with the modes that this umask leaves. */
-function copyRepository(to: string, umask: string, identity: typeof NOBODY | undefined): void {
+function copyRepository(to: string, umask: string, identity: typeof PLAIN_USER | undefined): void {
   const owner = identity ? `chown -R ${identity.uid}:${identity.gid} "$1"` : ':'
   const script = `umask ${umask}; mkdir "$1"; cd "$0"
     { git ls-files -z --cached --others --exclude-standard; printf 'node_modules\\0'; } | tar --null -T - -cf - | tar -C "$1" --no-same-permissions -xf -
