@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../config.ts'
 import { type Embedded, embedMissing } from '../embedded/index.ts'
+import { prepareClerk } from './dev-clerk.ts'
 import { DEV_ENV_FILE, writeDevEnv } from './dev-env.ts'
 import { openBrowser } from './open-browser.ts'
 
@@ -46,12 +47,13 @@ export async function dev(config: Config, { open = false, reset = false }: DevFl
   )
   const isEmbedded = embedded.config.DATABASE_URL !== config.DATABASE_URL || embedded.emulator !== undefined
   if (isEmbedded) writeDevEnv(config, embedded.config)
+  const found = await askClerk(embedded)
   say('starting the service')
   const service = startService(embedded.config, fileOf(hasDemo ? 'demo/server' : 'server'))
   const ended = once(service, 'exit')
   try {
     untilReady(config.PORT).then(() => {
-      announce(embedded, hasDemo, isEmbedded)
+      announce(embedded, { hasDemo, isEmbedded, found })
       if (!open) return
       const page = hasDemo ? '/demo' : '/docs'
       openBrowser(`http://127.0.0.1:${config.PORT}${page}`, ({ message }) => say(`no browser was opened: ${message}`))
@@ -62,6 +64,23 @@ export async function dev(config: Config, { open = false, reset = false }: DevFl
     service.kill('SIGTERM')
     await ended
     await embedded.stop()
+  }
+}
+
+/** What a Clerk instance of the developer's own says; nothing beside the emulator. Stops what was embedded where a key is wrong. */
+async function askClerk({ config, emulator, stop }: Embedded): Promise<string[]> {
+  if (emulator || !config.CLERK_SECRET_KEY) return []
+  say('asking Clerk')
+  const interrupted = new AbortController()
+  const abort = () => interrupted.abort(new Error('interrupted'))
+  process.once('SIGINT', abort).once('SIGTERM', abort)
+  try {
+    return await prepareClerk(config, interrupted.signal)
+  } catch (error) {
+    await stop()
+    throw error
+  } finally {
+    process.off('SIGINT', abort).off('SIGTERM', abort)
   }
 }
 
@@ -111,7 +130,10 @@ async function assertFree(port: number, user: string, setting: string): Promise<
 }
 
 /** Says where everything is, with a token and the lines to try. */
-function announce({ config, emulator }: Embedded, hasDemo: boolean, isEmbedded: boolean): void {
+function announce(
+  { config, emulator }: Embedded,
+  { hasDemo, isEmbedded, found }: { hasDemo: boolean; isEmbedded: boolean; found: string[] },
+): void {
   const url = `http://127.0.0.1:${config.PORT}`
   const lines = [
     '',
@@ -122,6 +144,10 @@ function announce({ config, emulator }: Embedded, hasDemo: boolean, isEmbedded: 
     `  API docs        ${url}/docs`,
     `  PostgreSQL      ${config.DATABASE_URL}`,
   ]
+  if (found.length > 0) {
+    lines.push('', ...found.map((line) => `  ${line}`))
+    lines.push(`  call            curl -H "Authorization: Bearer <session token>" ${url}/api/auth/profile`)
+  }
   if (hasDemo) lines.splice(3, 0, `  See it work     ${url}/demo`)
   if (emulator) {
     // Ada signed in, and both of her webhooks were lost: the case that used to end in a login loop.

@@ -72,7 +72,7 @@ export interface BackfillProgress extends BackfillCounts {
   total: number
 }
 
-const JOB = 'backfill'
+export const BACKFILL_JOB = 'backfill'
 // More transactions at once do not write more: they wait for the same disk.
 const WRITES_AT_ONCE = 2
 const DATABASE_RETRY_MS = 500
@@ -83,7 +83,7 @@ const DATABASE_RETRY_MS = 500
  */
 export async function backfill(options: BackfillOptions): Promise<BackfillResult | undefined> {
   const ran = await options.database.whenAlone(
-    JOB,
+    BACKFILL_JOB,
     (lost) => resume({ ...options, signal: AbortSignal.any([options.signal, lost]) }),
     options.waitMs,
   )
@@ -100,8 +100,8 @@ async function resume({
   const { pool, repository } = database
   const total = await api.countUsers()
   await checkIdentity?.(pool)
-  if (isRestart) await deleteState(pool, JOB)
-  const saved = await findState<Partial<BackfillPlace>>(pool, JOB)
+  if (isRestart) await deleteState(pool, BACKFILL_JOB)
+  const saved = await findState<Partial<BackfillPlace>>(pool, BACKFILL_JOB)
   // A place of an earlier version, which had no lanes, is not gone on from.
   const from = saved?.lanes ? (saved as BackfillPlace) : undefined
   if (from) options.onResume?.(from)
@@ -111,12 +111,12 @@ async function resume({
     api,
     total,
     from,
-    store: { apply: repository.apply, savePlace: (place) => saveState(pool, JOB, place) },
+    store: { apply: repository.apply, savePlace: (place) => saveState(pool, BACKFILL_JOB, place) },
     onPage: (counts) => options.onPage?.({ ...counts, resumedAfter, total }),
   })
   const organizations = result.isComplete ? await fillOrganizations({ database, api, ...options }) : null
   const isComplete = organizations !== null
-  if (isComplete) await deleteState(pool, JOB)
+  if (isComplete) await deleteState(pool, BACKFILL_JOB)
   return { ...result, isComplete, resumedAfter, organizations }
 }
 
