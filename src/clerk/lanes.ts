@@ -104,7 +104,6 @@ export function createLaneWalk({
   async function work(): Promise<void> {
     try {
       for (let lane = await findWork(); lane; lane = await findWork()) {
-        active.add(lane)
         await walk(lane)
         if (hasToStop()) return
         active.delete(lane)
@@ -120,7 +119,7 @@ export function createLaneWalk({
   async function findWork(): Promise<Running | undefined> {
     while (!hasToStop()) {
       const next = waiting.shift()
-      if (next) return next
+      if (next) return begin(next)
       const largest = await findLargest()
       if (largest) {
         const split = splitOff(largest)
@@ -132,6 +131,12 @@ export function createLaneWalk({
       } else return undefined
     }
     return undefined
+  }
+
+  /** At once, so that at every moment each lane is either waiting or active: `left()` must not miss one. */
+  function begin(lane: Running): Running {
+    active.add(lane)
+    return lane
   }
 
   async function findLargest(): Promise<Running | undefined> {
@@ -158,8 +163,8 @@ export function createLaneWalk({
         if (middle <= low) break
         const upper = await api.countUsers({ createdAfter: middle - 1, createdBefore: lane.before })
         const remaining = lane.remaining as number
-        const isTooLate = !active.has(lane) || remaining < MIN_TO_SPLIT || lane.readTo >= middle
-        if (hasToStop() || isTooLate) return undefined
+        if (hasToStop() || !active.has(lane) || remaining < MIN_TO_SPLIT) return undefined
+        // Where the lane has passed the middle meanwhile, less is left of it than the upper part had.
         if (upper < remaining * MIN_SHARE) high = middle
         else if (upper > remaining * (1 - MIN_SHARE)) low = middle
         else {
@@ -167,7 +172,7 @@ export function createLaneWalk({
           part.remaining = upper
           lane.before = middle
           lane.remaining = remaining - upper
-          return part
+          return begin(part)
         }
       }
       lane.isWhole = true

@@ -67,8 +67,8 @@ export interface CatchUpState {
 
 export const CATCH_UP_JOB = 'catch-up'
 const SETTLE_MS = 60_000
-// Where there are no organizations, so often: who begins with them is heard of by a webhook.
-const NO_ORGANIZATIONS_MS = 600_000
+// Where there are no organizations Clerk is not asked for them each time.
+const NO_ORGANIZATIONS_MS = 120_000
 const NOTHING: Undelivered = { created: 0, updated: 0, deleted: 0 }
 
 /**

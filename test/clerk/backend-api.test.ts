@@ -44,6 +44,9 @@ test('every fault is tried again, and the answer comes in the end', async (t) =>
   }
   clerk.faults.api = { status: 200, headers: json, body: '{}' }
   t.equal((await api.listUsers({})).users.length, 1)
+  clerk.faults.api = { status: 200, headers: json, body: '[{"id":"user_odd"}]' }
+  const { ids, createdAt } = await api.listUsers({})
+  t.strictSame({ ids, createdAt }, { ids: ['user_odd'], createdAt: [undefined] })
   clerk.faults.jwks = { status: 200, headers: json, body: '{}' }
   const impatient = createBackendApi({
     secretKey: clerk.secretKey,

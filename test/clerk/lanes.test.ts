@@ -123,6 +123,38 @@ test('a lane that ended while it was to be split is left alone', async (t) => {
   t.equal(counts, 2)
 })
 
+test('a lane is not split where it has been already', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(8_500)
+  const cut = [...clerk.users()][500]?.created_at as number
+  let taken = 0
+  let goOn = () => {}
+  const isPast = new Promise<void>((done) => (goOn = done))
+  let counts = 0
+  const countUsers: Api['countUsers'] = async (filter) => {
+    counts += 1
+    const count = await api.countUsers(filter)
+    // The second says how much is behind the middle, and arrives when the lane is there.
+    if (counts === 2) await isPast
+    return count
+  }
+  const { ids } = await walk({
+    api: { ...api, countUsers },
+    total: 8_500,
+    lanes: 2,
+    from: [{ before: cut }, { after: cut - 1 }],
+    async take(page) {
+      taken += page.ids.length
+      if (taken < 5_500) return
+      goOn()
+      // Until the answer has been looked at.
+      await sleep(20)
+    },
+  })
+  t.equal(new Set(ids).size, 8_500)
+  t.equal(ids.length, 8_500, 'nobody comes twice')
+})
+
 test('the first lane is split even before its first page has come', async (t) => {
   const { clerk, api } = await start(t)
   const now = 1_700_000_000_000
@@ -202,6 +234,47 @@ test('a walk goes on from what another left, whatever became of the users there'
     const twice = ids.filter((id) => taken.has(id)).length
     t.ok(twice <= 4 * 500, `${twice} came twice: a page of each lane at most`)
   }
+})
+
+test('at every moment what is left holds everybody who was not taken', async (t) => {
+  const { clerk, api } = await start(t)
+  clerk.seedUsers(9_000)
+  const untaken = new Map([...clerk.users()].map(({ id, created_at }) => [id, created_at]))
+  let checks = 0
+  let lost = 0
+  function check() {
+    checks += 1
+    const lanes = walk.left()
+    const isHeld = (at: number) => lanes.some(({ after = -1, before = Number.MAX_VALUE }) => at > after && at < before)
+    for (const at of untaken.values()) if (!isHeld(at)) lost += 1
+  }
+  // At each step of the promises behind an answer.
+  async function checkOften() {
+    for (let step = 0; step < 12; step += 1) {
+      await undefined
+      check()
+    }
+  }
+  const countUsers: Api['countUsers'] = async (filter) => {
+    const count = await api.countUsers(filter)
+    void checkOften()
+    return count
+  }
+  const cut = [...untaken.values()][1_000] as number
+  const walk = createLaneWalk({
+    api: { ...api, countUsers },
+    total: 9_000,
+    lanes: 4,
+    from: [{ before: cut }, { after: cut - 1 }],
+    async take({ ids }) {
+      check()
+      for (const id of ids) untaken.delete(id)
+    },
+    onTaken: async () => check(),
+  })
+  await walk.run()
+  t.strictSame([untaken.size, lost], [0, 0])
+  t.ok(checks > 50)
 })
 
 test('behind its end a walk leaves a lane for those who come', async (t) => {
