@@ -78,7 +78,8 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
   clerk-session-sync doctor                     what is wrong?
   clerk-session-sync backfill                   bring every Clerk user here; again after Ctrl-C to go on
   clerk-session-sync reconcile --fix            find what differs from Clerk, and repair it
-  clerk-session-sync user user_2w5X8yBvTq       one user, here and at Clerk`,
+  clerk-session-sync user user_2w5X8yBvTq       one user, here and at Clerk
+  clerk-session-sync completion bash            completion for bash, zsh or fish: eval "$(clerk-session-sync completion bash)"`,
     )
 
   program
@@ -193,6 +194,12 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
       if (problems) ending.code = reportSettings(outputOf(flags), problems)
       else await run(flags, ALL, runDoctor)
     })
+
+  // Asked for by a shell, or by whoever sets one up: no other command pays for it.
+  if (args[0] === 'completion' || args[0] === 'complete') {
+    const { default: addCompletion } = await import('@bomb.sh/tab/commander')
+    addCompletion(program, { completionCommandName: 'completion' })
+  }
 
   try {
     await program.parseAsync(args, { from: 'user' })

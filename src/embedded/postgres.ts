@@ -131,10 +131,10 @@ async function initialise(initdb: string, data: string, password: string, identi
   mkdirSync(data, { recursive: true })
   const secrets = mkdtempSync(join(tmpdir(), 'clerk-session-sync-'))
   const passwordFile = join(secrets, 'password')
-  writeFileSync(passwordFile, password, { mode: 0o600 })
-  if (identity) for (const path of [data, secrets, passwordFile]) lchownSync(path, identity.uid, identity.gid)
   const args = [`--pgdata=${data}`, `--username=${USER}`, `--pwfile=${passwordFile}`, '--auth=scram-sha-256']
   try {
+    writeFileSync(passwordFile, password, { mode: 0o600 })
+    if (identity) for (const path of [data, secrets, passwordFile]) lchownSync(path, identity.uid, identity.gid)
     const child = spawn(initdb, [...args, '--encoding=UTF8', '--locale=C', '--no-sync'], {
       stdio: ['ignore', 'ignore', 'pipe'],
       ...identity,

@@ -39,6 +39,21 @@ test('every package is pinned by its checksum, and named by no address (see .npm
   t.strictSame(loose, [])
 })
 
+test('the tools beside them are pinned, too, and few', async (t) => {
+  for (const [folder, name] of [
+    ['tools', '@biomejs/biome'],
+    ['tools/node', 'node'],
+  ] as const) {
+    const { '': _, ...packages } = JSON.parse(read(`${folder}/package-lock.json`)).packages as Record<string, Package>
+    t.ok(`node_modules/${name}` in packages)
+    t.ok(Object.keys(packages).length < 15)
+    for (const [path, { integrity, resolved }] of Object.entries(packages)) {
+      t.match(integrity, /^sha512-/, path)
+      t.equal(resolved, undefined)
+    }
+  }
+})
+
 test('no production dependency runs a script when it is installed, and others only as decided', async (t) => {
   const withScripts = all.filter(({ hasInstallScript }) => hasInstallScript)
   t.strictSame(
@@ -46,8 +61,7 @@ test('no production dependency runs a script when it is installed, and others on
     [],
   )
   for (const { name } of withScripts) t.type(manifest.allowScripts[name], 'boolean', `${name} is decided on`)
-  // Node.js itself is installed where the system's is too old.
-  for (const name of Object.keys(manifest.allowScripts).filter((name) => name !== 'node'))
+  for (const name of Object.keys(manifest.allowScripts))
     t.ok(
       withScripts.some((one) => one.name === name),
       name,
@@ -77,7 +91,7 @@ test('production dependencies are few, and each has its reason in the docs, as t
     Object.keys(manifest.peerDependencies).toSorted(),
     'none is required',
   )
-  t.ok(dependencies.length <= 21)
+  t.ok(dependencies.length <= 22)
 })
 
 test('installing stays light', async (t) => {
