@@ -30,7 +30,8 @@ FROM node:24.21.0-bookworm-slim
 LABEL org.opencontainers.image.title="clerk-session-sync" \
       org.opencontainers.image.description="Keeps a backend's own PostgreSQL users table in step with Clerk" \
       org.opencontainers.image.licenses="MIT"
-ENV NODE_ENV=production
+# Memory of 32 KiB and more goes back to the kernel once it is free; otherwise a flood of request bodies leaves 80 MiB behind.
+ENV NODE_ENV=production MALLOC_MMAP_THRESHOLD_=32768 MALLOC_TRIM_THRESHOLD_=131072
 WORKDIR /app
 # What changes least comes first. All of it belongs to root, and nothing here is written at run time.
 COPY --from=dependencies /app/node_modules ./node_modules

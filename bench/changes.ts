@@ -212,6 +212,7 @@ const RECEIVERS = {
   good: 0,
   'refuses (500)': 500,
   'slow (1 s)': 1_000,
+  'answers after 30 s': 30_000,
   hangs: -1,
 } as const
 const INTAKE_SECONDS = 4

@@ -112,7 +112,9 @@ export function enterMessages(entries: Entry[], failedBefore: ReadonlySet<string
 }
 
 function toRow({ id, type, objectId, instanceId, eventAt, ignoredFor, ...body }: Message, withPayload: boolean) {
-  const kept = withPayload && { payload: body.payload, about_user: body.userId }
+  // An invitation that nobody accepted yet holds an address, which no deletion of a user could find here.
+  const isOfNobody = type.startsWith('organizationInvitation.') && !body.userId
+  const kept = withPayload && !isOfNobody && { payload: body.payload, about_user: body.userId }
   return { id, type, object_id: objectId, instance_id: instanceId, event_at: eventAt, error: ignoredFor, ...kept }
 }
 

@@ -10,6 +10,7 @@ tap.setTimeout(240_000)
 
 // Of 512 MiB that docker-compose.yml grants; the rest is margin for the page cache.
 const CEILING_MIB = 400
+const RETURN_MIB = 64
 
 const memoryMib = (pid: number | undefined) =>
   Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1_024
@@ -18,9 +19,11 @@ async function startTarget(t: Test, settings: Record<string, string> = {}) {
   const { clerk, database } = await createProduction(t)
   const port = await freePorts()
   const url = `http://127.0.0.1:${port}`
-  // What was built, as `npm start` runs it.
+  // What was built, as the image runs it.
   const server = runBuilt(t, ['--max-semi-space-size=16', '--no-allocation-site-pretenuring', 'dist/server.js'], {
     NODE_ENV: 'production',
+    MALLOC_MMAP_THRESHOLD_: '32768',
+    MALLOC_TRIM_THRESHOLD_: '131072',
     HOST: '127.0.0.1',
     PORT: String(port),
     ...settingsOf(clerk, database),
@@ -34,8 +37,9 @@ async function startTarget(t: Test, settings: Record<string, string> = {}) {
   function measure(): void {
     if (child.exitCode === null && child.signalCode === null) highestMib = Math.max(highestMib, memoryMib(child.pid))
   }
+  const startMib = memoryMib(child.pid)
   measure()
-  t.comment(`${Math.round(highestMib)} MiB at the start`)
+  t.comment(`${Math.round(startMib)} MiB at the start`)
   const timer = setInterval(measure, 100)
   t.teardown(() => clearInterval(timer))
   const sockets: Socket[] = []
@@ -66,7 +70,12 @@ async function startTarget(t: Test, settings: Record<string, string> = {}) {
     measure()
     t.ok(highestMib < CEILING_MIB, `took ${Math.round(highestMib)} MiB at most`)
   }
-  return { open, survives, url, pid: child.pid as number }
+  /** Its memory is near that of its start again, within a minute. */
+  async function recovers(): Promise<void> {
+    await waitUntil('its memory back', async () => memoryMib(child.pid) < startMib + RETURN_MIB)
+    t.comment(`${Math.round(memoryMib(child.pid))} MiB afterwards`)
+  }
+  return { open, survives, recovers, url, clerk, user, pid: child.pid as number }
 }
 
 const descriptorsOf = (pid: number) => readdirSync(`/proc/${pid}/fd`).length
@@ -74,7 +83,7 @@ const post = (path: string, header: string) =>
   `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${header}\r\n\r\n`
 
 test('requests in a pipeline that nobody reads close their connection', async (t) => {
-  const { open, survives } = await startTarget(t)
+  const { open, survives, recovers } = await startTarget(t)
   async function attack(path: string) {
     const request = `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
     const socket = open()
@@ -87,10 +96,11 @@ test('requests in a pipeline that nobody reads close their connection', async (t
   }
   await Promise.all([attack('/docs/json'), ...Array.from({ length: 4 }, () => attack('/metrics'))])
   await survives()
+  await recovers()
 })
 
 test('a body of one-byte chunks costs no more than its bytes', async (t) => {
-  const { open, survives } = await startTarget(t)
+  const { open, survives, recovers } = await startTarget(t)
   const attack = (path: string) => {
     const socket = open().resume()
     // With or without an error.
@@ -101,10 +111,11 @@ test('a body of one-byte chunks costs no more than its bytes', async (t) => {
   }
   await Promise.all([attack('/clerk'), attack('/clerk'), attack('/nowhere')])
   await survives()
+  await recovers()
 })
 
 test('stalled bodies and unread replies free memory and descriptors, whatever their peers do', async (t) => {
-  const { open, survives, pid } = await startTarget(t)
+  const { open, survives, recovers, pid } = await startTarget(t)
   const before = descriptorsOf(pid)
   const body = Buffer.alloc(1_048_575, '[')
   const connected: Promise<unknown>[] = []
@@ -117,6 +128,41 @@ test('stalled bodies and unread replies free memory and descriptors, whatever th
   await Promise.all(connected)
   await survives()
   await waitUntil('their end', async () => descriptorsOf(pid) < before + 20)
+  await survives()
+  await recovers()
+})
+
+test('bodies beyond the budget of all connections are answered with 503, and webhooks still come through', async (t) => {
+  const { open, survives } = await startTarget(t)
+  let refusals = 0
+  for (let i = 0; i < 48; i++) {
+    const socket = open().resume()
+    let received = ''
+    socket.setEncoding('latin1').on('data', (text) => {
+      received += text
+      if (/^HTTP\/1\.1 503 .*BODIES_OVER_BUDGET/s.test(received)) refusals += 1
+      received = received.slice(0, 4_096)
+    })
+    socket.write(post('/clerk', 'Content-Length: 1048576'))
+    socket.write(Buffer.alloc(1_048_575, '['))
+  }
+  await waitUntil('those for which there is no room', async () => refusals >= 16)
+  await survives()
+})
+
+test('thousands of large tokens of its own stay within the bytes that are kept of tokens', async (t) => {
+  const { survives, url, clerk, user } = await startTarget(t)
+  const session = clerk.signIn(user.id).id
+  const claims = { padding: 'x'.repeat(11_000) }
+  let refused = 0
+  const lane = async () => {
+    for (let i = 0; i < 375; i += 1) {
+      const authorization = `Bearer ${clerk.sessionToken(session, { claims })}`
+      if ((await fetch(`${url}/api/auth/verify`, { headers: { authorization } })).status !== 200) refused += 1
+    }
+  }
+  await Promise.all(Array.from({ length: 8 }, lane))
+  t.equal(refused, 0, '3,000 tokens of 15 KB')
   await survives()
 })
 

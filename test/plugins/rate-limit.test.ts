@@ -96,6 +96,24 @@ test('X-Forwarded-For is believed only of the proxies that are trusted', async (
   }
 })
 
+test('what a proxy passes on is an address only if it is one, and never a user', async (t) => {
+  const service = await startLimited(t, { TRUST_PROXY: '1', RATE_LIMIT_PER_MINUTE: '5' })
+  const { clerk, call, signIn } = service
+  const victim = clerk.createUser()
+  const names = [victim.id, `user:${victim.id}`, `address:${victim.id}`, 'localhost', '1.2.3', '']
+  const refused: number[] = []
+  for (let i = 0; i < 42; i += 1)
+    refused.push((await call('/api/auth/profile', from(names[i % names.length] ?? ''))).status)
+  t.strictSame(refused.slice(0, 5), Array(5).fill(401))
+  t.strictSame(refused.slice(5), Array(37).fill(429), 'whatever the name, they count together, by the connection')
+  t.strictSame(
+    await statuses(service, 5, { token: signIn(victim.id), ...from('198.51.100.1') }),
+    Array(5).fill(200),
+    'the user whose id it was has lost nothing',
+  )
+  t.strictSame(await statuses(service, 1, from('198.51.100.1')), [401], 'nor has a real address')
+})
+
 test('an IPv6 client counts by its network, of which it has every address', async (t) => {
   const service = await startLimited(t, { TRUST_PROXY: 'true' })
   t.strictSame(await statuses(service, 1, from('2001:db8:0:1::1')), [401])

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../db/delivery.ts'
+import { ATTACKS } from './attacks.ts'
 import type { Tally } from './tally.ts'
 import type { World } from './world.ts'
 
@@ -69,6 +70,7 @@ export const FAULTS: Record<string, Fault> = {
     await sleep(500 + random(1_500))
     clerk.faults.api = clerk.faults.jwks = undefined
   },
+  ...ATTACKS,
 }
 
 /** The names of faults, each once before any comes again, in an order of its own each time. */

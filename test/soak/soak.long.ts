@@ -39,6 +39,8 @@ test('every fault once, under load: nothing acknowledged is lost, nothing hangs,
   t.equal(report.lost, 0)
   t.equal(report.found, report.acknowledged)
   t.ok(report.acknowledged > 100)
+  t.match(report.feed, { lost: 0, outOfOrder: 0 })
+  t.ok(report.feed.changes > 100)
   for (const [kind, { ok, wrong }] of Object.entries(report.requests)) {
     t.ok(ok > 0, `${kind} was answered`)
     t.equal(wrong, 0, `${kind} was never answered wrongly`)

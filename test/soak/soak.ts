@@ -3,6 +3,7 @@ import { randomFrom } from '../db/delivery.ts'
 import type { Scope } from '../helpers/own-postgres.ts'
 import { startCallers } from './callers.ts'
 import { endlessly, FAULTS } from './faults.ts'
+import { type FeedFigures, startFeed } from './feed.ts'
 import type { Options } from './options.ts'
 import { untilHealthy } from './replica.ts'
 import { startSender } from './sender.ts'
@@ -19,6 +20,8 @@ export interface Report {
   acknowledged: number
   found: number
   lost: number
+  /** Of the change feed, by pull and by push. */
+  feed: FeedFigures
   /** The longest that any request took that was answered. */
   longestMs: number
   /** Of the replica that was never restarted. */
@@ -41,6 +44,7 @@ export async function runSoak(scope: Scope, options: Options, progress: (text: s
   const random = randomFrom(seed)
   const sender = startSender(world, tally, seed)
   const endCallers = startCallers(world, tally, seed)
+  const endFeed = startFeed(world, tally)
   await sleep(WARM_UP_MS)
   const start = world.steady.memoryMb()
 
@@ -57,6 +61,7 @@ export async function runSoak(scope: Scope, options: Options, progress: (text: s
   await Promise.all([sender.finish(), endCallers()])
   const end = world.steady.memoryMb()
   const found = await verify(world, sender, tally)
+  const feed = await endFeed()
   for (const { name, errors } of world.replicas) {
     for (const line of errors) tally.violate(`replica ${name} logged: ${line.slice(0, 500)}`)
   }
@@ -70,6 +75,7 @@ export async function runSoak(scope: Scope, options: Options, progress: (text: s
     acknowledged: sender.acknowledged.size,
     found,
     lost: sender.acknowledged.size - found,
+    feed,
     longestMs: Math.max(...Object.values(requests).map(({ longestMs }) => longestMs)),
     memoryMb: { start, end },
     violations: [...tally.violations]

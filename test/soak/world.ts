@@ -2,12 +2,14 @@
 import pg from 'pg'
 import { migrate } from '../../src/db/migrate.ts'
 import { type ClerkEmulator, createClerkEmulator } from '../../src/emulator/index.ts'
+import { type ChangeReceiver, PUSH_SECRET } from '../helpers/change-receiver.ts'
 import type { TestDatabase } from '../helpers/database.ts'
 import { type OwnPostgres, type Scope, startOwnPostgres } from '../helpers/own-postgres.ts'
 import { freePorts } from '../helpers/process.ts'
 import { forbidInLogs } from '../helpers/run-log.ts'
 import { createTcpProxy, type TcpProxy } from '../helpers/tcp-proxy.ts'
 import { createDisk, type Disk } from './disk.ts'
+import { CHANGES_TOKEN, startMoodyReceiver } from './feed.ts'
 import { createReplica, type Replica } from './replica.ts'
 
 export interface World {
@@ -15,6 +17,8 @@ export interface World {
   database: TestDatabase
   disk: Disk
   clerk: ClerkEmulator
+  /** Of the change feed. */
+  receiver: ChangeReceiver
   /** In front of PostgreSQL, for the replica that the network is cut off from. */
   network: TcpProxy
   /** Killed and restarted. */
@@ -40,7 +44,14 @@ export async function createWorld(scope: Scope, service: string): Promise<World>
   const clerk = await createClerkEmulator({ tokenTtlSeconds: 86_400 })
   forbidInLogs(clerk.webhookSecret.replace('whsec_', ''), clerk.secretKey)
   scope.teardown(() => clerk.close())
+  const receiver = await startMoodyReceiver(scope)
   const settings = {
+    // The events are dated long ago, and sessions that ended then would be pruned.
+    WEBHOOK_EVENTS_RETENTION_DAYS: '3650',
+    CHANGES: 'true',
+    CHANGES_TOKEN,
+    CHANGES_WEBHOOK_URL: receiver.url,
+    CHANGES_WEBHOOK_SECRET: PUSH_SECRET,
     CLERK_ISSUER: clerk.issuer,
     CLERK_API_URL: clerk.apiUrl,
     CLERK_SECRET_KEY: clerk.secretKey,
@@ -54,7 +65,7 @@ export async function createWorld(scope: Scope, service: string): Promise<World>
   const replicas = [mortal, remote, steady]
   // Whoever listens has its port; two that look for one at once may find the same.
   for (const one of replicas) await one.start()
-  return { postgres, database: open(scope, url.href), disk, clerk, network, mortal, remote, steady, replicas }
+  return { postgres, database: open(scope, url.href), disk, clerk, receiver, network, mortal, remote, steady, replicas }
 }
 
 /** For looking at the rows, over connections that are made anew after each fault. */

@@ -31,7 +31,7 @@ export function readBody(request: FastifyRequest, payload: Readable, done: Done)
   }
   const announced = request.headers['content-length']
   const expected = announced === undefined ? undefined : Number(announced)
-  let buffer = Buffer.alloc(0)
+  let buffer: Buffer<ArrayBuffer> = Buffer.allocUnsafeSlow(0)
   let length = 0
   const body = {
     bytes: 0,
@@ -42,8 +42,9 @@ export function readBody(request: FastifyRequest, payload: Readable, done: Done)
   function grow(needed: number): boolean {
     const bytes = Math.min(Math.max(needed, buffer.length * 2, FIRST_BYTES), expected ?? limit)
     if (!budget.resize(body, bytes)) return false
-    const larger = Buffer.allocUnsafeSlow(bytes)
+    const larger = allocate(bytes)
     buffer.copy(larger, 0, 0, length)
+    free(buffer)
     buffer = larger
     return true
   }
@@ -59,9 +60,22 @@ export function readBody(request: FastifyRequest, payload: Readable, done: Done)
   function end(error: Error | null): void {
     budget.release(body)
     payload.off('data', onData).off('end', onEnd).off('error', onError)
+    if (error) free(buffer)
     done(error, error ? undefined : buffer.subarray(0, length))
   }
   payload.on('data', onData).on('end', onEnd).on('error', onError)
+}
+
+// V8 maps the memory of resizable buffers by itself, and the kernel has it back with them. What `malloc` gave for thousands of
+// large buffers, it would keep.
+function allocate(bytes: number): Buffer<ArrayBuffer> {
+  if (bytes <= SMALL_BYTES) return Buffer.allocUnsafeSlow(bytes)
+  return Buffer.from(new ArrayBuffer(bytes, { maxByteLength: bytes }), 0, bytes)
+}
+
+// At once: a garbage collection may not come for minutes after a flood of bodies.
+function free({ buffer }: Buffer<ArrayBuffer>): void {
+  buffer.transfer(0)
 }
 
 /** Parses JSON alone, within the limits, in the context that it is registered in. Bodies of unknown routes are not read. */
