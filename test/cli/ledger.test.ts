@@ -132,3 +132,19 @@ test('migrate --status says what is applied, and changes nothing', async (t) => 
   t.equal(after.code, 0)
   t.match(after.output, /applied {2}0000_init\n/)
 })
+
+test('replay --discard gives a failed event up for good', async (t) => {
+  const { database, run } = await startWithFailures(t)
+  const discarded = await run('replay', '--discard', '--id', 'msg_2', '--json')
+  t.equal(discarded.code, 0)
+  t.strictSame(discarded.json, { discarded: ['msg_2'], unknown: [] })
+  const again = await run('replay', '--discard', '--id', 'msg_1', 'msg_2')
+  t.equal(again.code, 1)
+  t.equal(again.output, '1 failed events discarded.\nmsg_2 is no failed event.\n')
+  t.match(await run('replay', '--list'), { code: 0, output: /0 failed events/ })
+  t.strictSame(await database.query('select outcome, payload from webhook_events order by id'), [
+    { outcome: 'discarded', payload: null },
+    { outcome: 'discarded', payload: null },
+  ])
+  t.equal((await run('replay', '--discard')).code, 2)
+})
