@@ -104,6 +104,18 @@ test('the report for people, with what to do next', async (t) => {
   t.match((await run('reconcile', '--fix')).output, /gone at Clerk +1 +1 repaired +user_gone/)
 })
 
+test('a repair that failed is named with its reason, and fails the command', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t)
+  const ada = clerk.createUser({ firstName: 'Ada' })
+  clerk.createUser({ firstName: 'Grace' })
+  await run('migrate')
+  await database.query(`alter table users add constraint no_ada check (first_name is distinct from 'Ada')`)
+  const { code, output } = await run('reconcile', '--fix')
+  t.equal(code, 1)
+  t.match(output, /missing here +2 +1 repaired/)
+  t.match(output, new RegExp(`${ada.id} could not be repaired: .*no_ada`))
+})
+
 test('deletions by the score are withheld: it may be another instance', async (t) => {
   const { clerk, database, run } = await startCommandLine(t)
   clerk.seedUsers(5)

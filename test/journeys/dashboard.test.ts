@@ -14,7 +14,7 @@ const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js'
 // Each page has a context of its own: no storage, no cache and no cookie is shared.
 const browser = await startBrowser(tap)
 
-/** Webhooks of every outcome: two users created, one stale event, one that no replay would mend, one that a replay mends. */
+/** Webhooks of every outcome: two users created, one stale event, one that no replay would repair, one that a replay repairs. */
 async function fill({ clerk, call, database }: Service): Promise<void> {
   const ada = clerk.createUser({ email: 'ada@example.com', firstName: 'Ada', lastName: '<img src=x onerror=alert(1)>' })
   clerk.createUser({ email: 'grace@example.com' })
@@ -29,7 +29,7 @@ async function fill({ clerk, call, database }: Service): Promise<void> {
   await deliver('msg_unusable', 'user.updated', {})
   await database.query(`create function refuse() returns trigger as 'begin raise ''not today''; end' language plpgsql`)
   await database.query('create trigger refuse before insert on users for each row execute function refuse()')
-  await deliver('msg_mendable', 'user.created', { id: 'user_late', updated_at: now })
+  await deliver('msg_repairable', 'user.created', { id: 'user_late', updated_at: now })
   await database.query('drop trigger refuse on users')
   await call('/api/auth/profile')
   await call('/api/auth/profile', { token: clerk.sessionToken(clerk.signIn(ada.id).id) })
@@ -69,7 +69,9 @@ async function violations(page: Page): Promise<string[]> {
     .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
 }
 
-test('an operator sees what real webhooks did, replays one and finds a user', { timeout: 120_000 }, async (t) => {
+test('an operator sees what real webhooks did, replays one, dismisses one and finds a user', {
+  timeout: 120_000,
+}, async (t) => {
   const service = await startService(t, { settings: { DASHBOARD_TOKEN: TOKEN } })
   await fill(service)
   const { page, errors, hosts } = await open(t, service.url)
@@ -91,12 +93,17 @@ test('an operator sees what real webhooks did, replays one and finds a user', { 
   t.match(await types.filter({ hasText: 'user.created' }).innerText(), /failed/)
   t.match(await types.filter({ hasText: 'session.revoked' }).innerText(), /none/)
 
-  await page.getByRole('button', { name: 'Replay user.created msg_mendable' }).press('Enter')
-  await page.getByText('msg_mendable: applied').waitFor()
-  await page.getByRole('button', { name: 'Replay user.created msg_mendable' }).waitFor({ state: 'detached' })
+  await page.getByRole('button', { name: 'Replay user.created msg_repairable' }).press('Enter')
+  await page.getByText('msg_repairable: applied').waitFor()
+  await page.getByRole('button', { name: 'Replay user.created msg_repairable' }).waitFor({ state: 'detached' })
   t.strictSame(await service.database.query(`select id from users where id = 'user_late'`), [{ id: 'user_late' }])
   await page.getByRole('button', { name: 'Replay user.updated msg_unusable' }).click()
   await page.getByText(/^msg_unusable: failed: ./).waitFor()
+  await page.getByRole('button', { name: 'Dismiss user.updated msg_unusable' }).click()
+  await page.getByRole('button', { name: 'Dismiss user.updated msg_unusable' }).waitFor({ state: 'detached' })
+  t.strictSame(await service.database.query(`select outcome, payload from webhook_events where id = 'msg_unusable'`), [
+    { outcome: 'discarded', payload: null },
+  ])
 
   await page.getByLabel('User id, exact email address, or organization id').fill('ada@example.com')
   await page.keyboard.press('Enter')
@@ -182,7 +189,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
     // By Tab alone one comes to every control, in the order of the page.
     await page.evaluate('document.activeElement.blur()')
     const stops = new Set<string>()
-    const expected = ['range', 'replay-msg_mendable', 'replay-msg_unusable', 'query']
+    const expected = ['range', 'replay-msg_repairable', 'replay-msg_unusable', 'query']
     for (let i = 0; i < 20; i += 1) {
       await page.keyboard.press('Tab')
       stops.add((await page.evaluate('document.activeElement.id')) as string)
