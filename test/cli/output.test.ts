@@ -95,7 +95,7 @@ test('failed events are a finding of their own', async (t) => {
 
 test('a service that is ready and breaks off deliveries', async (t) => {
   const server = createServer((request, response) => {
-    if (request.url === '/readyz') response.end('{"status":"ok","checks":{}}')
+    if (request.url === '/readyz') response.end('{"status":"ok","checks":{"database":{"status":"ok"}}}')
     else if (request.headers['svix-id']) response.socket?.destroy()
   })
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))

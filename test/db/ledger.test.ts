@@ -129,7 +129,7 @@ test('payloads of applied events are kept only with the setting, those of others
   )
 })
 
-const NOTHING_ELSE = { foreign: 0, foreignInstanceId: null, isReadOnly: false }
+const NOTHING_ELSE = { foreign: 0, foreignInstanceId: null, lostToday: 0, isReadOnly: false }
 
 test('the summary: the newest message, and how many wait as failed', async (t) => {
   const { apply, repository, row } = await start(t)

@@ -146,3 +146,25 @@ test('a user whom the API did not name for a moment comes back', async (t) => {
   t.match(json.drift.missing, { count: 1, repaired: 1 })
   t.match(await database.query('select first_name, deleted_at from users'), [{ first_name: 'Ada', deleted_at: null }])
 })
+
+test('events that a wrong clock dates ahead are kept as failed, and change no row', async (t) => {
+  const { clerk, call, database } = await startService(t)
+  const ada = clerk.createUser({ firstName: 'Ada' })
+  await clerk.webhooks.idle()
+  const before = await rowsOf(database)
+  const ahead = Date.now() + 2 * 86_400_000
+  for (const [id, type, data] of [
+    ['msg_1', 'user.updated', { id: ada.id, updated_at: ahead, first_name: 'From the future' }],
+    ['msg_2', 'user.deleted', { id: ada.id, deleted: true }],
+  ] as const) {
+    const body = JSON.stringify({ type, timestamp: ahead, data })
+    const headers = { 'content-type': 'application/json', ...clerk.sign(body, { id }) }
+    const { status, body: reply } = await call('/clerk', { method: 'POST', body, headers })
+    t.match({ status, code: reply.code }, { status: 422, code: 'WEBHOOK_PAYLOAD_INVALID' })
+  }
+  t.strictSame(await rowsOf(database), before)
+  t.strictSame(await database.query(`select id from webhook_events where outcome = 'failed' order by id`), [
+    { id: 'msg_1' },
+    { id: 'msg_2' },
+  ])
+})
