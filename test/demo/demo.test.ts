@@ -34,6 +34,8 @@ async function startDemo(t: Test) {
     CLERK_API_URL: clerk.apiUrl,
     CLERK_SECRET_KEY: clerk.secretKey,
     CLERK_WEBHOOK_SIGNING_SECRET: clerk.webhookSecret,
+    // As `npm run dev` sets it beside the emulator.
+    CATCH_UP_INTERVAL_SECONDS: '0',
   })
   const app = Fastify({ ...serverOptions(config), ...keptLogger() })
   await app.register(demoApp(directory), appOptions(config))

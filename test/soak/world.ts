@@ -55,6 +55,8 @@ export async function createWorld(scope: Scope, service: string): Promise<World>
     CLERK_ISSUER: clerk.issuer,
     CLERK_API_URL: clerk.apiUrl,
     CLERK_SECRET_KEY: clerk.secretKey,
+    // The soak's events are its own: its Clerk does not have their users.
+    CATCH_UP_INTERVAL_SECONDS: '0',
     CLERK_WEBHOOK_SIGNING_SECRET: clerk.webhookSecret,
   }
   const replica = async (name: string, databaseUrl: string) =>
