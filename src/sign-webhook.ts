@@ -5,7 +5,9 @@ import { createHmac, createSecretKey } from 'node:crypto'
  * message's id, the Unix seconds of the attempt and the body (https://docs.svix.com/receiving/verifying-payloads/how-manual).
  */
 export function createWebhookSigner(secret: string): (id: string, sentAtSeconds: number, body: string) => string {
-  const key = createSecretKey(Buffer.from(secret.replace(/^whsec_/, ''), 'base64'))
+  const bytes = Buffer.from(secret.replace(/^whsec_/, ''), 'base64')
+  if (bytes.length === 0) throw new TypeError('the signing secret is empty: expected whsec_ and the base64 of a key')
+  const key = createSecretKey(bytes)
   return (id, sentAtSeconds, body) =>
     `v1,${createHmac('sha256', key).update(`${id}.${sentAtSeconds}.${body}`).digest('base64')}`
 }
