@@ -59,7 +59,7 @@ export class DeliveryError extends Error {
   override name = 'DeliveryError'
 }
 
-// What an application's error says may be about a person, and nothing of a person is kept here. The log has all of it.
+// What an application's error says may be about a person, and nothing of a person is kept here. The log has where it was thrown.
 function describe(error: unknown): string {
   if (error instanceof DeliveryError) return error.message
   const { name = 'not an Error', code } = Object(error) as { name?: string; code?: string }

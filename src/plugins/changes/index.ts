@@ -179,7 +179,7 @@ function eventsOf(app: FastifyInstance): DeliveryEvents {
       tell(deliveryChannel, { server, consumer, outcome: 'delivered', delayMs: delayOf(entry) }),
     onFailure(consumer, entry, error, { attempt, isDead }) {
       tell(deliveryChannel, { server, consumer, outcome: isDead ? 'dead' : 'failed', delayMs: delayOf(entry) })
-      const details = { err: error, consumer, attempt, ...toldOf(entry) }
+      const details = { err: withoutMessage(error), consumer, attempt, ...toldOf(entry) }
       if (isDead) log.error(details, 'a change was given up: clerk-session-sync replay --changes sends it again')
       else log.warn(details, 'a change could not be delivered, and is tried again')
     },
@@ -187,6 +187,13 @@ function eventsOf(app: FastifyInstance): DeliveryEvents {
       log.error({ consumer }, 'changes were pruned before they were delivered: raise CHANGES_RETENTION_DAYS'),
     onTrouble: (consumer, error) => log.warn({ err: error, consumer }, 'changes cannot be delivered at the moment'),
   }
+}
+
+// What an application's handler throws may name its user: the log keeps where it was thrown, and not what it says.
+function withoutMessage(error: unknown): unknown {
+  if (error instanceof DeliveryError || !(error instanceof Error)) return error
+  const frames = error.stack?.split('\n').filter((line) => /^\s+at /.test(line))
+  return { type: error.name, stack: frames?.join('\n') }
 }
 
 /** At once where the database answers, with whatever it refuses; else in the background, as soon as it does. */
