@@ -165,7 +165,7 @@ test('compose: every variable is known, and no password is in the file', async (
   for (const name of Object.keys(service.environment)) t.ok(settingNames().includes(name), `${name} is a setting`)
   t.equal(service.environment.NODE_ENV, 'production')
   // A file takes its place with examples/compose/secrets.yml; one of both must be set.
-  t.match(postgres.environment.POSTGRES_PASSWORD, /^\$\{POSTGRES_PASSWORD:-\$\{POSTGRES_PASSWORD_FILE:\?[^}]+\}\}$/)
+  t.match(postgres.environment.POSTGRES_PASSWORD, /^\$\{POSTGRES_PASSWORD:\?[^}]+\}$/)
   const { POSTGRES_USER: user, POSTGRES_DB: database } = postgres.environment
   t.match(service.environment.DATABASE_URL, new RegExp(`^postgres://${user}:.*@postgres:5432/${database}$`))
   const [port = ''] = service.ports ?? []

@@ -106,7 +106,7 @@ test('.env.example has every setting, each with a comment, and only defaults', a
   const names = settings.map(({ name }) => name)
   t.strictSame(
     names.toSorted(),
-    [...settingNames(), 'DOMAIN', 'POSTGRES_PASSWORD', 'POSTGRES_PASSWORD_FILE'].toSorted(),
+    [...settingNames(), 'DOMAIN', 'POSTGRES_PASSWORD'].toSorted(),
     'the last three are for compose',
   )
   const defaults = loadConfig({}, { dotenvPath: '/nonexistent/.env' }) as unknown as Record<string, unknown>
