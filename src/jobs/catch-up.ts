@@ -216,7 +216,7 @@ function createWriter(options: CatchUpOptions, report: CatchUpReport) {
     async deleteCollected(): Promise<void> {
       const living = [...(await findLiving(pool, absent)).keys()]
       if (living.length === 0) return
-      const limit = options.maxDeletions ?? deletionLimit((await measureUsers(pool)).living, known)
+      const limit = options.maxDeletions ?? deletionLimit((await measureUsers(pool)).living, known > 0)
       if (living.length > limit) {
         report.deletionsWithheld = living.length
         return

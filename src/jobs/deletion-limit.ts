@@ -6,8 +6,8 @@ const MAX_DELETED_SHARE = 0.1
 const FEW = 10
 
 /**
- * The most deletions that are believed: 50 or a tenth of the living, whichever is more; 10 where Clerk named nobody we know.
- * @param known how many users that Clerk named are here
+ * The most deletions that are believed: 50 or a tenth of the living, whichever is more; 10 where Clerk named none that we know.
+ * @param isAnyKnown whether Clerk named at least one that is here
  */
-export const deletionLimit = (living: number, known: number): number =>
-  known === 0 ? FEW : Math.max(MIN_DELETIONS, living * MAX_DELETED_SHARE)
+export const deletionLimit = (living: number, isAnyKnown = true): number =>
+  isAnyKnown ? Math.max(MIN_DELETIONS, living * MAX_DELETED_SHARE) : FEW

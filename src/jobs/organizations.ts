@@ -25,6 +25,7 @@ import { organizations } from '../resources/organization/table.ts'
 import { organizationRoles } from '../resources/role/table.ts'
 import { createSeenIds, measureUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
+import { deletionLimit } from './deletion-limit.ts'
 
 export interface OrganizationsOptions {
   database: Pick<JobDatabase, 'pool' | 'repository'>
@@ -60,8 +61,6 @@ export async function countLivingObjects(executor: Executor): Promise<number> {
 
 const MAX_PASSES = 6
 const SAMPLE = 20
-const MIN_DELETIONS = 50
-const MAX_DELETED_SHARE = 0.1
 
 /**
  * Compares every list with its table. May run beside webhooks and be repeated; one job at a time. An instance without
@@ -154,7 +153,7 @@ async function checkGone(
 ): Promise<void> {
   const { pool, repository } = database
   const found = report[kind]
-  const limit = maxDeletions ?? Math.max(MIN_DELETIONS, (await ROWS[kind].countLiving(pool)) * MAX_DELETED_SHARE)
+  const limit = maxDeletions ?? deletionLimit(await ROWS[kind].countLiving(pool))
   const gone: { known: KnownObject; askedAt: number }[] = []
   for await (const known of ROWS[kind].unseen(pool, startedAt)) {
     signal.throwIfAborted()

@@ -13,6 +13,7 @@ import type { Version } from '../domain/version.ts'
 import type { UserDeletion, UserSnapshot } from '../resources/user/change.ts'
 import { compareUsers, createSeenIds, findLiving, measureUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
+import { deletionLimit } from './deletion-limit.ts'
 import { checkOrganizations } from './organizations.ts'
 import { createTurns } from './turns.ts'
 
@@ -48,10 +49,6 @@ const JOB = 'reconcile'
 // As many as the service's own reconcile has connections.
 const CHECKS_AT_ONCE = 2
 const SAMPLE = 20
-const MIN_DELETIONS = 50
-const MAX_DELETED_SHARE = 0.1
-// So many that are gone, and not one known to Clerk: it is another instance.
-const FEW = 10
 
 const KIND_OF: Partial<Record<Difference, DriftKind>> = {
   missing: 'missing',
@@ -233,9 +230,8 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     signal.throwIfAborted()
     for await (const ids of gone()) note('gone', ids)
     report.undelivered.deleted = drift.gone.count
-    const limit = options.maxDeletions ?? Math.max(MIN_DELETIONS, living * MAX_DELETED_SHARE)
-    const isOtherInstance = options.maxDeletions === undefined && known === 0 && drift.gone.count > FEW
-    if (drift.gone.count > limit || isOtherInstance) report.deletionsWithheld = drift.gone.count
+    const limit = options.maxDeletions ?? deletionLimit(living, known > 0)
+    if (drift.gone.count > limit) report.deletionsWithheld = drift.gone.count
     else if (isFixing) await deleteGone()
     await seen.clear()
     const { database, maxDeletions } = options
