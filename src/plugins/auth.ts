@@ -7,6 +7,7 @@ import fastifyJwt, { type FastifyJwtVerifyOptions } from '@fastify/jwt'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createJwks, type Jwks, type JwksOptions, type KeyLookup } from '../clerk/jwks.ts'
+import { createNativeTokens } from '../clerk/native-tokens.ts'
 import { createVerifiedTokens } from '../clerk/verified-tokens.ts'
 import type { JsonObject } from '../domain/clean.ts'
 import type { Conditions } from '../domain/conditions.ts'
@@ -145,6 +146,10 @@ export default fp<AuthOptions>(
     app.decorateRequest('clerkCredential', null)
     app.decorate('clerkKeysStatus', () => jwks?.status())
     app.decorate('clerkFindKey', async (kid: string) => (await findKey(kid)).state)
+    const accept = createNativeTokens({
+      rules,
+      findPem: (kid) => jwtKey ?? (kid === undefined ? undefined : jwks?.peek(kid)?.pem),
+    })
     // Verified once: as long as its key is still the same, only the end of its validity can change the verdict.
     const verifiedTokens = createVerifiedTokens(MAX_VERIFIED_TOKENS)
     function findVerified({ token, isCookie }: Credential): SessionToken | undefined {
@@ -185,12 +190,11 @@ export default fp<AuthOptions>(
       if (!credential.isCookie && /[^\w.-]/.test(credential.token)) {
         throw new InvalidToken('it has characters that no token has')
       }
-      let jwt: DecodedJwt
-      try {
-        jwt = await request.clerkJwtVerify()
-      } catch (error) {
-        throw asRefusal(error)
-      }
+      const jwt =
+        accept(credential.token, credential.isCookie, Date.now()) ??
+        (await request.clerkJwtVerify().catch((error: unknown) => {
+          throw asRefusal(error)
+        }))
       const { kid } = jwt.header as TokenHeader
       const token = readSessionToken(jwt.header as TokenHeader, jwt.payload)
       const key = findKey(kid)
