@@ -5,19 +5,19 @@
 import { channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 
 /** A statement: never with its parameters. */
-export interface StatementTold {
+export interface TracedStatement {
   name: string
   text: string
 }
 
 /** Calls that share a batch. */
-export interface BatchTold {
+export interface TracedBatch {
   name: string
   /** The objects that `callChannel` told of when each call came. */
   calls: readonly object[]
 }
 
-export const statementTracing: TracingChannel<unknown, StatementTold> = tracingChannel('clerk-session-sync:statement')
-export const batchTracing: TracingChannel<unknown, BatchTold> = tracingChannel('clerk-session-sync:batch')
+export const statementTracing: TracingChannel<unknown, TracedStatement> = tracingChannel('clerk-session-sync:statement')
+export const batchTracing: TracingChannel<unknown, TracedBatch> = tracingChannel('clerk-session-sync:batch')
 /** Tells of each call of a batcher as it comes, in its caller's async context. */
 export const callChannel = channel('clerk-session-sync:call')

@@ -83,12 +83,12 @@ export function createRepository({
    */
   const fail = (message: Message, reason: string): Promise<boolean> => guarded(failMessage(pool, message, reason))
 
-  /** The rows of users and the states of their sessions, as they are now, in the order asked. */
-  const findStates = (keys: AuthKey[]): Promise<AuthState[]> => guarded(findAuthStates(pool, keys))
+  /** The current rows of users and states of their sessions, in the order of the keys. */
+  const readAuthStates = (keys: AuthKey[]): Promise<AuthState[]> => guarded(findAuthStates(pool, keys))
 
-  /** The row of a user and the state of a session, as they are now. */
-  async function findAuthState(userId: string, sessionId: string | null): Promise<AuthState> {
-    const [state] = await findStates([{ userId, sessionId }])
+  /** The current row of a user and state of a session. */
+  async function findAuthState(key: AuthKey): Promise<AuthState> {
+    const [state] = await readAuthStates([key])
     return state as AuthState
   }
 
@@ -130,7 +130,7 @@ export function createRepository({
     applyEach,
     fail,
     findAuthState,
-    findAuthStates: findStates,
+    findAuthStates: readAuthStates,
     /** The organizations of which a user is a member now, by name and then id. */
     findOrganizationsOf: (userId: string) => guarded(findOrganizationsOf(pool, userId)),
     ledgerSummary,

@@ -83,7 +83,7 @@ test('each missing right is one message with the SQL, and exactly that SQL cures
     const { apply, repository } = await startRepository(t, { database: { ...database, url } })
     const change = { user: snapshot('user_1', T0), session: session('sess_1', 'user_1', 'active', T0) }
     t.match(await apply({ message: message('msg_1'), ...change }), [/applied|duplicate/])
-    t.equal((await repository.findAuthState('user_1', null)).user?.id, 'user_1')
+    t.equal((await repository.findAuthState({ userId: 'user_1', sessionId: null })).user?.id, 'user_1')
   }
   const nothing = await messageOf(migrate(url))
   t.match(nothing, `grant usage on schema "clerk" to ${role}`)
