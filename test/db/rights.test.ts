@@ -147,7 +147,7 @@ test("an application's own tables are named, with the cure, and stay as they are
     const database = await createDatabase(t, { isEmpty: true })
     await database.query(`create table public.${table} (mine text); insert into public.${table} values ('mine')`)
     const message = await messageOf(migrate(database.url, { schema: 'public' }))
-    t.match(message, `the schema "public" already has tables that are not of clerk-session-sync: ${table}.`)
+    t.match(message, `the schema "public" already has tables that do not belong to clerk-session-sync: ${table}.`)
     t.match(message, 'Set DATABASE_SCHEMA to a schema of its own (the default is "clerk")')
     await migrate(database.url, { schema: 'clerk' })
     t.strictSame(await database.query(`select * from public.${table}`), [{ mine: 'mine' }])
