@@ -1,22 +1,22 @@
-/** So many requests in a window that slides, and none while Clerk said to wait. */
+/** Limits requests in a sliding window, and stops them while Clerk asked to wait. */
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface RequestLimitOptions {
-  /** Requests in any window at most. */
+  /** The most requests in any window. */
   requests: number
   windowMs: number
-  /** Shared with others; default one of its own. */
+  /** A pause that is shared with other clients; by default a separate one. */
   pause?: Pause
 }
 
-/** Until when Clerk said to wait, by `performance.now()`. */
+/** The time until which Clerk asked to wait, by `performance.now()`. */
 export interface Pause {
   untilMs: number
 }
 
 const pauses = new Map<string, Pause>()
 
-/** The pause of all clients of this process that Clerk counts together. */
+/** The pause shared by all clients of this process that Clerk counts together. */
 export function findPause(client: string): Pause {
   const pause = pauses.get(client) ?? { untilMs: 0 }
   pauses.set(client, pause)
@@ -25,15 +25,15 @@ export function findPause(client: string): Pause {
 
 export type RequestLimit = ReturnType<typeof createRequestLimit>
 
-// Beyond it Node's timers overflow and end at once.
+// Node.js timers overflow beyond this and fire at once.
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
- * A request holds its place from before it is sent until a window after its answer: whenever it arrived at the other side
- * in between, no window there holds more than `requests`.
+ * A request takes a slot from before it is sent until one window after its answer, so that Clerk never counts more than `requests`
+ * in a window, no matter when each request arrived.
  */
 export function createRequestLimit({ requests, windowMs, pause = { untilMs: 0 } }: RequestLimitOptions) {
-  /** When the places of answered requests become free, in order. */
+  /** When the slots of answered requests become free, in order. */
   const freeAt: number[] = []
   let underWay = 0
 

@@ -31,8 +31,8 @@ test('every fault is tried again, and the answer comes in the end', async (t) =>
     ['reset', 'no connection'],
     ['hang', 'no answer in 300 ms'],
     ['drip', 'no answer in 300 ms'],
-    ['html', 'an answer that is no JSON'],
-    ['empty', 'an answer that is no JSON'],
+    ['html', 'an answer that is not JSON'],
+    ['empty', 'an answer that is not JSON'],
   ]
   for (const [fault, reason] of faults) {
     clerk.faults.api = fault

@@ -85,7 +85,7 @@ test('a crowded database is warned of', async (t) => {
 test('failed events are a finding of their own', async (t) => {
   const at = new Date()
   const ledger = [{ type: 'user.created', messages: 2, failed: 1, firstReceivedAt: at, lastReceivedAt: at }]
-  const found = '1 events came and failed: see `clerk-session-sync replay --list`'
+  const found = '1 events failed: see `clerk-session-sync replay --list`'
   t.strictSame(explainSilence(ledger, { created: 0, updated: 0, deleted: 0 }), [found])
   t.strictSame(explainSilence([], { created: 0, updated: 0, deleted: 0 }), [])
   const [first, second, ...others] = explainSilence(ledger, { created: 0, updated: 0, deleted: 1 })
