@@ -42,7 +42,7 @@ export function createRequestLimit({ requests, windowMs, pause = { untilMs: 0 } 
     while (freeAt.length > 0 && (freeAt[0] as number) <= now) freeAt.shift()
     if (now < pause.untilMs) return pause.untilMs - now
     if (underWay + freeAt.length < requests) return 0
-    // With all of them under way, one will have been answered by then.
+    // If all slots belong to unanswered requests, one will have been answered after a window.
     return (freeAt[0] ?? now + windowMs) - now
   }
 
@@ -50,12 +50,12 @@ export function createRequestLimit({ requests, windowMs, pause = { untilMs: 0 } 
     msToWait,
     isPaused: () => performance.now() < pause.untilMs,
 
-    /** Lets no request begin for so long. */
+    /** Starts no request for this long. */
     pause(ms: number): void {
       pause.untilMs = Math.max(pause.untilMs, performance.now() + ms)
     },
 
-    /** Runs a request as soon as there is a place for it. Rejects with the signal's reason when it aborts before. */
+    /** Runs a request as soon as a slot is free. Rejects with the signal's reason if it aborts before. */
     async run<T>(request: () => Promise<T>, signal?: AbortSignal): Promise<T> {
       for (let waitMs = msToWait(); waitMs > 0; waitMs = msToWait()) {
         await sleep(Math.min(Math.ceil(waitMs), LONGEST_TIMER_MS), undefined, { signal })
@@ -66,7 +66,7 @@ export function createRequestLimit({ requests, windowMs, pause = { untilMs: 0 } 
         return await request()
       } finally {
         underWay -= 1
-        // Clocks that count whole milliseconds may be off by one.
+        // Two more, because clocks with millisecond precision may be off by one.
         freeAt.push(performance.now() + windowMs + 2)
       }
     },
