@@ -249,7 +249,7 @@ test('the issuer is derived from the publishable key', async (t) => {
       nowhere,
     ).CLERK_ISSUER,
     'https://proxy.example.com/__clerk',
-    'an issuer that is set goes before it, without its last slash',
+    'a configured issuer takes precedence, without its trailing slash',
   )
 })
 

@@ -78,7 +78,7 @@ test('a key that does not fit its surroundings', async (t) => {
 })
 
 test('a crowded database is warned of', async (t) => {
-  t.match(checkCrowd(90, 100, 10), { status: 'warn', detail: /^90 of 100 .*=10 a replica/ })
+  t.match(checkCrowd(90, 100, 10), { status: 'warn', detail: /^90 of 100 .*=10 for each replica/ })
   t.match(checkCrowd(80, 100, 10), { status: 'pass' })
 })
 
@@ -90,7 +90,7 @@ test('failed events are a finding of their own', async (t) => {
   t.strictSame(explainSilence([], { created: 0, updated: 0, deleted: 0 }), [])
   const [first, second, ...others] = explainSilence(ledger, { created: 0, updated: 0, deleted: 1 })
   t.strictSame([first, others], [found, []])
-  t.match(second, /^user.deleted did not come lately/)
+  t.match(second, /^user.deleted were not received recently/)
 })
 
 test('a service that is ready and breaks off deliveries', async (t) => {

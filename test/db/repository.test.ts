@@ -270,7 +270,7 @@ test('a read-only, slow or restarting database is trouble, and nothing of the ch
   t.strictSame(await database.query('select 1 from users union all select 1 from webhook_events'), [])
 })
 
-test('a database that is not migrated is trouble of ours; an error that is not its own comes through as it is', async (t) => {
+test('a database that is not migrated is a 503; an error that is not from the database is unchanged', async (t) => {
   const { repository, database } = await startRepository(t)
   await database.query('alter table users rename to renamed')
   await t.rejects(repository.findAuthState({ userId: 'user_1', sessionId: null }), { code: 'DATABASE_UNAVAILABLE' })

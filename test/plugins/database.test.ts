@@ -26,7 +26,7 @@ test('changes that wait together share a transaction, each with its own outcome'
   await app.clerkRepository.apply({})
 })
 
-test('when too many wait, one more is refused as trouble of ours', async (t) => {
+test('when too many wait, one more is refused with 503', async (t) => {
   const { url } = await createDatabase(t)
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())
@@ -39,7 +39,7 @@ test('when too many wait, one more is refused as trouble of ours', async (t) => 
   t.match(await first, { user: undefined, isDeleted: false })
 })
 
-test('when the bodies that wait are too many bytes, one more is refused as trouble of ours', async (t) => {
+test('when the waiting bodies are too long together, one more is refused with 503', async (t) => {
   const { url } = await createDatabase(t)
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())
