@@ -60,7 +60,7 @@ test('an answer of another shape is named at once: to ask again would not change
     const { message } = (await api.listUsers({}).catch((error) => error)) as Error
     t.match(
       message,
-      new RegExp(`^Clerk's Backend API: an unexpected body from GET /v1/users \\(${shape}\\): is CLERK_API_URL`),
+      new RegExp(`^Clerk's Backend API: an unexpected body from GET /v1/users \\(${shape}\\): does CLERK_API_URL`),
     )
     t.notMatch(message, 'ada@', 'its values are not shown')
   }

@@ -91,7 +91,7 @@ test('10,000 users, with faults, limits, a kill in the middle, and changes under
   t.equal(await stopped.exit, 130, stopped.output())
   const partial = JSON.parse(stopped.stdout())
   t.strictSame([partial.isComplete, partial.resumedAfter, partial.refused], [false, before, 0])
-  t.match(stopped.output(), /stopping when what is under way is done/)
+  t.match(stopped.output(), /stopping after the current step/)
 
   const askedBefore = pagesAsked()
   const last = await run('backfill', '--json')
@@ -272,7 +272,7 @@ test('a dry run may be interrupted or refused, and a second Ctrl-C ends at once'
   const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
   await waitUntil('the wait for the table', async () => (await database.query(waits)).length > 0)
   blocked.child.kill('SIGINT')
-  await blocked.until(/once more to stop at once/)
+  await blocked.until(/press Ctrl-C again to stop at once/)
   blocked.child.kill('SIGINT')
   t.equal(await blocked.exit, 130)
   await client.end()

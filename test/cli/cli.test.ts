@@ -186,7 +186,7 @@ test('dev uses what is set, and says which port is taken', async (t) => {
     { cwd },
   )
   t.equal(await reset.exit, 1)
-  t.match(reset.output(), /--reset empties the embedded database alone/)
+  t.match(reset.output(), /--reset empties only the embedded database/)
   run.child.kill('SIGINT')
   t.equal(await run.exit, 0)
 

@@ -66,7 +66,7 @@ test('all is well, and then it is not', async (t) => {
     drift: { status: 'warn', detail: '1 of the 2 users that changed last at Clerk', remedy: /reconcile/ },
     'last webhook': { status: 'warn', detail: '48 hours ago' },
     'failed events': { status: 'warn', remedy: /replay/ },
-    service: { status: 'warn', detail: /degraded .*failed events wait/ },
+    service: { status: 'warn', detail: /degraded .*failed events are waiting/ },
   })
 })
 
@@ -81,7 +81,7 @@ test('each thing that is wrong has a line with its remedy', async (t) => {
   const mixed = await examine()
   t.equal(mixed.code, 1)
   t.match(mixed.checks, {
-    'Backend API': { status: 'fail', detail: /not the issuer's/ },
+    'Backend API': { status: 'fail', detail: /other than the issuer's/ },
     'webhook delivery': { status: 'fail', detail: /400 WEBHOOK_SIGNATURE_INVALID/, remedy: /another CLERK_WEBHOOK/ },
     'last webhook': { status: 'warn', detail: 'none has been received' },
     'authorized parties': { status: 'warn' },
@@ -101,7 +101,7 @@ test('each thing that is wrong has a line with its remedy', async (t) => {
   t.match(worse.checks, {
     migrations: { status: 'fail', detail: /not applied: \d+_\w+/, remedy: /migrate/ },
     'keys (JWKS)': { status: 'fail', detail: /^none at/ },
-    clock: { status: 'fail', detail: /ours minus Clerk's is \d+ s/ },
+    clock: { status: 'fail', detail: /this host's clock minus Clerk's is \d+ s/ },
     'Backend API': { status: 'fail', detail: /status 500/ },
   })
   const wrongKey = await start(t, { CLERK_SECRET_KEY: 'sk_test_wrong' })
@@ -140,7 +140,7 @@ test('an empty table is filled by a backfill, not compared', async (t) => {
   const { examine, clerk } = await start(t)
   clerk.webhooks.url = undefined
   clerk.createUser()
-  t.match((await examine()).checks.drift, { status: 'warn', detail: /none of them is here/, remedy: /backfill/ })
+  t.match((await examine()).checks.drift, { status: 'warn', detail: /none of them has a row/, remedy: /backfill/ })
 })
 
 test('settings and databases that are no good', async (t) => {
@@ -261,7 +261,7 @@ test('a token is explained claim by claim, and never shown', async (t) => {
   await database.query('delete from users; delete from sessions')
   t.match((await explain(clerk.sessionToken(session.id))).checks, {
     user: { status: 'warn', detail: 'has no row yet' },
-    session: { detail: /not heard of/ },
+    session: { detail: /no event about it yet/ },
   })
   clerk.faults.jwks = 'reset'
   t.match((await explain(clerk.sessionToken(session.id))).checks.signature, { status: 'warn', detail: /not checked/ })
@@ -312,10 +312,10 @@ test('with CLERK_JWT_KEY the keys of the issuer need not answer, and a foreign k
   t.match(named.checks, {
     'keys (CLERK_JWT_KEY)': {
       status: 'fail',
-      detail: /^none of the 1 with which http/,
+      detail: /^not one of the 1 signing keys of http/,
       remedy: /leave CLERK_JWT_KEY out/,
     },
-    'Backend API': { status: 'fail', detail: /not the issuer's/, remedy: /and CLERK_JWT_KEY from one instance/ },
+    'Backend API': { status: 'fail', detail: /other than the issuer's/, remedy: /and CLERK_JWT_KEY from one instance/ },
   })
   clerk.faults.jwks = 'error'
   t.match((await examine()).checks['keys (JWKS)'], {

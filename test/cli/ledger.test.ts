@@ -67,7 +67,7 @@ test('Ctrl-C ends a replay between two events', async (t) => {
   const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
   await waitUntil('the wait for the row', async () => (await database.query(waits)).length > 0)
   running.child.kill('SIGTERM')
-  await running.until(/stopping when what is under way is done/)
+  await running.until(/stopping after the current step/)
   await client.query('rollback')
   await client.end()
   t.equal(await running.exit, 130)

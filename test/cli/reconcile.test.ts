@@ -196,7 +196,7 @@ test('one reconcile at a time', async (t) => {
   await withLease(pool, 'reconcile', async () => {
     const second = await run('reconcile')
     t.equal(second.code, 1)
-    t.match(second.output, /Another reconcile is under way/)
+    t.match(second.output, /Another reconcile is running/)
   })
 })
 
