@@ -131,5 +131,5 @@ test('what it finds, in every state', async (t) => {
     /fetched from the issuer/,
   ])
   clerk.faults.api = 'error'
-  t.match(await prepare(), [/^Clerk {11}out of reach \(status 5\d\d\): users are synced as soon as it answers$/])
+  t.match(await prepare(), [/^Clerk {11}unreachable \(status 5\d\d\): users are synced as soon as it answers$/])
 })
