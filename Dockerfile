@@ -28,7 +28,7 @@ USER 1000:1000
 
 FROM node:24.21.0-bookworm-slim
 LABEL org.opencontainers.image.title="clerk-session-sync" \
-      org.opencontainers.image.description="Keeps a backend's own PostgreSQL users table in step with Clerk" \
+      org.opencontainers.image.description="Keeps a backend's own PostgreSQL users table in sync with Clerk" \
       org.opencontainers.image.licenses="MIT"
 # Memory of 32 KiB and more goes back to the kernel once it is free; otherwise a flood of request bodies leaves 80 MiB behind.
 ENV NODE_ENV=production MALLOC_MMAP_THRESHOLD_=32768 MALLOC_TRIM_THRESHOLD_=131072

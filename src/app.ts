@@ -33,35 +33,35 @@ export interface AppOptions {
   database: DatabaseOptions
   auth: AuthOptions
   userSync?: UserSyncOptions
-  /** Without signing secrets no webhook route is mounted. */
+  /** Without it there is no webhook route. */
   webhooks?: WebhooksOptions
   pruning?: PruningOptions
-  /** Without it nobody compares secret key, issuer and database at the start. */
+  /** Without it the start does not check that secret key, issuer and database belong to one Clerk instance. */
   identity?: Omit<IdentityOptions, 'database'>
-  /** Without it lost webhooks are found by a reconcile only. */
+  /** Without it only a reconcile repairs lost webhooks. */
   catchingUp?: Omit<CatchingUpOptions, 'database'>
-  /** Without it the service never reconciles by itself. */
+  /** Without it the service never reconciles automatically. */
   reconciling?: Omit<ReconcilingOptions, 'database'>
   /** Without it there is no change feed. */
   changes?: Omit<ChangesOptions, 'database'>
-  /** With it, what no route knows is answered in our shape, too: for a host that serves nothing else. */
+  /** If set, unknown routes are answered in this service's error shape too: for a host that serves nothing else. */
   errors?: Omit<ErrorRepliesOptions, 'answersNotFound'>
-  /** Metrics are at `/metrics`, or on a port of their own. */
+  /** Metrics are served at `/metrics`, or on a separate port. */
   metrics?: Omit<MetricsOptions, 'version'>
-  /** Without it there are no traces, and their SDK is not loaded. */
+  /** Without it there are no traces, and the OpenTelemetry SDK is not loaded. */
   tracing?: Omit<TracingOptions, 'version'>
   /** Without it there is no page at `/dashboard`. */
   dashboard?: DashboardOptions
   /**
-   * Operational routes to leave out: `/livez`, `/readyz`, `/metrics`, `/docs`. Those that the app has already, when this is registered,
-   * are left out in any case.
+   * Operational routes to leave out: `/livez`, `/readyz`, `/metrics`, `/docs`. Routes that the app already has when this plugin is
+   * registered are left out in any case.
    */
   omit?: readonly OperationalRoute[]
-  /** Goes in front of the paths of all our routes. */
+  /** A prefix for the paths of all routes. */
   prefix?: string
-  /** The origins whose pages may call our routes; none is off. */
+  /** The origins whose pages may call the routes; empty turns CORS off. */
   corsOrigins?: readonly string[]
-  /** Requests a minute a user, or a client address where no good token is sent; 0 is off. */
+  /** Requests per minute for each user, or for each client address without a valid token; 0 turns the limit off. */
   rateLimitPerMinute?: number
 }
 
@@ -72,23 +72,23 @@ export const VERSION: string = JSON.parse(readFileSync(new URL('../package.json'
 export default fp<AppOptions>(
   async (app, options) => {
     const corsOrigins = options.corsOrigins ?? []
-    // Decorators are for the whole application around us.
+    // Outside the encapsulated context below, so that the host application sees the decorators.
     await app.register(closing)
     await app.register(database, options.database)
     await app.register(auth, { trustedOrigins: corsOrigins.filter((origin) => origin !== '*'), ...options.auth })
-    // After it, whose keys it compares with, and before anything is served.
+    // After auth, whose keys it compares, and before anything is served.
     if (options.identity) await app.register(identity, { ...options.identity, database: options.database })
     await app.register(userSync, options.userSync ?? {})
     const { token: changesToken, ...changesOptions } = options.changes ?? {}
     if (options.changes) await app.register(changes, { ...changesOptions, database: options.database })
 
-    // Hooks, error handler, CORS and rate limit are for our own routes: a context that the rest of the application is not in.
+    // Hooks, error handler, CORS and rate limit are encapsulated, so that they do not affect the host application's routes.
     await app.register(
       async (ours) => {
         await ours.register(errorReplies, { ...options.errors, answersNotFound: options.errors !== undefined })
-        // Before every hook and route, which its spans are to hold.
+        // Before every hook and route, because its spans measure them.
         if (options.tracing) await ours.register(await loadTracing(), { ...options.tracing, version: VERSION })
-        // First of those that look at requests: its headers belong on every refusal.
+        // Before all other request hooks, so that refusals have CORS headers too.
         if (corsOrigins.length > 0) await ours.register(cors, { origins: corsOrigins })
         await ours.register(closingReplies)
         await ours.register(requestLog)
@@ -101,7 +101,7 @@ export default fp<AppOptions>(
             pushesChanges: options.changes?.webhook !== undefined,
           })
         }
-        // Before the routes that it measures.
+        // Before the routes, because it measures them.
         if (hasRoom('metrics')) await ours.register(metrics, { ...options.metrics, version: VERSION })
         await registerRateLimit(ours, options.rateLimitPerMinute ?? 0)
         if (options.webhooks) await ours.register(webhooks, options.webhooks)
@@ -127,7 +127,7 @@ export default fp<AppOptions>(
 
 const OPENTELEMETRY = '@fastify/otel @opentelemetry/{api,exporter-trace-otlp-proto,resources,sdk-trace-node}'
 
-/** The packages of OpenTelemetry are optional: they weigh half as much as all the others. */
+/** The OpenTelemetry packages are optional peers because they are half as large as all other dependencies together. */
 async function loadTracing() {
   try {
     return (await import('./plugins/tracing/index.ts')).default
@@ -139,7 +139,7 @@ async function loadTracing() {
   }
 }
 
-/** Whether the application around us has this route already: a second one would end its start. */
+/** Whether the host application has this route already: a second one would make its start fail. */
 const isTaken = (app: FastifyInstance, path: string) =>
   [path, `${path}/`].some((url) => app.hasRoute({ method: 'GET', url: `${app.prefix}${url}` }))
 
@@ -149,7 +149,7 @@ async function registerRateLimit(app: FastifyInstance, perMinute: number): Promi
     global: false,
     max: perMinute,
     timeWindow: 60_000,
-    // Verified twice then, the second time from the cache. Whoever sends a bad token counts by address.
+    // The guard verifies the token again, from the cache. Requests with a bad token are counted by address.
     keyGenerator: (request: FastifyRequest) =>
       app.clerkAuthenticate(request).then(
         ({ userId }) => `user:${userId}`,
@@ -158,13 +158,13 @@ async function registerRateLimit(app: FastifyInstance, perMinute: number): Promi
     errorResponseBuilder: (_request, { after }) => new RateLimited(after),
   })
   const limit = app.rateLimit()
-  // The plugin's own hook comes after the guards of a route, and would never count whom they refuse.
+  // The plugin's own hook runs after the guards of a route, so it would never count the requests that they refuse.
   app.addHook('onRequest', async function limitRate(request, reply) {
     if (request.routeOptions.config.rateLimit !== false) await limit.call(this, request, reply)
   })
 }
 
-// What a trusted proxy passed on need not be an address, and only a real one may count as one. Some proxies add the port.
+// A trusted proxy may forward something that is not an address, which must not get a counter of its own; some append the port.
 function addressOf({ ip, socket }: FastifyRequest): string {
   const address = ip.replace(/^(\d+\.\d+\.\d+\.\d+|\[[^\]]*\]):\d+$/, '$1').replace(/^\[(.*)\]$/, '$1')
   return normalizeIP(isIP(address) ? address : (socket.remoteAddress ?? ''))

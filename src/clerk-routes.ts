@@ -1,4 +1,4 @@
-/** The routes that the client calls, as one plugin: for an application that mounts the parts instead of the whole. */
+/** The routes that front ends call, as one plugin, for an application that registers single plugins instead of the whole service. */
 import type { FastifyPluginAsync } from 'fastify'
 import cors from './plugins/cors.ts'
 import errorReplies from './plugins/error-replies.ts'
@@ -8,19 +8,19 @@ import syncUser from './routes/sync-user.ts'
 import verify from './routes/verify.ts'
 
 export interface RoutesOptions {
-  /** The origins whose pages may call these routes; none is off. */
+  /** The origins whose pages may call these routes; empty turns CORS off. */
   corsOrigins?: readonly string[]
   /** Adds details of an error to its reply. Never in production. */
   showsDetails?: boolean
 }
 
 /**
- * `POST /api/auth/sync-user`, `GET /api/auth/profile`, `GET /api/auth/organizations` and `/api/auth/verify`, in a context of their own
- * that answers errors in our shape. Needs `clerkDatabase`, `clerkAuth` and `clerkUserSync`; Fastify's `prefix` moves them.
+ * `POST /api/auth/sync-user`, `GET /api/auth/profile`, `GET /api/auth/organizations` and `/api/auth/verify`, encapsulated with
+ * this service's error replies. Needs `clerkDatabase`, `clerkAuth` and `clerkUserSync`; accepts Fastify's `prefix`.
  */
 const clerkRoutes: FastifyPluginAsync<RoutesOptions> = async (app, { corsOrigins = [], showsDetails = false }) => {
   await app.register(errorReplies, { showsDetails })
-  // Before the routes, since its headers belong on every refusal.
+  // Before the routes, so that refusals have CORS headers too.
   if (corsOrigins.length > 0) await app.register(cors, { origins: corsOrigins })
   await app.register(syncUser)
   await app.register(profile)

@@ -1,6 +1,6 @@
 /**
- * The settings: environment → frozen `Config`, from one TypeBox schema. Only `server.ts` and `cli/index.ts` read this;
- * everything else receives options.
+ * The settings: one TypeBox schema turns the environment into a frozen `Config`. Only `server.ts` and `cli/index.ts` import
+ * this file; everything else receives options.
  */
 import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
@@ -23,7 +23,7 @@ import {
 } from './setting-values.ts'
 
 const Maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
-// `description` is the remedy that an error message names; `title` the value's shape.
+// Error messages show both: `title` is the expected form of the value, `description` says where to find it or what it does.
 const Text = (title: string, description: string, pattern?: string) => Type.String({ title, description, pattern })
 const Flag = (description: string, initial: boolean) =>
   Type.Boolean({ title: 'true or false', description, default: initial })
@@ -36,7 +36,7 @@ const Count = (description: string, minimum: number, maximum: number, initial?: 
     default: initial,
   })
 
-// Base64, complete to the last character: half a secret pasted must not pass.
+// Complete Base64, including padding, so that a secret that was only partly pasted is rejected.
 const SECRET = 'whsec_([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})'
 
 const Settings = Type.Object({
@@ -48,21 +48,18 @@ const Settings = Type.Object({
   DATABASE_URL: Maybe(
     Text(
       'postgres://user:password@host:5432/database',
-      'the PostgreSQL database to keep in step',
+      'the PostgreSQL database to sync into',
       '^(postgres(ql)?://.|socket:.|/.)',
     ),
   ),
   DATABASE_SCHEMA: Type.String({
     title: 'a plain name such as clerk',
-    description: 'the schema of the tables, created when it is missing',
+    description: 'the schema of the tables, created if it does not exist',
     pattern: '^[a-z_][a-z0-9_]{0,62}$',
     default: 'clerk',
   }),
-  DATABASE_POOL_MAX: Count('connections to PostgreSQL at most', 1, 1000, 10),
-  DATABASE_TRANSACTION_POOLING: Flag(
-    'spares one statement a start, behind a pooler that keeps no prepared statements',
-    false,
-  ),
+  DATABASE_POOL_MAX: Count('the largest number of connections to PostgreSQL', 1, 1000, 10),
+  DATABASE_TRANSACTION_POOLING: Flag('turns prepared statements off, for a pooler that does not support them', false),
   CLERK_ISSUER: Maybe(
     Text(
       'https://<your-instance>.clerk.accounts.dev',
@@ -83,8 +80,8 @@ const Settings = Type.Object({
     description: 'the origins of your front ends, comma-separated',
     default: '',
   }),
-  CLERK_AZP_OPTIONAL: Flag('lets bearer tokens without azp pass', false),
-  CLERK_JWT_TEMPLATES: Flag('lets tokens of JWT templates pass', false),
+  CLERK_AZP_OPTIONAL: Flag('accepts bearer tokens without an azp claim', false),
+  CLERK_JWT_TEMPLATES: Flag('accepts tokens made from JWT templates', false),
   CLERK_SECRET_KEY: Maybe(
     Text('sk_test_… or sk_live_…', 'Clerk dashboard, API keys: the secret key', '^sk_[\\x21-\\x7e]+$'),
   ),
@@ -97,49 +94,55 @@ const Settings = Type.Object({
   CLERK_API_BUDGET: Maybe(
     Type.Integer({
       title: 'a whole number from 0 to 1000000',
-      description: "requests to Clerk's Backend API in 10 s that syncing users may take; jobs are not counted",
+      description:
+        "the most requests to Clerk's Backend API per 10 s that on-demand user syncs may make; jobs do not count",
       minimum: 0,
       maximum: 1_000_000,
     }),
   ),
   CLERK_WEBHOOK_SIGNING_SECRET: Maybe(
     Text(
-      'whsec_…, or several with commas',
+      'whsec_…, or several, comma-separated',
       'Clerk dashboard, Webhooks, your endpoint: the signing secret',
       `^\\s*${SECRET}\\s*(,\\s*${SECRET}\\s*)*,?\\s*$`,
     ),
   ),
-  WEBHOOK_STORE_PAYLOADS: Flag('keeps the bodies of applied events, which hold personal data', false),
-  WEBHOOK_EVENTS_RETENTION_DAYS: Count('days after which the ledger forgets an event', 1, 3650, 30),
+  WEBHOOK_STORE_PAYLOADS: Flag('keeps the payloads of applied events, which contain personal data', false),
+  WEBHOOK_EVENTS_RETENTION_DAYS: Count('days after which events are deleted from the ledger', 1, 3650, 30),
   CATCH_UP_INTERVAL_SECONDS: Maybe(
-    Count('seconds between two questions to Clerk what changed last; 0 is off', 0, 86_400),
+    Count('seconds between two catch-ups, which ask Clerk what changed last; 0 turns them off', 0, 86_400),
   ),
-  RECONCILE_INTERVAL_MINUTES: Count('minutes between reconciles with Clerk, which repair; 0 is off', 0, 35_000, 0),
+  RECONCILE_INTERVAL_MINUTES: Count(
+    'minutes between two reconciles, which repair drift from Clerk; 0 turns them off',
+    0,
+    35_000,
+    0,
+  ),
   CHANGES: Flag('turns the change feed on', false),
   CHANGES_TOKEN: Maybe(
     Text(
       '16 characters or more, without spaces',
-      'opens GET /api/changes: openssl rand -hex 24',
+      'the bearer token of GET /api/changes; generate one with: openssl rand -hex 24',
       '^[\\x21-\\x7e]{16,}$',
     ),
   ),
-  CHANGES_WEBHOOK_URL: Maybe(Text('https://…', 'where the change feed is pushed to', '^https?://[^/\\s]')),
+  CHANGES_WEBHOOK_URL: Maybe(Text('https://…', 'the URL that the change feed is pushed to', '^https?://[^/\\s]')),
   CHANGES_WEBHOOK_SECRET: Maybe(
     Text(
       'whsec_ and 24 bytes or more in base64',
-      'signs what is pushed: echo "whsec_$(openssl rand -base64 32)"',
+      'signs the pushed changes; generate one with: echo "whsec_$(openssl rand -base64 32)"',
       `^${SECRET}$`,
     ),
   ),
-  CHANGES_RETENTION_DAYS: Count('days after which the change feed forgets a change', 1, 365, 7),
+  CHANGES_RETENTION_DAYS: Count('days after which changes are deleted from the change feed', 1, 365, 7),
   SYNC_METADATA: Type.String({
-    title: 'unsafe, private, or both with a comma',
-    description: 'the metadata of users that are kept beside the public ones; empty is none',
+    title: 'unsafe, private, or both, comma-separated',
+    description: 'the metadata of users to store in addition to the public metadata; empty for none',
     pattern: '^\\s*((unsafe|private)\\s*(,\\s*(unsafe|private)\\s*)*,?\\s*)?$',
     default: '',
   }),
-  AUTO_SYNC: Flag('syncs a missing user on any authenticated call', true),
-  PORT: Count('the port to listen on; 0 for any', 0, 65_535, 3000),
+  AUTO_SYNC: Flag('syncs a user without a row on any authenticated call', true),
+  PORT: Count('the port to listen on; 0 for any free port', 0, 65_535, 3000),
   HOST: Maybe(Text('0.0.0.0 or 127.0.0.1', 'the address to listen on', '^\\S+$')),
   LOG_LEVEL: Type.Union(
     (['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map((level) => Type.Literal(level)),
@@ -147,24 +150,37 @@ const Settings = Type.Object({
   ),
   CORS_ORIGINS: Type.String({
     title: 'https://app.example.com,https://… or *',
-    description: 'the origins whose pages may call; empty is off',
+    description: 'the origins whose pages may call the API; empty turns CORS off',
     default: '',
   }),
   TRUST_PROXY: Type.String({
-    title: 'true, false, addresses of proxies with commas, or a number of proxies',
-    description: 'whose X-Forwarded-* headers to believe',
+    title: 'true, false, comma-separated addresses of proxies, or a number of proxies',
+    description: 'the proxies whose X-Forwarded-* headers are trusted',
     default: 'false',
   }),
   METRICS_PORT: Maybe(
-    Type.Integer({ title: 'a port number', description: 'the port of the metrics', minimum: 1, maximum: 65_535 }),
+    Type.Integer({
+      title: 'a port number',
+      description: 'a separate port for the metrics',
+      minimum: 1,
+      maximum: 65_535,
+    }),
   ),
   OTEL_EXPORTER_OTLP_ENDPOINT: Maybe(
-    Text('http://collector:4318', 'the OpenTelemetry collector that traces go to, over HTTP', '^https?://[^/\\s]'),
+    Text(
+      'http://collector:4318',
+      'the OpenTelemetry collector that receives the traces over HTTP',
+      '^https?://[^/\\s]',
+    ),
   ),
   DASHBOARD_TOKEN: Maybe(
-    Text('16 characters or more, without spaces', 'opens /dashboard: openssl rand -hex 24', '^[\\x21-\\x7e]{16,}$'),
+    Text(
+      '16 characters or more, without spaces',
+      'the bearer token of /dashboard; generate one with: openssl rand -hex 24',
+      '^[\\x21-\\x7e]{16,}$',
+    ),
   ),
-  RATE_LIMIT_PER_MINUTE: Count('requests a minute a user or address; 0 is off', 0, 1_000_000, 0),
+  RATE_LIMIT_PER_MINUTE: Count('requests per minute for each user or address; 0 turns the limit off', 0, 1_000_000, 0),
 })
 type Settings = Static<typeof Settings>
 
@@ -192,7 +208,7 @@ export interface Config
   readonly isProduction: boolean
 }
 
-/** Every bad or missing setting in one message, with what is wrong and the remedy, never a value that may be a secret. */
+/** Lists every wrong or missing setting with its fault and remedy, and never shows a value that may be a secret. */
 export class ConfigError extends Error {
   override name = 'ConfigError'
   readonly problems: readonly string[]
@@ -212,14 +228,14 @@ type RequiredSetting = (typeof SERVICE_SETTINGS)[number] | 'CLERK_SECRET_KEY'
 
 export interface LoadOptions {
   dotenvPath?: string
-  /** The settings that must be there; by default those of the service in production, and none elsewhere. */
+  /** The settings that must be set; by default those that the service needs in production, and none elsewhere. */
   required?: readonly RequiredSetting[]
 }
 
 /**
- * Reads the settings. In development `.env` is read too; the environment takes precedence. Empty counts as not set. A secret may
- * stand in a file that `<name>_FILE` names.
- * @throws ConfigError that names every bad setting
+ * Reads the settings. In development `.env` is read too; the environment takes precedence. An empty value counts as unset. A
+ * secret may be in a file that `<name>_FILE` names.
+ * @throws ConfigError that names every wrong setting
  */
 export function loadConfig(environment: Environment, { dotenvPath = '.env', required }: LoadOptions = {}): Config {
   const isDevelopment = (environment.NODE_ENV || 'development') === 'development'
@@ -233,7 +249,7 @@ export function loadConfig(environment: Environment, { dotenvPath = '.env', requ
   const settings = validate(picked, problems)
   checkBeyondSchema(settings, problems)
   const isProduction = settings.NODE_ENV === 'production'
-  // Outside production the emulator stands in for Clerk, but never for half of it.
+  // Outside production the emulator replaces Clerk, but only if no setting of a real instance is set.
   const hasClerk = CLERK_SETTINGS.some((name) => picked[name] !== undefined)
   checkRequired(settings, required ?? (isProduction ? SERVICE_SETTINGS : hasClerk ? ['CLERK_ISSUER'] : []), problems)
   if (problems.size > 0) throw new ConfigError([...problems.values()])
@@ -283,11 +299,11 @@ function validate(data: Environment, problems: Map<string, string>): Settings {
       problems.set(
         name,
         isQuoted(value)
-          ? `${name} is wrong (${shape}): remove the quotes round its value`
+          ? `${name} is wrong (${shape}): remove the quotes around its value`
           : `${name} is wrong (${shape}): expected ${title} — ${description}`,
       )
     }
-    // With the bad ones left out, so that the further checks can name theirs too.
+    // Leaves the wrong settings out, so that the further checks can report theirs too.
     const good = Object.fromEntries(Object.entries(data).filter(([name]) => !problems.has(name)))
     return envSchema<Settings>({ schema: structuredClone(Settings), data: good, env: false })
   }
@@ -305,7 +321,7 @@ function checkUrls(settings: Settings, wrong: (name: keyof Settings, what: strin
     const isOfClerk = name === 'CLERK_ISSUER' || name === 'CLERK_API_URL'
     if (!URL.canParse(value)) wrong(name, `not a URL (${shownValue(name, value)})`)
     else if (isOfClerk && hasCredentials(value))
-      wrong(name, 'it holds a user name or password, which Clerk has no use for')
+      wrong(name, 'it contains a user name or password, which Clerk does not use')
     else if (isOfClerk && settings.NODE_ENV === 'production' && !isPrivate(value)) {
       wrong(name, 'in production it must start with https:// (http:// only for loopback)')
     }
@@ -320,7 +336,7 @@ function checkBeyondSchema(settings: Settings, problems: Map<string, string>): v
   if (split(settings.CLERK_WEBHOOK_SIGNING_SECRET ?? '').some((secret) => keyBytes(secret) < MIN_KEY_BYTES)) {
     wrong(
       'CLERK_WEBHOOK_SIGNING_SECRET',
-      `a secret under ${MIN_KEY_BYTES} bytes can be guessed — copy it again from Clerk`,
+      `a secret shorter than ${MIN_KEY_BYTES} bytes can be guessed — copy it again from Clerk`,
     )
   }
   if (settings.CLERK_PUBLISHABLE_KEY && !issuerOf(settings.CLERK_PUBLISHABLE_KEY)) {
@@ -338,17 +354,17 @@ function checkBeyondSchema(settings: Settings, problems: Map<string, string>): v
     }
   }
   if (settings.CHANGES_WEBHOOK_SECRET && keyBytes(settings.CHANGES_WEBHOOK_SECRET) < MIN_KEY_BYTES) {
-    wrong('CHANGES_WEBHOOK_SECRET', `a key of less than ${MIN_KEY_BYTES} bytes`)
+    wrong('CHANGES_WEBHOOK_SECRET', `the key is shorter than ${MIN_KEY_BYTES} bytes`)
   }
   if (trustProxy(settings.TRUST_PROXY) === undefined) {
-    wrong('TRUST_PROXY', 'expected true, false, addresses of proxies with commas, or a number of proxies')
+    wrong('TRUST_PROXY', 'expected true, false, comma-separated addresses of proxies, or a number of proxies')
   }
   for (const name of ['CLERK_AUTHORIZED_PARTIES', 'CORS_ORIGINS'] as const) {
     const isGood = (entry: string) => (entry === '*' && name === 'CORS_ORIGINS') || normalizeOrigin(entry) !== undefined
     const bad = split(settings[name]).flatMap((entry, index) => (isGood(entry) ? [] : [index + 1]))
     if (bad.length > 0) {
       const which = `${bad.length === 1 ? 'entry' : 'entries'} ${bad.join(', ')}`
-      wrong(name, `${which} can match no request: an origin is https://app.example.com, without path or wildcard`)
+      wrong(name, `${which} can never match: an origin has the form https://app.example.com, without path or wildcard`)
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Every error the service can answer with, declared once and thrown. The codes are the contract of the SPA:
- * a 401 says "this token or session is no good", a 503 says "our trouble, try again".
+ * Every error the service can answer with, declared once and thrown. Front ends rely on the codes: a 401 means that the
+ * token or session is not valid, a 503 means that the service itself has a problem and the call may be repeated.
  */
 import { STATUS_CODES } from 'node:http'
 import createFastifyError from '@fastify/error'
@@ -11,7 +11,7 @@ class ServiceError extends Error {}
 const createError = (code: string, message: string, statusCode: number) =>
   createFastifyError(code, message, statusCode, ServiceError as ErrorConstructor)
 
-/** Whether it is one of the errors declared here, and not one of the application around us. */
+/** Whether an error is declared here, and does not come from the host application. */
 export const isServiceError = (error: unknown) => error instanceof ServiceError
 
 export const MissingToken = createError(
@@ -41,12 +41,12 @@ export const ChangesTokenInvalid = createError(
 )
 export const InvalidCursor = createError(
   'INVALID_CURSOR',
-  '`after` is no cursor of this feed: send one that it gave, `latest`, or none',
+  '`after` is not a cursor of this feed: send one that the feed returned, `latest`, or none',
   400,
 )
 export const CursorExpired = createError(
   'CURSOR_EXPIRED',
-  'Changes after this cursor are no longer kept: begin without `after`, and compare what you have with the tables',
+  'Changes after this cursor are no longer kept: start again without `after`, and compare your data with the tables',
   410,
 )
 
@@ -65,7 +65,7 @@ export const SessionPending = createError(
 
 export const CrossSiteRequest = createError(
   'CROSS_SITE_REQUEST',
-  'A page of another site sent this request with a cookie: send the token as Authorization: Bearer, or add the origin to CORS_ORIGINS',
+  'A page of another site sent this request with a cookie: send the token as Authorization: Bearer, or add its origin to CORS_ORIGINS',
   403,
 )
 export const MembershipEnded = createError(
@@ -81,7 +81,7 @@ export const ReverificationRequired = createError(
 )
 export const UnknownCondition = createError(
   'UNKNOWN_CONDITION',
-  'The query parameter %s is no condition, or its value cannot be one',
+  'The query parameter %s is not a known condition, or its value is not valid',
   400,
 )
 
@@ -103,7 +103,11 @@ export const FailedEventNotFound = createError('FAILED_EVENT_NOT_FOUND', 'No fai
 
 export const RateLimited = createError('RATE_LIMITED', 'Too many requests, try again in %s', 429)
 
-export const JwksUnavailable = createError('JWKS_UNAVAILABLE', "Clerk's signing keys cannot be had at the moment", 503)
+export const JwksUnavailable = createError(
+  'JWKS_UNAVAILABLE',
+  "Clerk's signing keys cannot be fetched at the moment",
+  503,
+)
 export const DatabaseUnavailable = createError(
   'DATABASE_UNAVAILABLE',
   'The database cannot be reached at the moment',
@@ -116,7 +120,7 @@ export const BodiesOverBudget = createError(
 )
 export const OnChangeFailed = createError(
   'ON_CHANGE_FAILED',
-  "The application's onChange failed: nothing was written",
+  "The application's onChange callback failed: nothing was written",
   503,
 )
 export const ShuttingDown = createError('SHUTTING_DOWN', 'The service is shutting down', 503)
@@ -126,7 +130,7 @@ export interface Retryable {
   retryAfterSeconds?: number
 }
 
-/** An error of a request that sent no credentials: its challenge says nothing of a token (RFC 6750, section 3.1). */
+/** An error for a request without credentials: its challenge has no error attributes (RFC 6750, section 3.1). */
 export interface Unaccompanied {
   hasNoCredentials?: boolean
 }
@@ -136,7 +140,7 @@ export function withoutCredentials<E extends Error>(error: E): E & Unaccompanied
   return Object.assign(error, { hasNoCredentials: true })
 }
 
-/** Marks an error with the time after which the caller may try again, in ms; at least one second is said. */
+/** Sets the time in ms after which the caller may try again. It is rounded up to whole seconds, at least one. */
 export function retryAfter<E extends Error>(error: E, ms: number): E & Retryable {
   return Object.assign(error, { retryAfterSeconds: Math.max(1, Math.ceil(ms / 1000)) })
 }
@@ -161,7 +165,7 @@ export function errorHeaders(
   return headers
 }
 
-// The characters that RFC 6750 allows in error_description; the rest could end the quoted string or the header.
+// RFC 6750 allows only these characters in error_description; any other could end the quoted string or the header.
 const quotable = (text: string) => text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
 
 interface Described {
@@ -169,7 +173,7 @@ interface Described {
   message: string
 }
 
-// What each status stands for, as it is answered. Those that are not of the classes above are Fastify's.
+// The errors of each status, for the OpenAPI description. Those without a class above are Fastify's.
 const ERRORS = {
   400: [new WebhookHeadersMissing(), new WebhookSignatureInvalid()],
   401: [
@@ -208,13 +212,13 @@ const HEADERS: { [statusCode: number]: object } = {
   401: {
     'WWW-Authenticate': {
       type: 'string',
-      description: 'Bearer; with error and error_description when a token was sent',
+      description: 'Bearer, with error and error_description if a token was sent',
     },
   },
   503: { 'Retry-After': { type: 'string', description: 'Seconds' } },
 }
 
-/** The one shape of every error. `stack` and `details` only in development. */
+/** All error replies have this shape; `stack` and `details` are sent in development only. */
 function errorReply(statusCode: number, errors: Described[]) {
   const codes = errors.map(({ code }) => code).join(', ')
   const reason = STATUS_CODES[statusCode]
@@ -239,7 +243,7 @@ function errorReply(statusCode: number, errors: Described[]) {
   )
 }
 
-/** The reply schema of one error alone; `args` fill its message. */
+/** The reply schema of a single error; `args` fill the placeholders of its message. */
 export function errorReplyOf(
   ErrorClass: new (...args: string[]) => Error & { statusCode?: number; code: string },
   ...args: string[]
@@ -248,7 +252,7 @@ export function errorReplyOf(
   return errorReply(error.statusCode as number, [error])
 }
 
-/** The reply schemas of these errors, and of the 500 that any route may answer with. */
+/** The reply schemas of these statuses, and of 500, which any route may answer with. */
 export function errorReplySchemas(...statusCodes: (keyof typeof ERRORS)[]) {
   return Object.fromEntries(
     [...statusCodes, 500 as const].map((statusCode) => [statusCode, errorReply(statusCode, ERRORS[statusCode])]),

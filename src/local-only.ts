@@ -1,6 +1,6 @@
 /**
- * Keeps the tools of development to this machine and to their own pages. A listener on loopback alone does not: every page
- * that a browser here shows may call it, a name may be pointed at it (DNS rebinding), and a proxy or tunnel may lead to it.
+ * Restricts development tools to this machine and to their own pages. Listening on loopback is not enough: any page in a local
+ * browser can call it, a host name can be pointed at it (DNS rebinding), and a proxy or tunnel can forward to it.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 
@@ -9,14 +9,14 @@ const FORWARDING =
   /^(forwarded|via|x-real-ip|x-client-ip|true-client-ip|cf-connecting-ip|x-forwarded(-.+)?|x-original-.+)$/
 
 /**
- * Why a request is not one of this machine, or undefined when it is.
- * @param origins besides its own, those whose pages may call
+ * Why a request does not come from this machine, or undefined if it does.
+ * @param origins further origins whose pages may call
  */
 export function findForeignTrait(headers: IncomingHttpHeaders, origins: readonly string[]): string | undefined {
   const { host = '', origin } = headers
-  if (!LOOPBACK_HOST.test(host)) return 'its Host is not of this machine'
+  if (!LOOPBACK_HOST.test(host)) return 'its Host header does not name this machine'
   const forwarding = Object.keys(headers).find((name) => FORWARDING.test(name))
   if (forwarding) return `it came through a proxy (${forwarding})`
   if (origin === undefined || origin === `http://${host.toLowerCase()}` || origins.includes(origin)) return undefined
-  return 'it is of a page of another origin'
+  return 'it comes from a page of another origin'
 }

@@ -1,6 +1,6 @@
 /**
- * The tables and views for an application's own queries by Drizzle: `clerk-session-sync/schema`. In another schema than `clerk`:
- * `const { users } = tablesIn('auth')`.
+ * The tables and views for an application's own Drizzle queries: `clerk-session-sync/schema`. If they are in another schema than
+ * `clerk`: `const { users } = tablesIn('auth')`.
  */
 import { tablesIn, viewsIn } from './db/schema.ts'
 

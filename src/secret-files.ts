@@ -1,4 +1,4 @@
-/** Secrets from files, as Docker and Kubernetes mount them: what may stand in the file that `<name>_FILE` names. */
+/** Secrets from files, as Docker and Kubernetes mount them: `<name>_FILE` names the file. */
 import { readFileSync, statSync } from 'node:fs'
 
 export const SECRETS = [
@@ -11,14 +11,14 @@ export const SECRETS = [
   'DASHBOARD_TOKEN',
 ] as const
 
-/** Puts the content of each secret's file in its place. What is wrong is noted under the secret's name, without its content. */
+/** Sets each secret to the content of its file. Problems are recorded under the secret's name, without the content. */
 export function readSecretFiles(data: Record<string, string | undefined>, problems: Map<string, string>): void {
   for (const name of SECRETS) {
     const path = data[`${name}_FILE`]
     if (path === undefined) continue
     const wrong = (what: string) => problems.set(name, `${name}_FILE is wrong: ${what}`)
     if (data[name] !== undefined) {
-      wrong(`${name} is set as well — leave one of them out`)
+      wrong(`${name} is set as well — set only one of them`)
       continue
     }
     try {
@@ -31,7 +31,7 @@ export function readSecretFiles(data: Record<string, string | undefined>, proble
   }
 }
 
-/** The code; and whose file it is, where it is another user's: a container sees owner and mode as they are outside. */
+/** The error code, and the owner if the file belongs to another user: a container sees owner and mode of the host. */
 function reasonOf({ code }: NodeJS.ErrnoException, path: string): string {
   if (code !== 'EACCES') return String(code)
   const uid = process.geteuid?.()
@@ -40,6 +40,6 @@ function reasonOf({ code }: NodeJS.ErrnoException, path: string): string {
     const rights = (mode & 0o777).toString(8).padStart(4, '0')
     return `${code}: it belongs to user ${owner} with mode ${rights}, and this process is user ${uid}: chown ${uid} the file`
   } catch {
-    return `${code}: user ${uid} may not enter its folder`
+    return `${code}: user ${uid} may not enter its directory`
   }
 }

@@ -1,8 +1,8 @@
 import { createHmac, createSecretKey } from 'node:crypto'
 
 /**
- * Makes the signer of a secret (`whsec_` and the base64 of the key), as Svix and Standard Webhooks sign: `v1,` and an HMAC over the
- * message's id, the Unix seconds of the attempt and the body (https://docs.svix.com/receiving/verifying-payloads/how-manual).
+ * Creates a signer for a secret (`whsec_` and the key in base64), compatible with Svix and Standard Webhooks: `v1,` and an HMAC
+ * over message id, Unix seconds and body (https://docs.svix.com/receiving/verifying-payloads/how-manual).
  */
 export function createWebhookSigner(secret: string): (id: string, sentAtSeconds: number, body: string) => string {
   const bytes = Buffer.from(secret.replace(/^whsec_/, ''), 'base64')

@@ -100,7 +100,7 @@ test('a secret file of another user says whose it is, and what to do', async (t)
   }
   const owner = isRoot ? 'user 0 with mode 0600' : `user ${uid} with mode 0000`
   t.strictSame(problems.toSorted(), [
-    `CLERK_JWT_KEY_FILE is wrong: ${entered} cannot be read (EACCES: user ${uid} may not enter its folder)`,
+    `CLERK_JWT_KEY_FILE is wrong: ${entered} cannot be read (EACCES: user ${uid} may not enter its directory)`,
     `CLERK_SECRET_KEY_FILE is wrong: ${known} cannot be read (EACCES: it belongs to ${owner}, and this process is user ${uid}: chown ${uid} the file)`,
   ])
 })
@@ -120,8 +120,8 @@ test('a secret twice, an empty file and one that is not there are named, without
     [
       `CLERK_JWT_KEY_FILE is wrong: ${at('empty')} is empty`,
       `CLERK_SECRET_KEY_FILE is wrong: ${at('nowhere')} cannot be read (ENOENT)`,
-      'CLERK_WEBHOOK_SIGNING_SECRET_FILE is wrong: CLERK_WEBHOOK_SIGNING_SECRET is set as well — leave one of them out',
-      'DATABASE_URL is wrong (15 characters): expected postgres://user:password@host:5432/database — the PostgreSQL database to keep in step',
+      'CLERK_WEBHOOK_SIGNING_SECRET_FILE is wrong: CLERK_WEBHOOK_SIGNING_SECRET is set as well — set only one of them',
+      'DATABASE_URL is wrong (15 characters): expected postgres://user:password@host:5432/database — the PostgreSQL database to sync into',
     ],
   )
 })
@@ -230,7 +230,7 @@ test('origins are read as browsers write them, and those that can never match ar
     ]
     for (const entry of bad) {
       const [problem, ...more] = problemsOf({ [name]: `https://good.example, ${entry}` })
-      t.match(problem, `${name} is wrong: entry 2 can match no request`, entry)
+      t.match(problem, `${name} is wrong: entry 2 can never match`, entry)
       t.strictSame(more, [])
     }
     t.match(problemsOf({ [name]: 'https://*.a, https://good.example, b' })[0], 'entries 1, 3')
@@ -249,7 +249,7 @@ test('the issuer is derived from the publishable key', async (t) => {
       nowhere,
     ).CLERK_ISSUER,
     'https://proxy.example.com/__clerk',
-    'an issuer that is set goes before it, without its last slash',
+    'a configured issuer takes precedence, without its trailing slash',
   )
 })
 
@@ -318,7 +318,7 @@ test('what the change feed is pushed to and signed with belong together', async 
   t.strictSame(problemsOf(url), ['CHANGES_WEBHOOK_SECRET is missing: CHANGES_WEBHOOK_URL needs it'])
   t.strictSame(problemsOf(secret), ['CHANGES_WEBHOOK_URL is missing: CHANGES_WEBHOOK_SECRET needs it'])
   t.strictSame(problemsOf({ ...url, CHANGES_WEBHOOK_SECRET: 'whsec_c2hvcnQ=' }), [
-    'CHANGES_WEBHOOK_SECRET is wrong: a key of less than 16 bytes',
+    'CHANGES_WEBHOOK_SECRET is wrong: the key is shorter than 16 bytes',
   ])
   t.strictSame(problemsOf({ ...url, ...secret }), [])
   t.match(problemsOf({ CHANGES_TOKEN: 'short' }), [/^CHANGES_TOKEN is wrong/])

@@ -79,7 +79,7 @@ test('a database that starts later is waited for; one that refuses is not', asyn
   await proxy.cut()
   const patient = runNode(t, ['src/server.ts'], { ...settings, DATABASE_URL: proxy.url })
   await patient.until(/the database is not ready, trying again/)
-  await proxy.mend()
+  await proxy.restore()
   await patient.until(/Server listening/)
   patient.child.kill('SIGTERM')
   t.equal(await patient.exit, 0)
@@ -89,7 +89,7 @@ test('a database that starts later is waited for; one that refuses is not', asyn
   await database.query('drop table clerk_session_sync_migrations')
   const refused = runNode(t, ['src/server.ts'], { ...settings, DATABASE_URL: database.url })
   t.equal(await refused.exit, 1)
-  t.match(refused.output(), /cannot start: .*already has tables that are not of clerk-session-sync/)
+  t.match(refused.output(), /cannot start: .*already has tables that do not belong to clerk-session-sync/)
 })
 
 test('requests that come while it closes are answered 503', async (t) => {

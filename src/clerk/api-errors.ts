@@ -13,12 +13,12 @@ const REMEDIES: Record<number, string> = {
   403: ': CLERK_SECRET_KEY may not do this',
 }
 
-/** Clerk gave no usable answer in as many attempts as the client makes. */
+/** Clerk gave no usable answer within the client's number of attempts. */
 export class ClerkUnavailable extends Error {
   override name = 'ClerkUnavailable'
   /** Why the last attempt failed, without the number of attempts. */
   readonly reason: string
-  /** The status of the last answer; undefined when there was none. */
+  /** The status of the last answer; undefined if there was none. */
   readonly status: number | undefined
 
   constructor(reason: string, { attempts = 1, status }: { attempts?: number; status?: number } = {}) {

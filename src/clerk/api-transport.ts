@@ -1,4 +1,4 @@
-/** One GET of Clerk's Backend API: kept connections, a deadline for the whole answer, the API's version. */
+/** Sends GET requests to Clerk's Backend API: with keep-alive, a deadline for the whole answer, and the API's version. */
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { Agent, type Dispatcher } from 'undici'
@@ -15,7 +15,7 @@ export interface TransportOptions {
   deadlineMs: number
   /** Aborts requests. */
   signal?: AbortSignal
-  /** An undici dispatcher, such as a `ProxyAgent`; default is one pool of kept connections for the process. */
+  /** An undici dispatcher, such as a `ProxyAgent`; by default one pool of keep-alive connections for the process. */
   dispatcher?: Dispatcher
 }
 
@@ -23,10 +23,10 @@ export interface TransportOptions {
 export interface Answer {
   status: number
   body: unknown
-  /** What `Retry-After` says, whatever the status. */
+  /** The value of `Retry-After`, with any status. */
   retryAfterMs?: number
 }
-/** Why there is no answer to read; `status` where one came with it. */
+/** Why there is no readable answer; with its `status` if one came. */
 export interface Failure {
   failure: string
   status?: number
@@ -36,7 +36,7 @@ export interface Failure {
 const pool = new Agent({ connections: 50, keepAliveTimeout: 30_000 })
 const unzip = promisify(gunzip)
 
-/** Resolves to what came of the request; rejects with the reason of `signal` alone. */
+/** Resolves to the answer or failure; rejects only with the reason of `signal`. */
 export type Transport = (path: string, options?: { isCompressed?: boolean }) => Promise<Answer | Failure>
 
 export function createTransport(options: TransportOptions): Transport {
@@ -62,7 +62,7 @@ export function createTransport(options: TransportOptions): Transport {
     const { statusCode: status, body } = response
     const retryAfterMs = readRetryAfter(response.headers['retry-after'])
     if (status === 200) return { status, body: parseJson(await readText(response)), retryAfterMs }
-    await body.dump() // Else its connection could not be used again.
+    await body.dump() // Otherwise the connection could not be reused.
     return { status, body: undefined, retryAfterMs }
   }
 
@@ -73,7 +73,7 @@ export function createTransport(options: TransportOptions): Transport {
       .catch((error): Failure => {
         signal?.throwIfAborted()
         if (deadline.signal.aborted) return { failure: `no answer in ${deadlineMs} ms` }
-        if (error instanceof SyntaxError) return { failure: 'an answer that is no JSON', status: 200 }
+        if (error instanceof SyntaxError) return { failure: 'an answer that is not JSON', status: 200 }
         return { failure: 'no connection' }
       })
       .finally(() => clearTimeout(timer))
@@ -85,7 +85,7 @@ async function readText({ headers, body }: Dispatcher.ResponseData): Promise<str
   return (await unzip(await body.arrayBuffer())).toString()
 }
 
-/** `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3); undefined for anything that is no time to come. */
+/** `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3); undefined for an invalid or past time. */
 function readRetryAfter(value: string | string[] | undefined): number | undefined {
   const text = String(value)
   const ms = /^\s*\d+\s*$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now()

@@ -1,6 +1,6 @@
 /**
- * The client of Clerk's Backend API, for requests (`user-lookup.ts`) and for jobs: within the rate limit, and as patient as
- * its caller may be. Source: https://github.com/clerk/openapi-specs, bapi/2026-05-12.yml.
+ * The client of Clerk's Backend API, for requests (`user-lookup.ts`) and for jobs. It stays within the rate limit, and retries as
+ * long as its caller allows. Source: https://github.com/clerk/openapi-specs, bapi/2026-05-12.yml.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { UserSnapshot } from '../resources/user/change.ts'
@@ -12,14 +12,14 @@ import { createRequestLimit, findPause } from './request-limit.ts'
 export interface BackendApiOptions extends Omit<TransportOptions, 'deadlineMs'> {
   /** How long a whole answer may take; default 30 s. */
   deadlineMs?: number
-  /** Attempts a request, 10 by default; the pauses between them grow to half a minute. */
+  /** The number of attempts per request, 10 by default; the pauses between them grow to half a minute. */
   maxAttempts?: number
   firstPauseMs?: number
-  /** Requests in 10 s at most; default four fifths of Clerk's limit for this kind of key. */
+  /** The most requests per 10 s; default four fifths of Clerk's limit for this kind of key. */
   requestsInWindow?: number
   /** Called before each further attempt. */
   onRetry?: (reason: string, waitMs: number) => void
-  /** Called once an attempt with the HTTP status, 0 where no answer came. */
+  /** Called for each attempt with the HTTP status, 0 without an answer. */
   onAnswer?: (status: number) => void
 }
 
@@ -29,19 +29,19 @@ export type UserAnswer =
   | { state: 'absent' }
   | { state: 'unusable'; reason: string }
 
-/** Users of one answer. Those that cannot be used are named, so that nobody is lost without a word. */
+/** The users of one answer. Unusable ones are listed separately, so that none is lost silently. */
 export interface UserPage {
   users: UserSnapshot[]
   unusable: { id: string; reason: string }[]
-  /** The ids as they came, usable or not. */
+  /** All ids in order, usable or not. */
   ids: string[]
-  /** When each of them was created, in ms since 1970 as Clerk wrote it; undefined where it did not. */
+  /** The creation time of each, in ms since 1970; undefined if Clerk sent none. */
   createdAt: (number | undefined)[]
 }
 
-/** Times are milliseconds since 1970, and exclusive. */
+/** Times are exclusive bounds, in milliseconds since 1970. */
 export interface UserFilter {
-  /** 100 at most. */
+  /** At most 100. */
   ids?: readonly string[]
   createdAfter?: number
   createdBefore?: number
@@ -49,9 +49,9 @@ export interface UserFilter {
 
 export interface UserListQuery extends UserFilter {
   orderBy?: `${'' | '-'}${'created_at' | 'updated_at'}`
-  /** 500 at most, and by default. */
+  /** The page size; 500 by default and at most. */
   limit?: number
-  /** The id of the last user of the page before. Needs an order by `created_at`, and no offset. */
+  /** The id of the last user of the previous page. Requires an order by `created_at`, and no offset. */
   startingAfter?: string
   offset?: number
 }
@@ -63,7 +63,7 @@ export interface ClerkInstance {
 
 export type BackendApi = ReturnType<typeof createBackendApi>
 
-/** The most users of a page, and the most ids in a question (`GetUserList`). */
+/** The most users of a page, and the most ids in a request (`GetUserList`). */
 export const PAGE_SIZE = 500
 export const MAX_IDS = 100
 
@@ -71,9 +71,9 @@ const WINDOW_MS = 10_000
 const LONGEST_PAUSE_MS = 30_000
 const DEFAULT_RETRY_AFTER_MS = 1_000
 
-/** Clerk's limit in 10 s for this kind of key. Source: https://clerk.com/docs/guides/how-clerk-works/system-limits. */
+/** Clerk's limit per 10 s for this kind of key. Source: https://clerk.com/docs/guides/how-clerk-works/system-limits. */
 export const requestsAllowed = (secretKey: string): number => (secretKey.startsWith('sk_live_') ? 1_000 : 100)
-// A fifth is left to the service's own calls and to the application's.
+// A fifth is left for on-demand lookups and for the application's own calls.
 const JOBS_SHARE = 0.8
 
 const UNEXPECTED = 'an unexpected body'
@@ -100,16 +100,16 @@ export function createBackendApi(options: BackendApiOptions) {
     return { ...answer, retryAfterMs }
   }
 
-  /** Asks until there is an answer to use or a refusal, or the attempts are used up. */
+  /** Retries until there is a usable answer or a refusal, or the attempts are used up. */
   async function get(path: string, isUsable: (body: unknown) => boolean, isList = false): Promise<Answer> {
     for (let attempt = 1; ; attempt += 1) {
       const answer = await limit.run(() => ask(path, isList), signal)
       const reason = failureOf(answer, isUsable)
       if (reason === undefined) return answer as Answer
-      // The same question would get the same answer: what speaks there is not Clerk's API, or a newer one.
+      // Not retried, because the answer would be the same: CLERK_API_URL is not Clerk's API, or the API has changed.
       if (reason === UNEXPECTED) throw new ClerkUnavailable(describeShape(path, answer), { status: 200 })
       if (attempt === maxAttempts) throw new ClerkUnavailable(reason, { attempts: attempt, status: answer.status })
-      // What Clerk said to wait is waited exactly, at the limit; every other pause grows, with some chance in it.
+      // The request limit enforces Clerk's `Retry-After` exactly; all other pauses grow, with jitter.
       const toldMs = 'retryAfterMs' in answer ? answer.retryAfterMs : undefined
       const growingMs = Math.min(firstPauseMs * 2 ** (attempt - 1), LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2)
       counts.retries += 1
@@ -124,7 +124,7 @@ export function createBackendApi(options: BackendApiOptions) {
     return body
   }
 
-  /** Undefined where this API does not have the path (404), as a stand-in for Clerk's may not. */
+  /** Undefined if this API does not have the path (404), like some replacements for Clerk's. */
   async function getIfKnown(path: string, isUsable: (body: unknown) => boolean): Promise<unknown> {
     try {
       return await getOk(path, isUsable)
@@ -134,7 +134,7 @@ export function createBackendApi(options: BackendApiOptions) {
     }
   }
 
-  /** A page of a list; Clerk answers some with an array, and others with `{data, total_count}`. */
+  /** A page of a list; Clerk answers some lists with an array, and others with `{data, total_count}`. */
   async function list(path: string, query: Query): Promise<{ items: unknown[]; total?: number }> {
     const itemsOf = (body: unknown) => (Array.isArray(body) ? body : field(body, 'data'))
     const body = await getOk(`${path}?${toQuery(query)}`, (body) => Array.isArray(itemsOf(body)), true)
@@ -155,21 +155,21 @@ export function createBackendApi(options: BackendApiOptions) {
   return {
     counts,
     list,
-    /** Why a request would have to wait now; undefined when it would be sent at once. */
+    /** Why a request would have to wait now; undefined if it would be sent at once. */
     findReasonToWait(): 'retry-after' | 'budget' | undefined {
       if (limit.msToWait() === 0) return undefined
       return limit.isPaused() ? 'retry-after' : 'budget'
     },
     findUser,
-    /** What is at this path; undefined where Clerk answers 404. */
+    /** The object at this path; undefined if Clerk answers 404. */
     find: (path: string): Promise<unknown> => getIfKnown(path, (body) => typeof body === 'object' && body !== null),
 
-    /** Whether Clerk says, asked for this one user, that there is none (404). */
+    /** Whether a request for this user is answered 404. */
     async isAbsent(id: string): Promise<boolean> {
       return (await findUser(id)).state === 'absent'
     },
 
-    /** A page of users. Refused with 400, 404 or 422 when Clerk does not know the user of `startingAfter` (any more). */
+    /** A page of users. Refused with 400, 404 or 422 if Clerk does not know the user of `startingAfter` (any more). */
     async listUsers({
       startingAfter,
       offset,
@@ -188,7 +188,7 @@ export function createBackendApi(options: BackendApiOptions) {
       return field(body, 'total_count') as number
     },
 
-    /** The keys with which this instance signs tokens: id and modulus. Undefined when the API has no such path. */
+    /** The id and modulus of each key with which this instance signs tokens. Undefined if the API has no such path. */
     async findKeys(): Promise<{ kid: string; n: string | undefined }[] | undefined> {
       const body = await getIfKnown('/v1/jwks', (body) => Array.isArray(field(body, 'keys')))
       return (field(body, 'keys') as unknown[] | undefined)?.map((key) => ({
@@ -197,7 +197,7 @@ export function createBackendApi(options: BackendApiOptions) {
       }))
     },
 
-    /** The instance that the secret key belongs to. Undefined when the API has no such path. */
+    /** The instance that the secret key belongs to. Undefined if the API has no such path. */
     async findInstance(): Promise<ClerkInstance | undefined> {
       const body = await getIfKnown('/v1/instance', (body) => typeof field(body, 'id') === 'string')
       return body === undefined
@@ -214,12 +214,12 @@ function failureOf(answer: Answer | Failure, isUsable: (body: unknown) => boolea
   return status === 200 && !isUsable(body) ? UNEXPECTED : undefined
 }
 
-/** What came instead of the shape that was expected, by its names alone: its values may be personal data. */
+/** Describes an unexpected body by its property names only, because its values may be personal data. */
 function describeShape(path: string, answer: Answer | Failure): string {
   const { body } = answer as Answer
   const names = JSON.stringify(Object.keys(body ?? {}).slice(0, MAX_NAMES))
   const what = body === null ? 'null' : typeof body === 'object' ? `an object with ${names}` : `a ${typeof body}`
-  return `${UNEXPECTED} from GET ${path.split('?', 1)[0]} (${Array.isArray(body) ? 'an array' : what}): is CLERK_API_URL that of Clerk?`
+  return `${UNEXPECTED} from GET ${path.split('?', 1)[0]} (${Array.isArray(body) ? 'an array' : what}): does CLERK_API_URL point to Clerk?`
 }
 
 const field = (body: unknown, name: string): unknown => (body as Record<string, unknown> | null | undefined)?.[name]

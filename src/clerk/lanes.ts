@@ -1,14 +1,14 @@
 /**
- * All users of a Clerk instance, read in lanes: ranges of creation time that are walked side by side, since each page of a walk
- * has to wait for the one before. A lane that runs dry takes half of the largest one. Users keep their time of creation, so
- * that updates and deletions under way skip nobody; whoever is created under way comes at the end of the last lane.
+ * Reads all users of a Clerk instance in lanes: ranges of creation time that are read in parallel, because within a range each page
+ * has to wait for the previous one. A finished lane takes over half of the largest one. Creation times never change, so concurrent
+ * updates and deletions skip nobody; users created meanwhile are at the end of the last lane.
  */
 import { ClerkRefusal, ClerkUnavailable } from './api-errors.ts'
 import { type BackendApi, PAGE_SIZE, type UserPage } from './backend-api.ts'
 
-/** A range that is left to read. Times are milliseconds since 1970; without them it is open. */
+/** A range that is left to read. Times are milliseconds since 1970; a missing bound is open. */
 export interface Lane {
-  /** Exclusive. It moves up to the last page, and stands in for the cursor when Clerk does not know that user any more. */
+  /** Exclusive. It moves up to the last page, and replaces the cursor if Clerk no longer knows that user. */
   after?: number
   /** Exclusive. */
   before?: number
@@ -18,24 +18,24 @@ export interface Lane {
 
 export interface LaneWalkOptions {
   api: Pick<BackendApi, 'listUsers' | 'countUsers'>
-  /** How many users there are: a few need no lanes. */
+  /** The number of users; few users need no lanes. */
   total: number
-  /** Lanes at once; default 8. */
+  /** The number of parallel lanes; default 8. */
   lanes?: number
-  /** What an earlier walk left; default everybody. */
+  /** The ranges that an earlier walk left; default all users. */
   from?: readonly Lane[]
-  /** Begins no page after it aborts; those that were read are still taken. */
+  /** After it aborts no page is requested; pages that were read are still passed to `take`. */
   signal?: AbortSignal
-  /** Called with each page, of all lanes side by side; the pages of one lane come in order. A lane moves on when it resolves. */
+  /** Called with each page, in parallel for different lanes and in order within one. The lane continues when it resolves. */
   take: (page: UserPage) => Promise<void>
-  /** Called when a lane has moved on, before its next page is taken. */
+  /** Called when a page was taken, before the lane's next page is. */
   onTaken?: () => Promise<void>
 }
 
 export interface LaneWalk {
-  /** Resolves when all is read, or the signal has aborted; rejects with the first error of Clerk or of `take`. Call it once. */
+  /** Resolves when everything is read or the signal has aborted; rejects with the first error of Clerk or `take`. Call it once. */
   run(): Promise<void>
-  /** What is not taken yet, for a later walk. Behind the last user there is always a lane, for those who come. */
+  /** The ranges that are not taken yet, for a later walk. It always includes a lane after the last user, for new ones. */
   left(): Lane[]
 }
 
@@ -43,23 +43,23 @@ export const DEFAULT_LANES = 8
 
 /** A lane that is being read. */
 interface Running extends Lane {
-  /** What is asked of Clerk, which wants the same filter for all pages of a walk: a lane that was cut is cut here. */
+  /** The filter of requests. Clerk requires the same one for all pages, so a lane that was split is cut off locally. */
   filter: { createdAfter?: number; createdBefore?: number }
-  /** When the last user that was read was created. */
+  /** The creation time of the last user that was read. */
   readTo: number
-  /** How many users are left to read, where that is known. */
+  /** The number of users left to read, if known. */
   remaining?: number
   isBeingSplit: boolean
-  /** Nothing is gained by splitting it again. */
+  /** Splitting it again would gain nothing. */
   isWhole: boolean
 }
 
-// Where to split is found by a question or two, in the time of as many pages.
+// Finding the split takes one or two requests, as long as reading that many pages.
 const MIN_TO_SPLIT = 3 * PAGE_SIZE
-/** Neither part of a split has less than this share. */
+/** Each part of a split has at least this share. */
 const MIN_SHARE = 0.3
 
-/** Makes a walk over all users; it begins with `run()`. */
+/** Makes a walk over all users, which starts with `run()`. */
 export function createLaneWalk({
   api,
   total,
@@ -74,7 +74,7 @@ export function createLaneWalk({
   const splits = new Set<Promise<Running | undefined>>()
   let read = 0
   let isFailed = false
-  /** Where the last lane ended. */
+  /** The end of the last lane. */
   let end: Lane | undefined
   let newest = Number.NaN
   const hasToStop = () => isFailed || signal?.aborted === true
@@ -88,7 +88,7 @@ export function createLaneWalk({
     for (const worker of workers) if (worker.status === 'rejected' && !isAbort(worker.reason)) throw worker.reason
   }
 
-  /** Cuts all of the time into equal parts. */
+  /** Divides the whole time range into equal parts. */
   async function divide(parts: number): Promise<void> {
     const edge = async (orderBy: 'created_at' | '-created_at') =>
       (await api.listUsers({ orderBy, limit: 1 })).createdAt[0] ?? Number.NaN
@@ -115,7 +115,7 @@ export function createLaneWalk({
     }
   }
 
-  /** The next lane to walk; undefined when the others need no help any more. */
+  /** The next lane to read; undefined if no lane is worth splitting any more. */
   async function findWork(): Promise<Running | undefined> {
     while (!hasToStop()) {
       const next = waiting.shift()
@@ -133,7 +133,7 @@ export function createLaneWalk({
     return undefined
   }
 
-  /** At once, so that at every moment each lane is either waiting or active: `left()` must not miss one. */
+  /** Synchronous, so that each lane is always either waiting or active, and `left()` misses none. */
   function begin(lane: Running): Running {
     active.add(lane)
     return lane
@@ -152,7 +152,7 @@ export function createLaneWalk({
       .sort((a, b) => (b.remaining as number) - (a.remaining as number))[0]
   }
 
-  /** Takes the later part of a lane away from it; undefined when it has gone too far meanwhile, or cannot be split. */
+  /** Splits the later part off a lane; undefined if the lane has advanced too far meanwhile, or cannot be split. */
   async function splitOff(lane: Running): Promise<Running | undefined> {
     lane.isBeingSplit = true
     try {
@@ -164,7 +164,7 @@ export function createLaneWalk({
         const upper = await api.countUsers({ createdAfter: middle - 1, createdBefore: lane.before })
         const remaining = lane.remaining as number
         if (hasToStop() || !active.has(lane) || remaining < MIN_TO_SPLIT) return undefined
-        // Where the lane has passed the middle meanwhile, less is left of it than the upper part had.
+        // If the lane has passed the middle meanwhile, less is left of it than of the upper part.
         if (upper < remaining * MIN_SHARE) high = middle
         else if (upper > remaining * (1 - MIN_SHARE)) low = middle
         else {
@@ -182,7 +182,7 @@ export function createLaneWalk({
     }
   }
 
-  /** Reads a lane to its end. The next page is asked for while the one before is taken. */
+  /** Reads a lane to its end, and requests the next page while the previous one is taken. */
   async function walk(lane: Running): Promise<void> {
     let asked: string | undefined
     let next: Promise<UserPage> | undefined = listAfter(lane, lane.cursor)
@@ -197,7 +197,7 @@ export function createLaneWalk({
       if (lane.remaining !== undefined) lane.remaining -= cut.ids.length
       const isEnd = cut.ids.length < PAGE_SIZE || hasToStop()
       next = isEnd ? undefined : listAfter(lane, last)
-      next?.catch(() => undefined) // It is awaited when this page is taken.
+      next?.catch(() => undefined) // Awaited after this page is taken.
       if (cut.ids.length > 0) {
         await take(cut)
         moveUp(lane, cut)
@@ -207,7 +207,7 @@ export function createLaneWalk({
     }
   }
 
-  /** The page behind a user; when Clerk does not know that user (any more), the one from the time of the last page on. */
+  /** The page after a user; if Clerk no longer knows that user, the page from the time of the last page on. */
   async function listAfter(lane: Running, cursor: string | undefined): Promise<UserPage> {
     try {
       return await api.listUsers({ ...lane.filter, orderBy: 'created_at', startingAfter: cursor })
@@ -228,7 +228,7 @@ export function createLaneWalk({
   }
 }
 
-const NO_CURSORS = 'it gives the same page again and again, and does not follow starting_after'
+const NO_CURSORS = 'it returns the same page repeatedly, and does not support starting_after'
 
 const lowerCut = (at: number | undefined) => (at === undefined ? {} : { after: at - 1 })
 const upperCut = (at: number | undefined) => (at === undefined ? {} : { before: at })
@@ -245,19 +245,19 @@ const toLane = ({ after, before, cursor }: Lane): Lane => ({
   ...(cursor !== undefined && { cursor }),
 })
 
-/** The time after which a lane has still to read; undefined where it has read nothing, and begins with the first user. */
+/** The time from which a lane has still to read; undefined if it starts with the first user and has read nothing. */
 const behind = ({ readTo }: Running) => (readTo === 0 ? undefined : readTo - 1)
 
 const lastOf = (createdAt: UserPage['createdAt']) => createdAt.findLast((at) => at !== undefined)
 
-/** The place of a lane behind a page that was taken. */
+/** Moves the lane past a page that was taken. */
 function moveUp(lane: Running, page: UserPage): void {
   lane.cursor = page.ids.at(-1)
   const last = lastOf(page.createdAt)
   if (last !== undefined) lane.after = last - 1
 }
 
-/** The page without those who were created at `before` or later: they are another lane's by now. */
+/** The page without users created at `before` or later, which belong to another lane by now. */
 function cutOff(page: UserPage, before = Number.POSITIVE_INFINITY): UserPage {
   const end = page.createdAt.findIndex((at) => at !== undefined && at >= before)
   if (end === -1) return page

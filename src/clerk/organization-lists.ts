@@ -1,4 +1,4 @@
-/** The Backend API's lists of organizations, memberships, roles and invitations. They have no cursor: offsets, 500 items at most. */
+/** The Backend API's lists of organizations, memberships, roles and invitations. They have offsets but no cursor, and at most 500 items. */
 import type { TSchema } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { type Change, isAhead } from '../domain/change.ts'
@@ -17,7 +17,7 @@ import type { BackendApi } from './backend-api.ts'
 export const LIST_KINDS = ['organization', 'role', 'membership', 'invitation'] as const
 export type ListKind = (typeof LIST_KINDS)[number]
 
-/** What is known here of an object that Clerk may not know any more. */
+/** The ids of an object that may no longer exist at Clerk. */
 export interface KnownObject {
   id: string
   organizationId: string | null
@@ -28,9 +28,9 @@ interface ListReader {
   path: string
   isUsable: (item: unknown) => boolean
   toChange: (item: never, askedAt: number) => Change
-  /** The change that says that Clerk, asked for this one alone, does not know it. */
+  /** Makes the change for an object that Clerk does not know. */
   missing: (known: KnownObject, askedAt: number) => Change
-  /** The path that answers 404 for an object that is gone, or a list in which it is missing. */
+  /** The path that answers 404 for a deleted object, or a list in which it is missing. */
   pathOf: (known: KnownObject) => string
 }
 
@@ -60,7 +60,7 @@ export const LIST_READERS: Record<ListKind, ListReader> = {
     isUsable: check(ClerkMembership),
     toChange: (item, askedAt) => membershipStates(item, { askedAt }),
     missing: (known, askedAt) => ({ membership: missingMembership(known, askedAt) }),
-    // There is no path of a single one; whoever joined again is listed under another id.
+    // A single membership has no path; a user who joined again is listed with another id.
     pathOf: ({ organizationId, userId }) =>
       `/v1/organizations/${part(String(organizationId))}/memberships?user_id=${part(String(userId))}`,
   },
@@ -73,7 +73,7 @@ export const LIST_READERS: Record<ListKind, ListReader> = {
   },
 }
 
-/** A page of a list: what can be used as changes, and every id as it came. */
+/** A page of a list: the usable objects as changes, and all ids. */
 export interface ListPage {
   changes: Change[]
   ids: string[]
@@ -85,8 +85,7 @@ export interface ListPage {
 const PAGE_SIZE = 500
 
 /**
- * Reads a list from its beginning to its end, once. Rejects with `ClerkRefusal` (403 or 404) where the instance has no
- * organizations.
+ * Reads a list once from start to end. Rejects with `ClerkRefusal` (403 or 404) if the instance has no organizations.
  */
 export async function* readList(api: Pick<BackendApi, 'list'>, kind: ListKind): AsyncGenerator<ListPage> {
   const { path, isUsable, toChange } = LIST_READERS[kind]
@@ -109,7 +108,7 @@ export async function* readList(api: Pick<BackendApi, 'list'>, kind: ListKind): 
   }
 }
 
-/** Whether Clerk, asked for this object alone, does not know it. */
+/** Whether a request for this object shows that it does not exist at Clerk. */
 export async function isGone(api: Pick<BackendApi, 'find'>, kind: ListKind, known: KnownObject): Promise<boolean> {
   const body = await api.find(LIST_READERS[kind].pathOf(known))
   if (body === undefined || kind !== 'membership') return body === undefined

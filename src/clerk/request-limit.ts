@@ -1,22 +1,22 @@
-/** So many requests in a window that slides, and none while Clerk said to wait. */
+/** Limits requests in a sliding window, and stops them while Clerk asked to wait. */
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface RequestLimitOptions {
-  /** Requests in any window at most. */
+  /** The most requests in any window. */
   requests: number
   windowMs: number
-  /** Shared with others; default one of its own. */
+  /** A pause that is shared with other clients; by default a separate one. */
   pause?: Pause
 }
 
-/** Until when Clerk said to wait, by `performance.now()`. */
+/** The time until which Clerk asked to wait, by `performance.now()`. */
 export interface Pause {
   untilMs: number
 }
 
 const pauses = new Map<string, Pause>()
 
-/** The pause of all clients of this process that Clerk counts together. */
+/** The pause shared by all clients of this process that Clerk counts together. */
 export function findPause(client: string): Pause {
   const pause = pauses.get(client) ?? { untilMs: 0 }
   pauses.set(client, pause)
@@ -25,15 +25,15 @@ export function findPause(client: string): Pause {
 
 export type RequestLimit = ReturnType<typeof createRequestLimit>
 
-// Beyond it Node's timers overflow and end at once.
+// Node.js timers overflow beyond this and fire at once.
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
- * A request holds its place from before it is sent until a window after its answer: whenever it arrived at the other side
- * in between, no window there holds more than `requests`.
+ * A request takes a slot from before it is sent until one window after its answer, so that Clerk never counts more than `requests`
+ * in a window, no matter when each request arrived.
  */
 export function createRequestLimit({ requests, windowMs, pause = { untilMs: 0 } }: RequestLimitOptions) {
-  /** When the places of answered requests become free, in order. */
+  /** When the slots of answered requests become free, in order. */
   const freeAt: number[] = []
   let underWay = 0
 
@@ -42,7 +42,7 @@ export function createRequestLimit({ requests, windowMs, pause = { untilMs: 0 } 
     while (freeAt.length > 0 && (freeAt[0] as number) <= now) freeAt.shift()
     if (now < pause.untilMs) return pause.untilMs - now
     if (underWay + freeAt.length < requests) return 0
-    // With all of them under way, one will have been answered by then.
+    // If all slots belong to unanswered requests, one will have been answered after a window.
     return (freeAt[0] ?? now + windowMs) - now
   }
 
@@ -50,12 +50,12 @@ export function createRequestLimit({ requests, windowMs, pause = { untilMs: 0 } 
     msToWait,
     isPaused: () => performance.now() < pause.untilMs,
 
-    /** Lets no request begin for so long. */
+    /** Starts no request for this long. */
     pause(ms: number): void {
       pause.untilMs = Math.max(pause.untilMs, performance.now() + ms)
     },
 
-    /** Runs a request as soon as there is a place for it. Rejects with the signal's reason when it aborts before. */
+    /** Runs a request as soon as a slot is free. Rejects with the signal's reason if it aborts before. */
     async run<T>(request: () => Promise<T>, signal?: AbortSignal): Promise<T> {
       for (let waitMs = msToWait(); waitMs > 0; waitMs = msToWait()) {
         await sleep(Math.min(Math.ceil(waitMs), LONGEST_TIMER_MS), undefined, { signal })
@@ -66,7 +66,7 @@ export function createRequestLimit({ requests, windowMs, pause = { untilMs: 0 } 
         return await request()
       } finally {
         underWay -= 1
-        // Clocks that count whole milliseconds may be off by one.
+        // Two more, because clocks with millisecond precision may be off by one.
         freeAt.push(performance.now() + windowMs + 2)
       }
     },

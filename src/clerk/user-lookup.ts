@@ -1,6 +1,6 @@
 /**
- * One user from Clerk's Backend API while a request waits: a better answer where it can be had in time, never a failure. Clerk's
- * limit is shared with the application, so these calls have a budget, and none of them is spent twice on one user.
+ * Looks up one user at Clerk's Backend API while a request waits. It improves the answer if Clerk replies in time, and never makes
+ * the request fail. The application shares Clerk's limit, so lookups have a budget, and repeated ones are avoided.
  */
 import type { UserSnapshot } from '../resources/user/change.ts'
 import { type ClerkRefusal, ClerkUnavailable } from './api-errors.ts'
@@ -8,11 +8,11 @@ import { type BackendApiOptions, createBackendApi, requestsAllowed } from './bac
 
 export interface UserLookupOptions
   extends Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'deadlineMs' | 'onAnswer' | 'dispatcher'> {
-  /** Requests in 10 s at most; default a tenth of Clerk's limit for this kind of key. */
+  /** The most requests per 10 s; default a tenth of Clerk's limit for this kind of key. */
   budget?: number
-  /** How long a user is not asked for again; default 10 s. */
+  /** How long an answer about a user is reused; default 10 s. */
   askAgainAfterMs?: number
-  /** Lookups under way at most, 50 by default: when the API hangs, further requests do not wait for it. */
+  /** The most concurrent lookups, 50 by default: if the API hangs, further requests do not wait for it. */
   maxConcurrent?: number
 }
 
@@ -20,24 +20,23 @@ export type LookupAnswer =
   | { state: 'found'; user: UserSnapshot }
   /** Clerk answered 404. */
   | { state: 'absent' }
-  /** No answer that says anything of the user; `status` where there was one. */
+  /** No usable answer; `status` if there was an answer. */
   | { state: 'unavailable'; reason: string; status?: number }
-  /** Clerk was not asked: it said to wait, the budget is used up, or too many calls are under way. */
+  /** Clerk was not called: it asked to wait, the budget is used up, or too many calls are in flight. */
   | { state: 'not-asked'; reason: ReasonNotToAsk }
 
 export const REASONS_NOT_TO_ASK = ['retry-after', 'budget', 'concurrency'] as const
 export type ReasonNotToAsk = (typeof REASONS_NOT_TO_ASK)[number]
 
 /**
- * The user as Clerk knows it now (`isFresh`), or said earlier. Never rejects. Callers that ask for one user at the same time
- * share a call.
+ * The user from Clerk now (`isFresh`), or from an earlier answer. Never rejects. Concurrent lookups of one user share a call.
  */
 export type UserLookup = (id: string) => Promise<{ answer: LookupAnswer; isFresh: boolean }>
 
-/** What a budget is where none is set: a tenth of Clerk's limit. */
+/** The default budget: a tenth of Clerk's limit. */
 const BUDGET_SHARE = 0.1
 const ASK_AGAIN_AFTER_MS = 10_000
-// Ids are not used twice: who was absent once is refused again without a call, as long as it is remembered.
+// Clerk never reuses ids, so a user that was absent once is refused without a call while it is remembered.
 const MAX_ABSENT = 10_000
 
 interface Asked {
@@ -55,7 +54,7 @@ export function createUserLookup({
 }: UserLookupOptions): UserLookup {
   const requestsInWindow = budget ?? requestsAllowed(options.secretKey) * BUDGET_SHARE
   const api = createBackendApi({ ...options, maxAttempts: 1, requestsInWindow, deadlineMs })
-  /** Who was asked for within `askAgainAfterMs`, oldest first: as many at most as the budget allows. */
+  /** The users looked up within `askAgainAfterMs`, oldest first; the budget bounds their number. */
   const recent = new Map<string, Asked>()
   const absent = new Set<string>()
   let underWay = 0

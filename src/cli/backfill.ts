@@ -1,4 +1,4 @@
-/** `backfill`: every Clerk user into the table. */
+/** `backfill`: copies every Clerk user into the table. */
 import type { BackendApi } from '../clerk/backend-api.ts'
 import { SILENT } from '../db/changes/trigger-sql.ts'
 import type { OrganizationsReport } from '../domain/organization-drift.ts'
@@ -27,7 +27,7 @@ export interface BackfillFlags {
   restart?: boolean
   dryRun?: boolean
   lanes?: number
-  /** Tells of its users in the change feed. */
+  /** Includes its users in the change feed. */
   emit?: boolean
 }
 
@@ -37,7 +37,7 @@ export async function runBackfill(context: Context, { restart, dryRun, emit, lan
     context,
     (database) =>
       dryRun ? preview(context, api, database, lanes) : fill(context, api, database, { isRestart: restart, lanes }),
-    // Nobody wants a welcome mail for each user that was there before.
+    // Silent by default, so that consumers do not send a welcome mail to every existing user.
     { cause: emit ? 'backfill' : SILENT },
   )
 }
@@ -55,7 +55,7 @@ async function fill(context: Context, api: BackendApi, database: JobDatabase, op
     ...options,
     waitMs: LOCK_WAIT_MS,
     onResume: ({ users, startedAt }) =>
-      output.note(`Going on after ${count(users)} users, begun ${startedAt}; --restart begins anew.`),
+      output.note(`Resuming after ${count(users)} users, started ${startedAt}; --restart starts again.`),
     onPage: (progress) => {
       const seconds = secondsSince(startedAt)
       output.progress(describeProgress(progress, api, seconds), { ...progress, ...api.counts, seconds })
@@ -64,7 +64,7 @@ async function fill(context: Context, api: BackendApi, database: JobDatabase, op
     onRetry: noteRetry(output, 'PostgreSQL'),
   })
   if (!result) {
-    output.note('Another backfill is under way on this database.')
+    output.note('Another backfill is running on this database.')
     return EXIT_FAILED
   }
   report(output, api, result, secondsSince(startedAt))
@@ -89,9 +89,9 @@ function report(output: Context['output'], api: BackendApi, result: BackfillResu
   output.result({ ...counts, requests, rateLimited, retries, seconds, usersPerSecond }, [
     `${count(counts.users)} users in ${duration(seconds)} (${count(usersPerSecond)} a second, ${count(requests)} requests): ` +
       `${count(created)} created, ${count(updated)} updated, ${count(unchanged)} unchanged, ${count(refused)} refused.`,
-    ...(resumedAfter > 0 ? [`${count(resumedAfter)} had been done before.`] : []),
+    ...(resumedAfter > 0 ? [`${count(resumedAfter)} had been copied by an earlier run.`] : []),
     ...(result.organizations ? [describeOrganizations(result.organizations)] : []),
-    ...(result.isComplete ? [] : [`Interrupted after ${count(place.users)} users: run it again to go on from there.`]),
+    ...(result.isComplete ? [] : [`Interrupted after ${count(place.users)} users: run it again to resume.`]),
   ])
 }
 
@@ -105,7 +105,7 @@ async function preview({ output, signal }: Context, api: BackendApi, database: J
   const { users, wouldCreate, wouldUpdate, unchanged, isComplete } = result
   output.result({ isDryRun: true, ...result }, [
     `Nothing was written. Of ${count(users)} users a backfill would create ${count(wouldCreate)} and update ` +
-      `${count(wouldUpdate)}; ${count(unchanged)} are here already.`,
+      `${count(wouldUpdate)}; ${count(unchanged)} are up to date.`,
   ])
   return isComplete ? EXIT_DONE : EXIT_INTERRUPTED
 }

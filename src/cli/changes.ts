@@ -1,4 +1,4 @@
-/** `changes`: the change feed and those who are given it. */
+/** `changes`: the change feed and its consumers. */
 import { type DeadLetter, type DeadLetterFilter, findDeadLetters, reviveDeadLetters } from '../db/changes/consumers.ts'
 import { findLatest } from '../db/changes/read.ts'
 import { findChangesStatus, MAX_COUNTED } from '../db/changes/status.ts'
@@ -11,19 +11,19 @@ import { columns, count, duration } from './output.ts'
 
 export interface TailFlags {
   after?: string
-  /** False ends at the newest change. */
+  /** False stops at the newest change. */
   follow?: boolean
 }
 
 const PAGE = 1_000
 
-/** Prints changes as they come, until it is interrupted. */
+/** Prints changes as they happen, until it is interrupted. */
 export async function runTail(context: Context, { after = 'latest', follow = true }: TailFlags): Promise<number> {
   const { output, signal, config } = context
   return withDatabase(context, async ({ pool }) => {
     let place = await placeOf(pool, after)
     if (!place) {
-      output.note('--after is no cursor of the feed: give one that it gave, oldest, or latest')
+      output.note('--after is not a cursor of the feed: use one that the feed returned, oldest, or latest')
       return EXIT_WRONG_USAGE
     }
     const onTrouble = (error: unknown) => output.note(`the feed cannot be read, trying again: ${String(error)}`)
@@ -57,7 +57,7 @@ async function placeOf(pool: Pool, after: string): Promise<Position | undefined>
 const describe = ({ id, entity, entityId, op, changed, cause, occurredAt }: FeedChange) =>
   [occurredAt, id, `${entity}.${op}`, entityId, changed.join(',') || '–', cause ?? '–'].join('  ')
 
-/** How far the consumers are. */
+/** Prints how far each consumer is. */
 export async function runStatus(context: Context): Promise<number> {
   return withDatabase(context, async ({ pool }) => {
     const { consumers, delay } = await findChangesStatus(pool)
@@ -100,7 +100,7 @@ export interface RetryFlags {
   list?: boolean
 }
 
-/** Has deliveries that were given up sent again, by the service. Exit code 1 when an id that was named is none. */
+/** Schedules given-up deliveries again; the service sends them. Exit code 1 if a named id was not given up. */
 export async function runRetry(context: Context, { consumer, id: ids, list }: RetryFlags): Promise<number> {
   const { output } = context
   const filter: DeadLetterFilter = { consumer, ids }
@@ -114,7 +114,7 @@ export async function runRetry(context: Context, { consumer, id: ids, list }: Re
     const unknown = (ids ?? []).filter((id) => !revived.some((one) => one.id === id))
     output.result({ revived, unknown }, [
       ...columns(revived.map(({ consumer, id }) => [consumer, id])),
-      `${count(revived.length)} changes are sent again, as soon as the service that delivers them looks.`,
+      `${count(revived.length)} changes will be sent again by the running service.`,
       ...unknown.map((id) => `${id} was not given up.`),
     ])
     return unknown.length > 0 ? EXIT_FAILED : EXIT_DONE

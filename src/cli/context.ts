@@ -1,4 +1,4 @@
-/** What the commands work with: the settings, the database, Clerk, and the wish to stop. */
+/** What the commands share: settings, database connections, the Backend API and the abort signal. */
 import { type BackendApi, type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
 import type { Config } from '../config.ts'
 import { LEASE_TTL_MS } from '../db/lease.ts'
@@ -15,19 +15,19 @@ export const EXIT_INTERRUPTED = 130
 export interface Context {
   config: Config
   output: Output
-  /** Aborts at the first Ctrl-C or SIGTERM; the second ends the process at once. */
+  /** Aborts at the first Ctrl-C or SIGTERM; a second one ends the process at once. */
   signal: AbortSignal
-  /** What comes by stdin, for who asks. */
+  /** Opens standard input, for commands that read it. */
   stdin: () => AsyncIterable<Buffer | string>
 }
 
-// The lease of a process that was killed ends by then.
+// Long enough for the lease of a killed process to expire.
 export const LOCK_WAIT_MS = LEASE_TTL_MS + 1_000
 const CONNECTIONS = 4
 
 const ignore = Function.prototype as (error: Error) => void
 
-/** Runs a command's work on connections of its own. */
+/** Runs `work` on a separate pool of connections, and closes them afterwards. */
 export async function withDatabase<T>(
   { config }: Pick<Context, 'config'>,
   work: (database: JobDatabase) => Promise<T>,
@@ -43,7 +43,7 @@ export async function withDatabase<T>(
     max: CONNECTIONS,
     applicationName: 'clerk-session-sync cli',
     connectTimeoutMs: 5_000,
-    onError: ignore, // The query under way rejects as well.
+    onError: ignore, // The running query rejects as well.
   })
   try {
     return await work(database)
@@ -52,11 +52,11 @@ export async function withDatabase<T>(
   }
 }
 
-/** Says what will be tried again. */
+/** Makes a callback that reports each retry. */
 export const noteRetry = (output: Output, who: string) => (reason: string, waitMs: number) =>
   output.note(`${who}: ${reason}, trying again in ${Math.round(waitMs)} ms`)
 
-/** Clerk's Backend API by the settings; what is tried again is said. */
+/** Creates a Backend API client from the settings, which reports its retries. */
 export function createApi({ config, output, signal }: Context, options: Partial<BackendApiOptions> = {}): BackendApi {
   return createBackendApi({
     secretKey: config.CLERK_SECRET_KEY as string,
@@ -67,23 +67,23 @@ export function createApi({ config, output, signal }: Context, options: Partial<
   })
 }
 
-/** Makes the check that a job makes before its first write. */
+/** Makes the identity check that a job runs before its first write. */
 export function identityCheck(context: Context): (executor: Executor) => Promise<void> {
   const { config, output } = context
-  // A client of its own: a command counts its own requests.
+  // A separate client, so that its requests do not count as the command's.
   const api = createApi(context)
   const settings = { api, issuer: config.CLERK_ISSUER, jwtKey: config.CLERK_JWT_KEY }
   return (executor) => checkIdentity({ ...settings, executor, onWarning: (message) => output.note(message) })
 }
 
-/** The first Ctrl-C or SIGTERM asks to stop, the second insists. */
+/** A signal that aborts at the first Ctrl-C or SIGTERM. The second one exits at once. */
 export function onInterrupt(output: Output): AbortSignal {
   const controller = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
     process.on(name, () => {
       if (controller.signal.aborted) process.exit(EXIT_INTERRUPTED)
       controller.abort(new Error('interrupted'))
-      output.note('stopping when what is under way is done; once more to stop at once')
+      output.note('stopping after the current step; press Ctrl-C again to stop at once')
     })
   }
   return controller.signal

@@ -1,4 +1,4 @@
-/** What `npm run dev` does with a Clerk instance of the developer's own: two keys are enough, without a public URL. */
+/** What `npm run dev` does with a real Clerk instance: two keys are enough, and no public URL is needed. */
 import { ClerkUnavailable } from '../clerk/api-errors.ts'
 import { type BackendApi, createBackendApi } from '../clerk/backend-api.ts'
 import type { Config } from '../config.ts'
@@ -12,8 +12,8 @@ import { withDatabase } from './context.ts'
 import { bar, count, createOutput } from './output.ts'
 
 /**
- * Compares keys and database, and copies all users when none are here yet. Resolves to what it found, one line each. Rejects
- * where the keys are wrong, with a message that says which; Clerk being out of reach is one of the lines.
+ * Checks that keys and database belong together, and copies all users if the table is empty. Resolves to the lines to show.
+ * Rejects if a key is wrong, and names it; if Clerk is unreachable, a line says so.
  */
 export async function prepareClerk(config: Config, signal: AbortSignal): Promise<string[]> {
   await migrate(config.DATABASE_URL as string, { schema: config.DATABASE_SCHEMA })
@@ -28,7 +28,7 @@ export async function prepareClerk(config: Config, signal: AbortSignal): Promise
       return await prepare(config, api, database, signal)
     } catch (error) {
       if (!(error instanceof ClerkUnavailable)) throw error
-      return [`Clerk           out of reach (${error.reason}): users are synced as soon as it answers`]
+      return [`Clerk           unreachable (${error.reason}): users are synced as soon as it answers`]
     }
   })
 }
@@ -61,6 +61,6 @@ function describeWebhooks({ CLERK_WEBHOOK_SIGNING_SECRET, CATCH_UP_INTERVAL_SECO
   const instead =
     CATCH_UP_INTERVAL_SECONDS > 0
       ? `Clerk is asked every ${CATCH_UP_INTERVAL_SECONDS} s what changed`
-      : 'nothing stands in'
+      : 'and catch-up is off too'
   return `off, ${instead}. To turn them on: clerk webhooks listen --forward-to http://127.0.0.1:${PORT}/clerk, and CLERK_WEBHOOK_SIGNING_SECRET`
 }

@@ -1,4 +1,4 @@
-/** What `dev` embedded, as settings in a file: the command line reaches the same database and emulator with it. */
+/** Writes the settings of what `dev` embeds to a file, so that other commands reach the same database and emulator. */
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Config } from '../config.ts'
@@ -8,8 +8,8 @@ export const DEV_ENV_FILE = '.data/dev.env'
 const NAMES = ['DATABASE_URL', 'CLERK_ISSUER', 'CLERK_API_URL', 'CLERK_SECRET_KEY'] as const
 
 /**
- * Writes the settings that differ from what was set, readable by their owner alone, in a form that shells and
- * `node --env-file` understand.
+ * Writes the settings that `dev` added, readable only by their owner, in a format that shells and `node --env-file`
+ * understand.
  */
 export function writeDevEnv(given: Config, embedded: Config, file = DEV_ENV_FILE): void {
   const added = NAMES.filter((name) => embedded[name] !== given[name])
@@ -19,6 +19,6 @@ export function writeDevEnv(given: Config, embedded: Config, file = DEV_ENV_FILE
   }
   mkdirSync(dirname(file), { recursive: true })
   writeFileSync(file, [...lines, `PORT='${embedded.PORT}'`, ''].join('\n'), { mode: 0o600 })
-  // The mode above is only for a file that was not there.
+  // The mode above applies only to a new file.
   chmodSync(file, 0o600)
 }

@@ -1,4 +1,4 @@
-/** `npm run dev`: embedded PostgreSQL, Clerk emulator and the service, which is started again when its code changes. */
+/** `npm run dev`: embedded PostgreSQL, Clerk emulator and the service, which restarts when its code changes. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -14,23 +14,23 @@ import { openBrowser } from './open-browser.ts'
 
 const EXTENSION = extname(import.meta.filename)
 const fileOf = (name: string) => fileURLToPath(new URL(`../${name}${EXTENSION}`, import.meta.url))
-// Whoever has the sources changes them; what is installed stays as it is.
+// Watches for changes only in a source checkout; an installed package does not change.
 const IS_WATCHED = EXTENSION === '.ts'
 const TOKEN_TTL_SECONDS = 3_600
 
 export interface DevFlags {
-  /** Open the browser when it runs. */
+  /** Open the browser when the service is ready. */
   open?: boolean
-  /** Begin with an empty database. */
+  /** Start with an empty database. */
   reset?: boolean
 }
 
 const say = (line: string) => console.error(`  ${line} …`)
 
-/** Runs until Ctrl-C (or SIGTERM), and leaves no process behind. Rejects when something cannot start. Resolves with the exit code. */
+/** Runs until Ctrl-C or SIGTERM, and leaves no process behind. Resolves to the exit code; rejects if something cannot start. */
 export async function dev(config: Config, { open = false, reset = false }: DevFlags = {}): Promise<number> {
   if (reset && config.DATABASE_URL) {
-    throw new Error('--reset empties the embedded database alone, and DATABASE_URL is set: empty that one yourself')
+    throw new Error('--reset empties only the embedded database, but DATABASE_URL is set: empty that database yourself')
   }
   const emulatorPort = config.PORT + 1
   await assertFree(config.PORT, 'the service', 'PORT')
@@ -38,7 +38,7 @@ export async function dev(config: Config, { open = false, reset = false }: DevFl
 
   const stopped = once(process, 'SIGINT').then(() => undefined)
   const terminated = once(process, 'SIGTERM').then(() => undefined)
-  // Its switches break things: only what is embedded here.
+  // The demo can simulate failures, so it is served only beside the embedded emulator.
   const hasDemo = !config.CLERK_ISSUER && !config.DATABASE_URL && (await buildDemo())
   const embedded = await embedMissing(
     config,
@@ -67,10 +67,10 @@ export async function dev(config: Config, { open = false, reset = false }: DevFl
   }
 }
 
-/** What a Clerk instance of the developer's own says; nothing beside the emulator. Stops what was embedded where a key is wrong. */
+/** Prepares a real Clerk instance and returns the lines to show; none with the emulator. Stops everything if a key is wrong. */
 async function askClerk({ config, emulator, stop }: Embedded): Promise<string[]> {
   if (emulator || !config.CLERK_SECRET_KEY) return []
-  say('asking Clerk')
+  say('connecting to Clerk')
   const interrupted = new AbortController()
   const abort = () => interrupted.abort(new Error('interrupted'))
   process.once('SIGINT', abort).once('SIGTERM', abort)
@@ -84,7 +84,7 @@ async function askClerk({ config, emulator, stop }: Embedded): Promise<string[]>
   }
 }
 
-// The package as it is installed has no demo.
+// The published package does not include the demo.
 async function buildDemo(): Promise<boolean> {
   if (!existsSync(fileOf('demo/build'))) return false
   say("building the demo's page")
@@ -102,14 +102,14 @@ function startService(config: Config, file: string): ChildProcess {
       CLERK_ISSUER: config.CLERK_ISSUER,
       CLERK_API_URL: config.CLERK_API_URL,
       CLERK_SECRET_KEY: config.CLERK_SECRET_KEY,
-      // Off beside the emulator, whose webhooks are lost on purpose.
+      // Off with the emulator, whose webhooks are lost on purpose.
       CATCH_UP_INTERVAL_SECONDS: String(config.CATCH_UP_INTERVAL_SECONDS),
       CLERK_WEBHOOK_SIGNING_SECRET: config.CLERK_WEBHOOK_SIGNING_SECRET.join(','),
     },
   })
 }
 
-// A service that does not start says why itself, and is started again when its code changes.
+// Does not reject: a service that fails to start logs the reason, and restarts when its code changes.
 async function untilReady(port: number): Promise<void> {
   const isReady = () =>
     fetch(`http://127.0.0.1:${port}/readyz`).then(
@@ -125,11 +125,11 @@ async function assertFree(port: number, user: string, setting: string): Promise<
     await new Promise<void>((done, fail) => server.once('error', fail).listen(port, '127.0.0.1', done))
     await new Promise((done) => server.close(done))
   } catch {
-    throw new Error(`port ${port} (for ${user}) is in use: stop what listens there, or set ${setting}`)
+    throw new Error(`port ${port} (for ${user}) is in use: stop the program that listens there, or set ${setting}`)
   }
 }
 
-/** Says where everything is, with a token and the lines to try. */
+/** Prints all URLs, a token and commands to try. */
 function announce(
   { config, emulator }: Embedded,
   { hasDemo, isEmbedded, found }: { hasDemo: boolean; isEmbedded: boolean; found: string[] },
@@ -148,9 +148,9 @@ function announce(
     lines.push('', ...found.map((line) => `  ${line}`))
     lines.push(`  call            curl -H "Authorization: Bearer <session token>" ${url}/api/auth/profile`)
   }
-  if (hasDemo) lines.splice(3, 0, `  See it work     ${url}/demo`)
+  if (hasDemo) lines.splice(3, 0, `  demo            ${url}/demo`)
   if (emulator) {
-    // Ada signed in, and both of her webhooks were lost: the case that used to end in a login loop.
+    // Ada signed in, but the webhooks about her were lost: without on-demand sync she would end in a login loop.
     emulator.webhooks.dropNext(3)
     const ada = emulator.createUser({ email: 'ada@example.com', firstName: 'Ada', lastName: 'Lovelace' })
     const token = emulator.sessionToken(emulator.signIn(ada.id).id)
@@ -173,6 +173,6 @@ function announce(
     lines.push('', '  The command line with these settings, in another terminal:', '')
     lines.push(`  set -a; . ./${DEV_ENV_FILE}; set +a`, `  ${command} doctor`)
   }
-  lines.push('', '  Ctrl-C ends all of it.', '')
+  lines.push('', '  Press Ctrl-C to stop everything.', '')
   console.log(lines.join('\n'))
 }

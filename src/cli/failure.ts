@@ -1,6 +1,6 @@
 import { reasonOf } from './doctor/check.ts'
 
-/** Says in one line why a command failed, and what to do about it. */
+/** Describes in one line why a command failed, with the remedy. */
 export function explainFailure(error: unknown): string {
   const { cause, code } = error as Error & { code?: string }
   if (cause instanceof Error) return explainFailure(cause)

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * The command line: `clerk-session-sync <command>`. Results on stdout, progress on stderr; exit code 0 done, 1 failed or
+ * The command line: `clerk-session-sync <command>`. Results go to stdout, progress to stderr. Exit codes: 0 done, 1 failed or
  * drift found, 2 wrong usage, 130 interrupted.
  */
 import { readFileSync, realpathSync } from 'node:fs'
@@ -21,24 +21,24 @@ import { type ReplayFlags, runReplay } from './replay.ts'
 import { runSchema, type SchemaFlags } from './schema.ts'
 import { runSync, runUser } from './user.ts'
 
-const LANES = `ranges of creation time that are read from Clerk side by side, within its rate limit (default ${DEFAULT_LANES})`
+const LANES = `ranges of creation time to read from Clerk in parallel, within its rate limit (default ${DEFAULT_LANES})`
 const MAX_LANES = 64
 
 const DATABASE: LoadOptions = { required: ['DATABASE_URL'] }
 const DATABASE_AND_CLERK: LoadOptions = { required: ['DATABASE_URL', 'CLERK_SECRET_KEY'] }
 const ALL: LoadOptions = { required: ['DATABASE_URL', 'CLERK_ISSUER'] }
 
-/** Where a command runs. */
+/** What a command needs of its process, so that tests can pass their own. */
 export interface Host {
   env: Record<string, string | undefined>
   stdin: () => AsyncIterable<Buffer | string>
   stdout: OutputOptions['stdout']
   stderr: OutputOptions['stderr']
-  /** The wish to stop. */
+  /** Aborts when the command should stop. */
   watchSignals: (output: Output) => AbortSignal
 }
 
-/** What a command came to. After a failure the process ends at once; a service may go on without a code. */
+/** The result of a command. After a failure the process ends at once; without a code the service keeps running. */
 export interface Ending {
   code?: number
   isFailure?: boolean
@@ -52,7 +52,7 @@ export async function main(args: readonly string[], host: Host): Promise<Ending>
 
   const outputOf = (flags: object) => createOutput({ isJson: 'json' in flags, stdout, stderr })
 
-  /** Runs a command of the operator's: with its settings, its output, and its exit code. */
+  /** Runs an operator command: loads its settings, makes its output, and keeps its exit code. */
   async function run<Flags extends object>(
     flags: Flags,
     required: LoadOptions,
@@ -65,7 +65,7 @@ export async function main(args: readonly string[], host: Host): Promise<Ending>
 
   const program = new Command('clerk-session-sync')
     .description(
-      "Keeps a backend's users table in step with Clerk. Settings come from the environment; see the README.",
+      "Keeps a backend's users table in sync with Clerk. Settings come from the environment; see the README.",
     )
     .version(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version)
     .exitOverride()
@@ -86,7 +86,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     .command('serve')
     .description('run the service, as `node dist/server.js` does')
     .action(async () => {
-      // Only those two need the service: the others start faster without it.
+      // Imported here because only `serve` and `dev` need it, and the other commands start faster without it.
       const { serve } = await import('../server.ts')
       await serve(loadConfig(env))
     })
@@ -94,100 +94,100 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
   program
     .command('dev')
     .description(
-      'run the service with all that is not set embedded: PostgreSQL under .data/ and a local Clerk emulator',
+      'run the service for development; PostgreSQL (under .data/) and a Clerk emulator are embedded unless configured',
     )
-    .option('--open', 'open the browser when it runs')
-    .option('--reset', 'begin with an empty database; the embedded PostgreSQL has one for each Clerk instance')
+    .option('--open', 'open the browser when the service is ready')
+    .option('--reset', 'start with an empty database; the embedded PostgreSQL has one for each Clerk instance')
     .action(async (flags: DevFlags) => {
       const { dev } = await import('./dev.ts')
       ending.code = await dev(loadConfig({ ...env, NODE_ENV: 'development' }), flags)
     })
 
   const command = (name: string, description: string) =>
-    program.command(name).description(description).option('--json', 'the result as JSON')
+    program.command(name).description(description).option('--json', 'print the result as JSON')
 
-  command('migrate', 'bring the database of DATABASE_URL up to the newest migration')
-    .option('--status', 'only say which migrations are applied; exit code 1 when some are not')
+  command('migrate', 'apply all pending migrations to the database of DATABASE_URL')
+    .option('--status', 'only show which migrations are applied; exit code 1 if some are pending')
     .option('--no-changes', 'turn the change feed off; CHANGES=true turns it on')
-    .option(
-      '--from-schema <name>',
-      'first move the tables, with all that they hold, from this schema to DATABASE_SCHEMA',
-    )
-    .option('--adopt-instance', 'take the database over for the Clerk instance of CLERK_SECRET_KEY')
+    .option('--from-schema <name>', 'first move the tables and their data from this schema to DATABASE_SCHEMA')
+    .option('--adopt-instance', 'assign the database to the Clerk instance of CLERK_SECRET_KEY')
     .action((flags: MigrateFlags) => run(flags, DATABASE, runMigrate))
 
-  command('schema', "print the tables for an application's own queries; Drizzle has them in clerk-session-sync/schema")
-    .option('--prisma', 'as models of Prisma')
-    .option('--kysely', 'as types of Kysely')
+  command(
+    'schema',
+    "print table definitions for an application's own queries; for Drizzle, import clerk-session-sync/schema",
+  )
+    .option('--prisma', 'as Prisma models')
+    .option('--kysely', 'as Kysely types')
     .option('--sql', 'as the SQL that migrate runs, for an administrator')
     .action((flags: SchemaFlags) => run(flags, { required: [] }, runSchema))
 
-  command('backfill', 'bring every Clerk user into the table; may be interrupted, and goes on from there')
-    .option('--restart', 'begin anew instead of going on')
-    .option('--dry-run', 'write nothing, and say what would be written')
-    .option('--emit', 'tell of these users in the change feed, too')
+  command('backfill', 'copy every Clerk user into the table; resumes after an interruption')
+    .option('--restart', 'start again instead of resuming')
+    .option('--dry-run', 'write nothing, and show what would be written')
+    .option('--emit', 'include these users in the change feed')
     .option('--lanes <count>', LANES, laneCount)
     .action((flags: BackfillFlags) => run(flags, DATABASE_AND_CLERK, runBackfill))
 
-  command('reconcile', 'compare Clerk with the table, and say what no webhook delivered; exit code 1 while they differ')
-    .option('--fix', 'repair what differs')
+  command('reconcile', 'compare Clerk with the table, and report missing webhooks; exit code 1 if they differ')
+    .option('--fix', 'repair the differences')
     .option('--lanes <count>', LANES, laneCount)
     .option(
       '--max-deletions <count>',
-      'how many users gone at Clerk --fix may delete (default 50 or a tenth, whichever is more)',
+      'how many users missing at Clerk --fix may delete (default 50 or a tenth, whichever is more)',
       number,
     )
     .action((flags: ReconcileFlags) => run(flags, DATABASE_AND_CLERK, runReconcile))
 
-  command('replay', 'apply webhooks that failed once more; exit code 1 when some fail again')
+  command('replay', 'apply failed webhooks again; exit code 1 if some fail again')
     .option('--list', 'only list them')
-    .option('--since <time>', 'received since then, such as 2026-01-02 or 2026-01-02T03:04:05Z', time)
-    .option('--type <type>', 'of this type, such as user.updated')
-    .option('--id <id...>', 'of these Svix message ids')
-    .option('--changes', 'instead those of the change feed that could not be delivered (--id: ids of changes)')
-    .option('--discard', 'give up those that --id names, instead of applying them')
+    .option('--since <time>', 'only those received since then, such as 2026-01-02 or 2026-01-02T03:04:05Z', time)
+    .option('--type <type>', 'only those of this type, such as user.updated')
+    .option('--id <id...>', 'only those with these Svix message ids')
+    .option('--changes', 'send changes again whose delivery was given up, instead of webhooks (--id: ids of changes)')
+    .option('--discard', 'discard the webhooks that --id names, instead of applying them')
     .action((flags: ReplayFlags & { changes?: boolean }, command: Command) => {
       if (flags.discard && !flags.id) command.error('error: --discard needs --id')
       return run(flags, DATABASE, flags.changes ? runRetry : runReplay)
     })
 
-  const changes = program.command('changes').description('the change feed, and those who are given it')
+  const changes = program.command('changes').description('the change feed and its consumers')
   changes
     .command('tail')
-    .description('print changes as they come')
-    .option('--json', 'each as a line of JSON')
-    .option('--after <cursor>', 'begin behind this cursor, at the oldest kept (oldest) or now (latest, the default)')
-    .option('--no-follow', 'end at the newest change')
+    .description('print changes as they happen')
+    .option('--json', 'print each change as a line of JSON')
+    .option('--after <cursor>', 'start after this cursor, at the oldest change (oldest) or now (latest, the default)')
+    .option('--no-follow', 'stop at the newest change')
     .action((flags: TailFlags) => run(flags, DATABASE, runTail))
   changes
     .command('status')
-    .description('consumers, how far they are behind, and what they could not be given')
-    .option('--json', 'the result as JSON')
+    .description('show consumers, how far they are behind, and changes that were given up')
+    .option('--json', 'print the result as JSON')
     .action((flags: object) => run(flags, DATABASE, runStatus))
   changes
     .command('retry')
-    .description('send again what was given up')
-    .option('--json', 'the result as JSON')
-    .option('--list', 'only list it')
-    .option('--consumer <name>', 'of this consumer alone; the webhook is called webhook')
-    .option('--id <id...>', 'of these changes alone')
+    .description('send changes again whose delivery was given up')
+    .option('--json', 'print the result as JSON')
+    .option('--list', 'only list them')
+    .option('--consumer <name>', 'only those of this consumer; the pushed webhook is named webhook')
+    .option('--id <id...>', 'only changes with these ids')
     .action((flags: RetryFlags) => run(flags, DATABASE, runRetry))
 
-  command('prune', 'delete old events, and sessions that are over; the service does so by itself every hour')
-    .option('--days <days>', 'older than so many days (default WEBHOOK_EVENTS_RETENTION_DAYS)', days)
+  command('prune', 'delete old events and ended sessions; the service does so automatically every hour')
+    .option('--days <days>', 'delete events older than this many days (default WEBHOOK_EVENTS_RETENTION_DAYS)', days)
     .action((flags: PruneFlags) => run(flags, DATABASE, runPrune))
 
   command(
     'user <id>',
-    "one user's row, sessions and last events beside Clerk's answer; exit code 1 when they differ",
+    "show one user's row, sessions and last events beside Clerk's data; exit code 1 if they differ",
   ).action((id: string, flags: object) => run(flags, DATABASE, (context) => runUser(context, id)))
 
-  command('sync <id>', "bring one user's row up to date with Clerk").action((id: string, flags: object) =>
+  command('sync <id>', "update one user's row from Clerk").action((id: string, flags: object) =>
     run(flags, DATABASE_AND_CLERK, (context) => runSync(context, id)),
   )
 
-  command('doctor', 'check settings, database, Clerk and the running service; exit code 1 when something fails')
-    .option('--url <url>', 'where the service runs (default HOST and PORT)')
+  command('doctor', 'check settings, database, Clerk and the running service; exit code 1 if a check fails')
+    .option('--url <url>', 'the URL of the service (default from HOST and PORT)')
     .option('--token <jwt>', 'explain claim by claim why this token is accepted or refused; - reads it from stdin')
     .action(async (flags: DoctorFlags) => {
       const problems = findProblems(env, ALL)
@@ -195,7 +195,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
       else await run(flags, ALL, runDoctor)
     })
 
-  // Asked for by a shell, or by whoever sets one up: no other command pays for it.
+  // Only built when completion is requested, so that other commands start faster.
   if (args[0] === 'completion' || args[0] === 'complete') {
     const { default: addCompletion } = await import('@bomb.sh/tab/commander')
     addCompletion(program, { completionCommandName: 'completion' })
@@ -213,7 +213,7 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
   }
 }
 
-/** What is wrong with the settings, if anything is. */
+/** The problems of the settings; undefined if there are none. */
 function findProblems(env: Host['env'], required: LoadOptions): readonly string[] | undefined {
   try {
     loadConfig(env, required)
@@ -235,7 +235,7 @@ function laneCount(text: string): number {
 }
 
 function days(text: string): number {
-  // Svix goes on delivering for more than a day: what the ledger forgot before would be applied again.
+  // Svix redelivers for more than a day; an event deleted from the ledger before that would be applied again.
   if (number(text) < 1) throw new InvalidArgumentError('expected 1 day or more')
   return number(text)
 }
@@ -248,7 +248,7 @@ function time(text: string): Date {
 
 if (process.argv[1] && realpathSync(process.argv[1]) === import.meta.filename) {
   const { env, stdout, stderr } = process
-  // Whoever read the output, such as `head`, has had enough of it.
+  // The reader of the output, such as `head`, has closed the pipe.
   for (const stream of [stdout, stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EPIPE') throw error

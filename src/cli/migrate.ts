@@ -1,4 +1,4 @@
-/** `migrate`: brings the database up to date, or says how far it is. */
+/** `migrate`: applies pending migrations, or shows which are applied. */
 import { keepChanges } from '../db/changes/enable.ts'
 import { adoptInstanceId } from '../db/instance.ts'
 import { migrate } from '../db/migrate.ts'
@@ -22,7 +22,7 @@ export async function runMigrate(
   const { DATABASE_URL = '', DATABASE_SCHEMA, CHANGES } = config
   if (!status) {
     await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA, fromSchema })
-    // Left as it is where nothing is said: this may run with other settings than the service.
+    // The feed stays as it is unless a setting or flag is explicit, because this may run with other settings than the service.
     const isEnabled = CHANGES && changes !== false
     if (isEnabled || changes === false) await keepChanges(DATABASE_URL, { schema: DATABASE_SCHEMA, isEnabled })
   }
@@ -37,11 +37,11 @@ export async function runMigrate(
   return isUpToDate ? EXIT_DONE : EXIT_FAILED
 }
 
-/** Makes the database that of the secret key's instance, or of nobody. Resolves to what to say of it. */
+/** Assigns the database to the secret key's Clerk instance, or to none without a key. Resolves to the line to print. */
 async function adopt(context: Context): Promise<string> {
   const instance = context.config.CLERK_SECRET_KEY ? await createApi(context).findInstance() : undefined
   await withDatabase(context, ({ pool }) => adoptInstanceId(pool, instance?.id))
   return instance
-    ? `The database is now that of the Clerk instance ${instance.id}.`
-    : 'The database no longer remembers its Clerk instance: the next start with CLERK_SECRET_KEY writes its own.'
+    ? `The database now belongs to the Clerk instance ${instance.id}.`
+    : 'The database no longer belongs to a Clerk instance: the next start with CLERK_SECRET_KEY assigns it.'
 }

@@ -5,7 +5,7 @@ const COMMANDS: Partial<Record<NodeJS.Platform, [string, ...string[]]>> = {
   win32: ['cmd', '/c', 'start', ''],
 }
 
-/** Opens a page in the user's browser, by the command of the platform. Where there is none, `onError` is called. */
+/** Opens a page in the user's browser with the platform's command. Calls `onError` if there is none. */
 export function openBrowser(url: string, onError: (error: Error) => void, platform = process.platform): void {
   const [command, ...args] = COMMANDS[platform] ?? ['xdg-open']
   const opener = spawn(command, [...args, url], { stdio: 'ignore', detached: true })

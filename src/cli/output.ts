@@ -1,14 +1,14 @@
-/** Where a command speaks: results on stdout, as text or JSON; everything else on stderr. */
+/** The output of a command: results go to stdout, as text or JSON; everything else goes to stderr. */
 
 export interface Output {
   readonly isJson: boolean
   /** The result, once. */
   result(data: object, text: readonly string[]): void
-  /** One of many results, as each comes: a line of text, or of JSON. */
+  /** One of many results: a line of text or of JSON. */
   line(data: object, text: string): void
-  /** A line for whoever watches. */
+  /** A line of information on stderr. */
   note(line: string): void
-  /** How far it is: one line that changes on a terminal, elsewhere a line now and then, with `--json` one of JSON. */
+  /** The progress: a line that is rewritten on a terminal, otherwise a line at intervals, as JSON with `--json`. */
   progress(line: string, data?: object): void
 }
 
@@ -16,18 +16,18 @@ export interface OutputOptions {
   isJson: boolean
   stdout: Pick<NodeJS.WriteStream, 'write'>
   stderr: Pick<NodeJS.WriteStream, 'write'> & { isTTY?: boolean; columns?: number }
-  /** Of the lines of progress that are no terminal's. */
+  /** The time between two progress lines when stderr is not a terminal. */
   intervalMs?: number
 }
 
-// Escape sequences, carriage returns, line breaks and changes of direction: in a name they would forge what a terminal shows.
+// Escape sequences, line breaks and changes of text direction in a user's name could forge the output on a terminal.
 const CONTROL = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
 const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 
-/** The text with its control characters written out, as JSON writes them: it stays one line. */
+/** Escapes control characters as JSON does, so that the text stays on one line. */
 export const printable = (text: string): string => text.replace(CONTROL, escaped)
 
-// Between its strings JSON has line breaks of its own; within them it leaves nothing but these.
+// Line breaks between JSON's strings stay; JSON.stringify already escapes those inside strings.
 const json = (data: object, indent?: number) =>
   JSON.stringify(data, null, indent).replace(CONTROL, (character) =>
     character === '\n' ? character : escaped(character),
@@ -85,7 +85,7 @@ export function duration(seconds: number): string {
   return whole >= 60 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${whole} s`
 }
 
-/** Rows with their columns in line. */
+/** Rows with aligned columns. */
 export function columns(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = []
   for (const row of rows) for (const [at, cell] of row.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length)

@@ -1,4 +1,4 @@
-/** `reconcile`: Clerk against the table, and what no webhook said. */
+/** `reconcile`: compares Clerk with the tables, and reports what no webhook delivered. */
 import type { ListKind } from '../clerk/organization-lists.ts'
 import { DRIFT_KINDS, type DriftKind, type ReconcileReport, remainingDrift } from '../domain/drift.ts'
 import type { ListReport } from '../domain/organization-drift.ts'
@@ -46,7 +46,7 @@ export async function runReconcile(
     }),
   )
   if (ran.state !== 'done') {
-    output.note('Another reconcile is under way on this database.')
+    output.note('Another reconcile is running on this database.')
     return EXIT_FAILED
   }
   const { report, ledger, silence } = ran
@@ -65,7 +65,7 @@ const MEANING: Record<DriftKind, string> = {
   missing: 'missing here',
   stale: 'stale here',
   newer: 'newer here than at Clerk',
-  gone: 'gone at Clerk',
+  gone: 'missing at Clerk',
 }
 const SHOWN = 5
 
@@ -85,8 +85,8 @@ function describeDrift(report: ReconcileReport, isFixing: boolean): string[] {
     ...failures.map(({ id, reason }) => `  ${id} could not be repaired: ${reason}`),
     ...(deletionsWithheld > 0
       ? [
-          `  ${count(deletionsWithheld)} are so many that nothing is deleted: is CLERK_SECRET_KEY of this instance? ` +
-            `If they are really gone: --fix --max-deletions ${deletionsWithheld}`,
+          `  ${count(deletionsWithheld)} are too many, so nothing was deleted: does CLERK_SECRET_KEY belong to this instance? ` +
+            `If they were really deleted: --fix --max-deletions ${deletionsWithheld}`,
         ]
       : []),
     ...(!isFixing && remainingDrift(report) > 0 ? ['  Repair with: clerk-session-sync reconcile --fix'] : []),
@@ -110,7 +110,7 @@ function describeOrganizations({ organizations }: ReconcileReport, isFixing: boo
     `${lists.map(([kind, { checked }]) => `${count(checked)} ${kind}s`).join(', ')} compared with their tables.`,
     ...columns(drifting),
     ...withheld.map(
-      ([kind, { deletionsWithheld }]) => `  ${count(deletionsWithheld)} ${kind}s are so many that none is deleted.`,
+      ([kind, { deletionsWithheld }]) => `  ${count(deletionsWithheld)} ${kind}s are too many, so none was deleted.`,
     ),
   ]
 }
@@ -126,7 +126,10 @@ function describeSilence(
     `Not delivered by any webhook since ${undeliveredSince}: ${count(undelivered.created)} created, ` +
       `${count(undelivered.updated)} updated, ${count(undelivered.deleted)} deleted.`,
     ...columns(
-      types.map((type) => [`  ${type}`, `last came ${byType.get(type)?.lastReceivedAt.toISOString() ?? 'not lately'}`]),
+      types.map((type) => [
+        `  ${type}`,
+        `last received ${byType.get(type)?.lastReceivedAt.toISOString() ?? 'not recently'}`,
+      ]),
     ),
     ...findings.map((finding) => `- ${finding}`),
   ]

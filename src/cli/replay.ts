@@ -1,4 +1,4 @@
-/** `replay`: failed webhooks once more, by the code of the intake. */
+/** `replay`: applies failed webhooks again, with the code that receives webhooks. */
 import type { FailedEvent, FailedEventsFilter } from '../db/failed-events.ts'
 import type { Repository } from '../db/repository.ts'
 import { listFailedEvents, replayFailedEvents } from '../jobs/replay.ts'
@@ -7,7 +7,7 @@ import { columns, count } from './output.ts'
 
 export interface ReplayFlags {
   list?: boolean
-  /** With `id` alone. */
+  /** Only together with `id`. */
   discard?: boolean
   since?: Date
   type?: string
@@ -45,7 +45,7 @@ async function discardThem({ output }: Context, repository: Repository, ids: str
   const unknown = ids.filter((id) => !discarded.includes(id))
   output.result({ discarded, unknown }, [
     `${count(discarded.length)} failed events discarded.`,
-    ...unknown.map((id) => `${id} is no failed event.`),
+    ...unknown.map((id) => `${id} is not a failed event.`),
   ])
   return unknown.length > 0 ? EXIT_FAILED : EXIT_DONE
 }
@@ -62,7 +62,7 @@ async function replayThem(context: Context, repository: Repository, filter: Fail
     }
   } catch (error) {
     if (results.length === 0) throw error
-    // What was done so far has left the ledger's list: nobody could tell any more.
+    // Replayed events are no longer listed as failed, so this is the only chance to report them.
     trouble = error
   }
   const failed = results.filter(({ outcome }) => outcome === 'failed').length

@@ -1,4 +1,4 @@
-/** `schema`: the tables as Prisma, Kysely or psql take them. */
+/** `schema`: prints the tables for Prisma, Kysely or psql. */
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { getTableConfig, type PgColumn, type PgTable } from 'drizzle-orm/pg-core'
 import { MIGRATIONS, MIGRATIONS_TABLE } from '../db/migrate.ts'
@@ -26,14 +26,14 @@ export async function runSchema({ config, output }: Context, flags: SchemaFlags)
   return EXIT_DONE
 }
 
-// What a column's type is to each.
+// The type of a column in each format.
 const TYPES: Record<string, { prisma: string; kysely: string }> = {
   text: { prisma: 'String', kysely: 'string' },
   boolean: { prisma: 'Boolean', kysely: 'boolean' },
   integer: { prisma: 'Int', kysely: 'number' },
   bigint: { prisma: 'BigInt', kysely: 'string' },
   jsonb: { prisma: 'Json', kysely: 'JSONColumnType<Record<string, unknown>>' },
-  // Prisma has no name for it: the client leaves such a column out.
+  // Prisma does not know this type, so its client leaves the column out.
   xid8: { prisma: 'Unsupported("xid8")', kysely: 'string' },
   'text[]': { prisma: 'String[]', kysely: 'string[]' },
   'timestamp (3) with time zone': { prisma: 'DateTime', kysely: 'Timestamp' },
@@ -59,7 +59,7 @@ function toPrisma(schema: string): string {
       ]
       return `  ${[camel(column.name), `${prisma}${isOptional ? '?' : ''}`, ...attributes].join(' ')}`
     })
-    // Prisma knows no partial indexes.
+    // Prisma does not support partial indexes.
     const on = indexes
       .filter(({ config }) => !config.where)
       .map(({ config }) => {
@@ -77,7 +77,7 @@ function toPrisma(schema: string): string {
     ].join('\n')
   })
   return [
-    `// In the datasource: schemas = ["${plain(schema)}", "public"]. These tables are written by clerk-session-sync: only read them.`,
+    `// In the datasource: schemas = ["${plain(schema)}", "public"]. clerk-session-sync writes these tables: only read them.`,
     ...models,
   ].join('\n\n')
 }

@@ -1,4 +1,4 @@
-/** `user <id>` and `sync <id>`: one user, here and at Clerk. */
+/** `user <id>` and `sync <id>`: one user, in the tables and at Clerk. */
 
 import type { BackendApi } from '../clerk/backend-api.ts'
 import { findUserHistory, type UserHistory } from '../db/user-history.ts'
@@ -10,7 +10,7 @@ import { compareUsers } from '../resources/user/drift.ts'
 import { type Context, createApi, EXIT_DONE, EXIT_FAILED, identityCheck, withDatabase } from './context.ts'
 import { columns } from './output.ts'
 
-/** The row beside Clerk's answer, the sessions and the last events. Exit code 1 when they differ. */
+/** Prints the row beside Clerk's data, the sessions and the last events. Exit code 1 if row and Clerk differ. */
 export async function runUser(context: Context, id: string): Promise<number> {
   return withDatabase(context, async ({ pool }) => {
     const history = await findUserHistory(pool, id)
@@ -42,10 +42,10 @@ export async function runSync(context: Context, id: string): Promise<number> {
   return withDatabase(context, async (database) => {
     const api = createApi(context)
     await identityCheck(context)(database.pool)
-    const deletedAt = Date.now() // From before the question: what is dated after it may know better.
+    const deletedAt = Date.now() // Taken before the request, so that anything newer than the answer takes precedence over the deletion.
     const clerk = await ask(api, id)
     const change = clerk ? { user: clerk } : { user: { kind: 'deletion', id, deletedAt, source: 'clerk_api' } as const }
-    // Nothing is written of a user whom neither side knows.
+    // Nothing is written about a user that neither side knows.
     const isKnown = clerk !== undefined || isLiving(await findUserHistory(database.pool, id))
     const outcome = isKnown ? await write(database, change) : 'unknown to Clerk and here'
     const { row } = await findUserHistory(database.pool, id)
@@ -57,12 +57,12 @@ export async function runSync(context: Context, id: string): Promise<number> {
 async function write({ repository }: JobDatabase, change: Change) {
   const [result] = await repository.apply([change])
   if (!result || 'error' in result) throw result?.error
-  if (change.user?.kind === 'deletion') return 'gone at Clerk, deleted here'
+  if (change.user?.kind === 'deletion') return 'missing at Clerk, deleted here'
   if (result.created) return 'created'
   return result.outcome === 'applied' ? 'updated' : 'up to date'
 }
 
-/** Undefined when Clerk says twice, as before any deletion, that it has no such user: not listed, and 404. */
+/** Undefined only if Clerk confirms twice that the user does not exist, as before any deletion: not listed, and a 404. */
 async function ask(api: BackendApi, id: string): Promise<UserSnapshot | undefined> {
   const { users, unusable } = await api.listUsers({ ids: [id] })
   const found = users.find((user) => user.id === id)
@@ -86,7 +86,7 @@ function describeVerdict({ config }: Context, history: UserHistory, difference: 
   if (difference) return VERDICTS[difference]
   if (!config.CLERK_SECRET_KEY) return 'not compared with Clerk (CLERK_SECRET_KEY is not set)'
   if (!history.row) return 'unknown here and at Clerk'
-  return isLiving(history) ? 'here, gone at Clerk' : 'deleted here, gone at Clerk'
+  return isLiving(history) ? 'here, missing at Clerk' : 'deleted here, missing at Clerk'
 }
 
 function sideBySide(row: Record<string, unknown> | undefined, clerk: UserSnapshot | undefined): string[][] {

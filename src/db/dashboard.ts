@@ -1,6 +1,6 @@
 /**
- * The reads of the dashboard. Each looks at so many of the newest rows of an index at most, so that its cost does not grow with
- * the tables. Times are ISO 8601.
+ * The reads of the dashboard. Each reads a limited number of the newest rows of an index, so that its cost does not grow with the
+ * tables. Times are ISO 8601.
  */
 import { type SQL, sql } from 'drizzle-orm'
 import { organizationMemberships } from '../resources/membership/table.ts'
@@ -11,20 +11,20 @@ import { isWaiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, type Qualify, statement } from './statement.ts'
 
-/** Webhooks in the charts at most, and those in which the last of each type is looked for. */
+/** The largest number of webhooks in the charts, and those that are searched for the last of each type. */
 export const MAX_CHARTED = 50_000
 export const MAX_RECENT = 10_000
 const MAX_FAILED = sql.raw('100')
 const MAX_FOUND = sql.raw('10')
 const MAX_OF_USER = sql.raw('20')
-// Of a large organization not all members are sorted.
+// Limits how many members of a large organization are sorted.
 const MAX_SORTED = sql.raw('1000')
 
 const iso = (time: SQL) => sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
-/** The webhooks that came first within a span of time. */
+/** The webhooks whose first delivery was in a span of time. */
 export interface LedgerBucket {
-  /** When it begins. */
+  /** The start of the span. */
   at: string
   applied: number
   stale: number
@@ -32,14 +32,14 @@ export interface LedgerBucket {
   failed: number
   usersCreated: number
   usersDeleted: number
-  /** From the event at Clerk to its commit here, of those applied; null without any. */
+  /** From the event at Clerk to its commit, for applied events; null if there are none. */
   delayMedianSeconds: number | null
   delayP95Seconds: number | null
 }
 
 const counted = (condition: SQL) => sql`(count(*) filter (where ${condition}))::int`
 const took = sql`outcome in ('applied', 'stale')`
-// The last bucket is the present one, by PostgreSQL's clock, which also dates the rows.
+// The last bucket is the current one, by PostgreSQL's clock, which also dates the rows.
 const present = sql`floor(extract(epoch from now()) / ${$(1)}::int)::bigint`
 const first = sql`(${present} - ${$(2)}::int + 1)`
 
@@ -65,7 +65,7 @@ const selectBuckets = statement<LedgerBucket>(
   from generate_series(${first}, ${present}) as b(n) left join counted using (n) order by b.n`,
 )
 
-/** The ledger in `count` buckets of `stepSeconds` each, the last one being the present one. */
+/** The ledger in `count` buckets of `stepSeconds` each, the last one being the current one. */
 export const findLedgerBuckets = (executor: Executor, stepSeconds: number, count: number): Promise<LedgerBucket[]> =>
   selectBuckets(executor, stepSeconds, count)
 
@@ -74,7 +74,7 @@ const recent = (t: Qualify) =>
 
 export interface LastOfType {
   type: string
-  /** Among the newest. */
+  /** The number among the newest webhooks. */
   messages: number
   lastReceivedAt: string
   lastOutcome: string
@@ -97,7 +97,7 @@ export interface FailedHead {
   error: string | null
   attempts: number
   receivedAt: string
-  /** Whether its body was kept. */
+  /** Whether its payload was kept. */
   isReplayable: boolean
 }
 
@@ -110,7 +110,7 @@ const selectFailed = statement<FailedHead>(
   from ${t(webhookEvents)} e where ${isWaiting(t)} order by received_at desc, id limit ${MAX_FAILED}`,
 )
 
-/** The newest failed events, without their bodies. */
+/** The newest failed events, without their payloads. */
 export const findFailedHeads = (executor: Executor): Promise<FailedHead[]> => selectFailed(executor)
 
 export interface FoundUser {
@@ -146,11 +146,11 @@ export interface FoundMembership {
 }
 export interface FoundUsers {
   users: FoundUser[]
-  /** The newest of theirs. */
+  /** Their newest sessions. */
   sessions: FoundSession[]
-  /** Theirs, or those of the organization that was asked for; the living ones first. */
+  /** Their memberships, or those of the requested organization; current ones first. */
   memberships: FoundMembership[]
-  /** About them, among the newest of the ledger. */
+  /** Events about them, among the newest of the ledger. */
   events: FoundEvent[]
 }
 
@@ -187,7 +187,7 @@ const selectEvents = statement<FoundEvent>(
   from ${recent(t)} where object_id = any(${$(1)}::text[]) order by received_at desc limit ${MAX_OF_USER}`,
 )
 
-/** Users of this id or of exactly this address, with their sessions, memberships and events; or the members of an organization. */
+/** Finds users by id or exact email address, with their sessions, memberships and events; or the members of an organization. */
 export async function searchUsers(executor: Executor, idOrEmail: string): Promise<FoundUsers> {
   const found = await selectUsers(executor, idOrEmail)
   const ids = found.map(({ id }) => id)

@@ -1,4 +1,4 @@
-/** How full the database is. */
+/** The sizes of the tables and the number of connections. */
 import { getTableName, sql } from 'drizzle-orm'
 import type { PgTable } from 'drizzle-orm/pg-core'
 import { organizationInvitations } from '../resources/invitation/table.ts'
@@ -11,10 +11,10 @@ import { webhookEvents } from './schema.ts'
 import { type Executor, type Qualify, statement } from './statement.ts'
 
 export interface DatabaseSize {
-  /** Of everybody, and how many there may be. */
+  /** Connections of all clients, and the limit. */
   connections: number
   maxConnections: number
-  /** Rows: exact up to 10,000, an estimate of PostgreSQL's beyond. */
+  /** Rows: exact up to 10,000, PostgreSQL's estimate beyond. */
   tables: { name: string; rows: number; bytes: number }[]
 }
 
@@ -25,7 +25,7 @@ const selectConnections = statement<Pick<DatabaseSize, 'connections' | 'maxConne
 )
 const COUNTED = sql.raw('10000')
 
-// Statistics lag behind by seconds and are zero after a crash, so rows are counted as far as that is cheap.
+// Statistics lag by seconds and are zero after a crash, so rows are counted while that is cheap.
 const size = (t: Qualify, table: PgTable) => sql`select ${sql.raw(`'${getTableName(table)}'`)} as name,
     case when counted < ${COUNTED} then counted else greatest(counted, s.n_live_tup) end::float8 as rows,
     pg_total_relation_size(s.relid)::float8 as bytes

@@ -1,36 +1,36 @@
-/** What an error says: whether of the data, of a row that somebody else holds, or of the database itself. */
+/** Classifies errors: by the data, by a locked row, or by a problem of the database itself. */
 import pg from 'pg'
 
-// SQLSTATE classes that blame the data or the statement: cardinality, data, integrity, check option, syntax or access,
+// SQLSTATE classes of errors in the data or the statement: cardinality, data, integrity, check option, syntax or access,
 // limits, raised by a trigger. https://www.postgresql.org/docs/current/errcodes-appendix.html
 const DATA_ERROR = /^(21|22|23|44|42|54|P0)/
-// No permission, no such table: not migrated, or not for us.
+// No permission or no such table: the database is not migrated, or the role lacks rights.
 const NOT_THE_DATA = new Set(['42501', '42P01', '3F000'])
 
 const codeOf = (error: unknown) => (error instanceof pg.DatabaseError ? String(error.code) : undefined)
 
-/** Whether PostgreSQL refused this data, and would refuse it again. */
+/** Whether PostgreSQL refused the data, and would refuse it again. */
 export function isDataError(error: unknown): error is pg.DatabaseError {
   const code = codeOf(error)
   return code !== undefined && DATA_ERROR.test(code) && !NOT_THE_DATA.has(code)
 }
 
-/** Whether PostgreSQL answered, if only with an error. */
+/** Whether PostgreSQL answered with an error, so that it is reachable. */
 export const isServerError = (error: unknown): boolean => error instanceof pg.DatabaseError
 
-/** Whether two transactions got into each other's way: trying again helps. */
+/** Whether two transactions conflicted, so that a retry helps. */
 export const isConflict = (error: unknown): boolean => ['40001', '40P01'].includes(codeOf(error) ?? '')
 
-/** Whether somebody else held a row for too long. */
+/** Whether another transaction held a row lock for too long. */
 export const isLockTimeout = (error: unknown): boolean => codeOf(error) === '55P03'
 
-// What pg, TLS and sockets throw has no class in common; what the pool gets from them is noted here instead.
+// Errors of pg, TLS and sockets have no common class, so the pool records here which errors came from a connection.
 const troubles = new WeakSet<object>()
 
 // Node's and OpenSSL's names for a certificate that cannot be trusted (https://nodejs.org/api/tls.html#x509-certificate-error-codes).
 const CERTIFICATE = /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_|CERT_|ERR_TLS_CERT_)/
 
-/** The remedy where PostgreSQL's certificate is not trusted, which waiting does not cure; else undefined. */
+/** The remedy if PostgreSQL's certificate is not trusted, which a retry cannot fix; otherwise undefined. */
 export function certificateRemedy(error: unknown): string | undefined {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: string }
   if (typeof code !== 'string' || !CERTIFICATE.test(code)) return undefined
@@ -40,7 +40,7 @@ export function certificateRemedy(error: unknown): string | undefined {
   )
 }
 
-/** Notes that this error, which a connection gave us, is trouble of the database, and throws it. Bugs of ours stay bugs. */
+/** Records that this error came from a connection, so that it is not taken for a bug of the service, and throws it. */
 export function markTrouble(error: unknown): never {
   const isBug = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError
   if (error instanceof Error && !isBug) troubles.add(error)
@@ -48,8 +48,8 @@ export function markTrouble(error: unknown): never {
 }
 
 /**
- * Whether the database is in trouble of its own: unreachable, starting, read-only, out of connections, refusing the login,
- * too slow, or in any other state that is not about the data.
+ * Whether the database itself has a problem: unreachable, starting, read-only, out of connections, refusing the login, too slow,
+ * or any other state that does not depend on the data.
  */
 export function isDatabaseTrouble(error: unknown): boolean {
   if (error instanceof pg.DatabaseError) return !isDataError(error)

@@ -1,21 +1,21 @@
-/** The SQL of the ledger's failed messages, which wait for a replay. */
+/** The SQL of the ledger's failed messages, which can be replayed. */
 import { sql } from 'drizzle-orm'
 import { toDate, isWaiting as waiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, milliseconds, statement } from './statement.ts'
 
-/** Which failed messages; without any of these, all. */
+/** Selects failed messages; an empty filter selects all. */
 export interface FailedEventsFilter {
-  /** Received first at this moment or later. */
+  /** First received at this time or later. */
   since?: Date
   type?: string
   /** Svix message ids. */
   ids?: readonly string[]
-  /** Without those that have been superseded; a replay of these changes nothing, and takes them off the list. */
+  /** Leaves out messages that a newer one has superseded; replaying those changes nothing and removes them from the list. */
   isWaiting?: boolean
 }
 
-/** A place in the list: that of the message which was read last. */
+/** A position in the list: that of the last message that was read. */
 export interface FailedEventsCursor {
   receivedAt: Date
   id: string
@@ -26,13 +26,13 @@ export interface FailedEvent {
   id: string
   type: string
   objectId: string | null
-  /** Why it could not be used, the last time. */
+  /** Why the last attempt failed. */
   error: string | null
   attempts: number
   eventAt: Date | null
   receivedAt: Date
   lastReceivedAt: Date
-  /** The body as it came. It holds personal data. */
+  /** The payload as received. It contains personal data. */
   payload: string | null
 }
 
@@ -52,7 +52,7 @@ const select = statement<Omit<FailedEvent, Times> & Record<Times, number | null>
   limit ${$(6)}::int`,
 )
 
-/** A page of failed messages, the oldest first; the next one begins after the last of this. */
+/** A page of failed messages, oldest first; the next page starts after the last one of this. */
 export async function findFailedEvents(
   executor: Executor,
   { since, type, ids, isWaiting = false }: FailedEventsFilter,

@@ -1,4 +1,4 @@
-/** Keeps the changes of a batch from each other: what is wrong with one is no matter of the others. */
+/** Isolates the changes of a batch, so that a fault or lock of one does not affect the others. */
 import type { DatabaseError } from 'pg'
 import type { Change } from '../domain/change.ts'
 import { type AppliedChange, type ApplyOptions, applyTogether } from './apply.ts'
@@ -10,20 +10,20 @@ import type { Pool } from './pool.ts'
 export interface IsolationOptions<Refused>
   extends Pick<ApplyOptions, 'storePayloads' | 'onRetry' | 'cause' | 'onChange'> {
   pool: Pool
-  /** What becomes of a change that PostgreSQL or the application refuses. */
+  /** Handles a change that PostgreSQL or the application refuses. */
   refuse: (change: Change, error: DatabaseError | OnChangeError) => Promise<Refused>
 }
 
-/** Others shall not wait long for a row that is not theirs. */
+/** A batch waits only briefly for a locked row, because its other changes wait too. */
 const BATCH_LOCK_TIMEOUT_MS = 250
-/** Groups that wait for their rows beside the batches. With more, the batches wait too. */
+/** The number of groups that may wait for locked rows beside the batches. Beyond it, the batches wait too. */
 const MAX_LATE = 4
-/** A batch is divided no further after this long. */
+/** A batch is not split any further after this time. */
 const DIVIDING_MS = 3_000
 
 /**
- * Makes the function that applies a batch: one result a change, in their order. Those whose rows are locked are promises, which
- * reject with PostgreSQL's error when the lock lasts. It rejects when the trouble is of the database itself.
+ * Makes the function that applies a batch and returns one result per change, in order. A change whose row is locked has a promise,
+ * which rejects with PostgreSQL's error if the lock lasts. The function rejects if the database itself has a problem.
  */
 export function createIsolation<Refused>({ pool, refuse, ...options }: IsolationOptions<Refused>) {
   type Result = AppliedChange | Refused
@@ -49,7 +49,7 @@ export function createIsolation<Refused>({ pool, refuse, ...options }: Isolation
 
   async function applyAroundLocks(changes: Change[], giveUpAt: number, error: unknown) {
     const found = changes.length > 1 ? await findLocked(pool, changes) : new Set(changes)
-    // A row that is being inserted, or a lock that was given up just now.
+    // No locked row was found: a row is being inserted, or the lock has just been released.
     if (found.size === 0) {
       if (performance.now() > giveUpAt) throw error
       return applyHalves(changes, giveUpAt)
@@ -66,12 +66,12 @@ export function createIsolation<Refused>({ pool, refuse, ...options }: Isolation
       if (!isLate(change)) return free.shift() as Result
       const place = n++
       const result = waiting.then((results) => results[place] as Result)
-      result.catch(() => undefined) // Whoever asked hears of it, unless another change has failed all.
+      result.catch(() => undefined) // The caller handles the rejection, unless the whole batch has failed before.
       return result
     })
   }
 
-  /** Waits for the rows as long as the pool's limit lets it, then once more without those that are still locked. */
+  /** Waits for the rows up to the pool's lock limit, then retries without those that are still locked. */
   async function applyLate(changes: Change[]): Promise<(Result | Promise<Result>)[]> {
     late += 1
     try {
@@ -95,7 +95,7 @@ export function createIsolation<Refused>({ pool, refuse, ...options }: Isolation
   return (changes: Change[]) => apply(changes, performance.now() + DIVIDING_MS)
 }
 
-/** Whether it blames what was to be written, so that other changes may do better. */
+/** Whether the error is caused by a change, so that other changes may still succeed. */
 const isRefusal = (error: unknown): error is DatabaseError | OnChangeError =>
   isDataError(error) || error instanceof OnChangeError
 

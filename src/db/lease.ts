@@ -1,6 +1,6 @@
 /**
- * One process at a time for a job, of all that share a database. A lease is a row that its holder renews: a lock of
- * PostgreSQL's would be of a session, which a pooler may hand to somebody else, or of a transaction that stays open.
+ * Lets one process at a time do a job, among all that share a database. A lease is a row that its holder renews. A PostgreSQL
+ * advisory lock would need a session, which a pooler may give to another client, or a transaction that stays open.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -23,20 +23,20 @@ const giveUp = statement(
   (t) => sql`delete from ${t(syncState)} where job = 'lease ' || ${$(1)}::text and state->>'holder' = ${$(2)}`,
 )
 
-/** A lease whose holder was killed is free after this long. */
+/** The lease of a killed process is free after this time. */
 export const LEASE_TTL_MS = 6_000
 const RETRY_MS = 250
 
 export interface LeaseOptions {
-  /** How long to wait for somebody else to give it up, or to be taken for dead; 0 by default. */
+  /** How long to wait for the holder to release it, or for it to expire; 0 by default. */
   waitMs?: number
-  /** How long it lasts unless it is renewed, which happens three times as often; 6 s by default. */
+  /** How long it lasts unless renewed; it is renewed three times as often. 6 s by default. */
   ttlMs?: number
 }
 
 /**
- * Runs a job while nobody else does. Undefined when somebody else is at it. `signal` aborts when somebody else has taken over,
- * as after this process was stopped for longer than the lease lasts: the job must end then.
+ * Runs a job unless another process runs it (undefined then). `signal` aborts when another process has taken over, for example
+ * after this one was paused for longer than the lease: the job must end then.
  */
 export async function withLease<T>(
   executor: Executor,
@@ -52,14 +52,14 @@ export async function withLease<T>(
     await sleep(RETRY_MS)
   }
   const lost = new AbortController()
-  // While the database is away nobody else can take it either.
+  // While the database is unreachable, no other process can take the lease either.
   const timer = setInterval(async () => {
-    if (!(await isTaken().catch(() => true))) lost.abort(new Error(`somebody else has taken over ${job}`))
+    if (!(await isTaken().catch(() => true))) lost.abort(new Error(`another process has taken over ${job}`))
   }, ttlMs / 3)
   try {
     return { result: await work(lost.signal) }
   } finally {
     clearInterval(timer)
-    await giveUp(executor, job, holder).catch(() => undefined) // It ends by itself.
+    await giveUp(executor, job, holder).catch(() => undefined) // The lease expires anyway.
   }
 }

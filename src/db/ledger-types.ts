@@ -1,4 +1,4 @@
-/** What the ledger holds of each type of event, at a cost that does not grow with it. */
+/** The ledger's counts by event type, at a cost that does not grow with the ledger. */
 import { sql } from 'drizzle-orm'
 import type { LedgerEntry } from '../domain/silence.ts'
 import { TEST_EVENT_TYPE } from '../domain/test-event.ts'
@@ -6,12 +6,12 @@ import { isWaiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, milliseconds, type Qualify, statement } from './statement.ts'
 
-/** So many of the newest messages are looked at: reading them takes a moment, reading a month of them may take minutes. */
+/** The number of newest messages to read: that is fast, while reading a month of them may take minutes. */
 export const RECENT_EVENTS = 100_000
 
 const isClerks = sql.raw(`type <> '${TEST_EVENT_TYPE}'`)
 
-/** The newest messages of the ledger, by the index on when they came. */
+/** The newest messages of the ledger, by the index on their receive time. */
 export const recentEvents = (t: Qualify) =>
   sql`(select * from ${t(webhookEvents)} order by received_at desc limit ${sql.raw(String(RECENT_EVENTS))})`
 
@@ -32,15 +32,14 @@ const selectOldest = statement<{ oldest: number | null }>(
 )
 
 /**
- * The types among the newest 100,000 messages, and of all that failed. Deliveries of our own, made to test the endpoint, do
- * not count.
+ * The types among the newest 100,000 messages, and among all failed ones. Test deliveries of the command line do not count.
  */
 export async function findLedgerTypes(executor: Executor): Promise<LedgerEntry[]> {
   const rows = await selectTypes(executor)
   return rows.map((row) => ({ ...row, lastReceivedAt: new Date(row.lastReceivedAt) }))
 }
 
-/** When the oldest message came that the ledger still has. */
+/** When the oldest message in the ledger was received. */
 export async function findOldestMessage(executor: Executor): Promise<Date | undefined> {
   const [row] = await selectOldest(executor)
   return row?.oldest == null ? undefined : new Date(row.oldest)

@@ -29,7 +29,7 @@ const isAboutErased = (t: Qualify, id: SQL, at: SQL): SQL =>
     sql` or `,
   )})`
 
-/** A condition on the message `e`: it failed, and nothing newer has come since about its object. */
+/** A condition on the message `e`: it failed, and nothing newer is known about its object. */
 export const isWaiting = (t: Qualify): SQL => sql`(e.outcome = 'failed' and not (${isSuperseded(t)}))`
 const isSuperseded = (t: Qualify): SQL =>
   sql.join(
@@ -37,11 +37,11 @@ const isSuperseded = (t: Qualify): SQL =>
     sql` or `,
   )
 
-// Outcomes of messages that a later delivery may still apply.
+// Outcomes of messages that a later delivery can still apply.
 const OPEN = sql.raw(`('failed', 'superseded', 'discarded')`)
 
-// Each message with its outcome, read from the rows as the statements before have left them. Bodies are kept of what was applied,
-// unless its user is deleted.
+// Enters each message with its outcome, derived from the rows that the preceding statements wrote. Payloads of applied messages
+// are kept if wanted, unless their user is deleted.
 const decided = (t: Qualify): SQL => sql`select i.id, i.type, i.object_id, i.instance_id,
       to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
       case when k.is_kept then i.payload end as payload, case when k.is_kept then i.about_user end as user_id
@@ -53,9 +53,9 @@ const decided = (t: Qualify): SQL => sql`select i.id, i.type, i.object_id, i.ins
       and not ${isAboutErased(t, sql`i.about_user`, timeOf('event_at'))} as is_kept) k
     order by i.id`
 
-// A message that is in the ledger already breaks its primary key, and PostgreSQL undoes the whole transaction. A second
-// delivery at the same moment waits here for the first one's commit, on whatever replica it runs. Its rows name only what was
-// not applied.
+// A message that is already in the ledger violates the primary key, so PostgreSQL rolls back the whole transaction. A concurrent
+// delivery of the same message, on any replica, waits here for the first one's commit. Returns only messages that were not
+// applied.
 const enter = statement<{ id: string; outcome: Outcome }>(
   'webhook_events_enter',
   (t) => sql`with entered as (
@@ -67,8 +67,8 @@ const enter = statement<{ id: string; outcome: Outcome }>(
   select id, outcome from entered where outcome <> 'applied'`,
 )
 
-// Messages that failed before. For one that was applied meanwhile the outcome is null, which the column refuses: PostgreSQL
-// undoes the whole transaction here as well.
+// Messages that failed before. If one was applied meanwhile its outcome is null, which the column refuses, so PostgreSQL rolls
+// back the whole transaction here as well.
 const enterAgain = statement<{ id: string; outcome: Outcome }>(
   'webhook_events_enter_again',
   (t) => sql`update ${t(webhookEvents)} e set outcome = case when e.outcome in ${OPEN} then d.outcome end,
@@ -79,14 +79,14 @@ const enterAgain = statement<{ id: string; outcome: Outcome }>(
   returning e.id, e.outcome`,
 )
 
-/** A change with its message, and how often the message was delivered just now. */
+/** A change with its message, and the number of deliveries of the message in this batch. */
 export interface Entry {
   change: Change & { message: Message }
   deliveries: number
 }
 
 /**
- * The statements that enter these messages with their outcomes. Where there is none to run, none is given.
+ * The calls that enter these messages with their outcomes; none without messages.
  * @param failedBefore ids of messages that the ledger knows as failed
  */
 export function enterMessages(entries: Entry[], failedBefore: ReadonlySet<string>, storePayloads: boolean) {
@@ -102,7 +102,7 @@ export function enterMessages(entries: Entry[], failedBefore: ReadonlySet<string
   const enteredAgain = again.length > 0 ? enterAgain.call(JSON.stringify(again.map(toInput))) : undefined
   return {
     calls: [entered, enteredAgain].filter((call) => call !== undefined),
-    /** What became of each message; of one that failed before and is no longer there, nothing. */
+    /** The outcome of each message; nothing for one that failed before and is no longer in the ledger. */
     outcomes: () =>
       new Map<string, Outcome>([
         ...fresh.map(({ change }) => [change.message.id, 'applied'] as const),
@@ -112,19 +112,19 @@ export function enterMessages(entries: Entry[], failedBefore: ReadonlySet<string
 }
 
 function toRow({ id, type, objectId, instanceId, eventAt, ignoredFor, ...body }: Message, withPayload: boolean) {
-  // An invitation that nobody accepted yet holds an address, which no deletion of a user could find here.
+  // A pending invitation contains an email address that the deletion of a user could not find, so its payload is not stored.
   const isOfNobody = type.startsWith('organizationInvitation.') && !body.userId
   const kept = withPayload && !isOfNobody && { payload: body.payload, about_user: body.userId }
   return { id, type, object_id: objectId, instance_id: instanceId, event_at: eventAt, error: ignoredFor, ...kept }
 }
 
-/** Whether a transaction was undone because the ledger knows a message of it already. */
+/** Whether a transaction was rolled back because one of its messages is already in the ledger. */
 export const isKnownMessage = (error: unknown): boolean =>
   error instanceof pg.DatabaseError &&
   error.table === 'webhook_events' &&
   (error.constraint === 'webhook_events_pkey' || (error.code === '23502' && error.column === 'outcome'))
 
-/** What the ledger knows of messages: ids of those that were applied before, and of those that failed. */
+/** Ids of messages that are already in the ledger: those that were applied, and those that failed. */
 export interface KnownMessages {
   applied: ReadonlySet<string>
   failed: ReadonlySet<string>
@@ -148,7 +148,7 @@ const countAttempts = statement<{ id: string }>(
   where e.id = i.id returning e.id`,
 )
 
-/** The statement that counts further deliveries of messages that were applied before. Its rows name those that are there. */
+/** Counts further deliveries of messages that were applied before. Returns those that exist. */
 export const repeatMessages = (deliveries: Map<string, number>) =>
   countAttempts.call(JSON.stringify([...deliveries].sort().map(([id, deliveries]) => ({ id, deliveries }))))
 
@@ -166,13 +166,13 @@ const fail = statement<{ outcome: string }>(
 )
 
 /**
- * Keeps a message that cannot be used, with the reason, for a replay; that of a deleted user without its body. One that was applied
- * before stays so; says whether.
+ * Stores a message that cannot be used as failed, with the reason, for a replay; without its payload if the user is deleted. A
+ * message that was applied before stays so. Resolves to whether that is the case.
  */
 export async function failMessage(pool: Pool, message: Message, reason: string): Promise<boolean> {
   const { id, type, objectId, instanceId, eventAt, payload, userId } = message
   const failed = fail.call(id, type, objectId, instanceId, eventAt, reason, payload, userId)
-  // A deletion under way is waited for, and one that comes sees the body.
+  // The lock waits for a concurrent deletion; a later deletion will find the payload and erase it.
   await pool.transact([...(userId ? [lockObjects.call([`user ${userId}`])] : []), failed])
   return !['failed', 'superseded', 'discarded'].includes(failed.rows[0]?.outcome as string)
 }
@@ -183,7 +183,7 @@ const discard = statement<{ id: string }>(
   where id = any(${$(1)}::text[]) and outcome = 'failed' returning id`,
 )
 
-/** Gives up failed messages for good, bodies included. Returns the ids of those that were failed. */
+/** Discards failed messages and their payloads for good. Returns the ids of those that were failed. */
 export const discardMessages = async (executor: Executor, ids: readonly string[]): Promise<string[]> =>
   (await discard(executor, ids)).map(({ id }) => id)
 
@@ -195,7 +195,7 @@ const supersede = statement<{ id: string }>(
   returning id`,
 )
 
-/** Marks failed messages that have been superseded, and removes their bodies. Returns how many. */
+/** Marks failed messages that a newer state has superseded, and removes their payloads. Returns how many. */
 export async function supersedeMessages(executor: Executor): Promise<number> {
   let superseded = 0
   for (;;) {
@@ -205,7 +205,7 @@ export async function supersedeMessages(executor: Executor): Promise<number> {
   }
 }
 
-/** Deletes messages received more than so many days ago (see pruning.ts). Returns how many. */
+/** Deletes messages that are older than the retention (see pruning.ts). Returns how many. */
 export const pruneMessages = pruning('webhook_events_prune', webhookEvents, sql`received_at`)
 
 interface Summary {
@@ -231,22 +231,22 @@ const latest = statement<Summary>(
     current_setting('transaction_read_only') = 'on' as read_only`,
 )
 
-/** The ledger at a glance. */
+/** A summary of the ledger, for health checks. */
 export interface LedgerSummary {
-  /** When the newest message came. */
+  /** When the newest message was received. */
   lastReceivedAt: Date | null
-  /** How many wait as failed, 1,000 at most. */
+  /** The number of failed messages; counted up to 1,000. */
   failed: number
-  /** How many of another Clerk instance came within a day, 1,000 at most, and the instance of the newest. */
+  /** The number of messages from another Clerk instance in the last day, counted up to 1,000, and the newest one's instance. */
   foreign: number
   foreignInstanceId: string | null
-  /** How many changes of users no webhook brought today (UTC), as the catch-up found. */
+  /** The number of changes that no webhook delivered today (UTC), found by the catch-up. */
   lostToday: number
-  /** Whether nothing can be entered, as on a standby. */
+  /** Whether the database is read-only, as on a standby. */
   isReadOnly: boolean
 }
 
-/** Reads it at a cost that does not grow with the ledger. */
+/** Reads the summary at a cost that does not grow with the ledger. */
 export async function findLedgerSummary(executor: Executor): Promise<LedgerSummary> {
   const [row] = (await latest(executor)) as [Summary]
   return {
@@ -259,5 +259,5 @@ export async function findLedgerSummary(executor: Executor): Promise<LedgerSumma
   }
 }
 
-/** A time that a statement gave in milliseconds. */
+/** Converts a time that a statement returned in milliseconds. */
 export const toDate = (time: number | null): Date | null => (time === null ? null : new Date(time))

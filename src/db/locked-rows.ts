@@ -1,4 +1,4 @@
-/** Which rows somebody else holds at this moment. */
+/** Finds rows that other transactions have locked. */
 import { sql } from 'drizzle-orm'
 import type { PgTable } from 'drizzle-orm/pg-core'
 import type { Change } from '../domain/change.ts'
@@ -6,7 +6,7 @@ import { resources } from '../resources/index.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, statement } from './statement.ts'
 
-/** Takes the lock of a writer on each of these rows that is free, for the time of the statement. */
+/** Locks each of these rows that is free, like a writer would, for the duration of the statement. */
 const lockedIn = (name: string, table: PgTable) =>
   statement<{ id: string }>(
     `${name}_locked`,
@@ -22,7 +22,7 @@ const probes = [
   })),
 ]
 
-/** Of these changes those with a row that is locked. Rows that are being inserted cannot be seen. */
+/** The changes whose row is locked. Rows that are being inserted are not visible. */
 export async function findLocked(executor: Executor, changes: readonly Change[]): Promise<ReadonlySet<Change>> {
   const found = new Set<Change>()
   for (const { find, idOf } of probes) {

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { $, statement } from './statement.ts'
 
-/** Locks objects that may have no row to lock, until the transaction ends; in the same order everywhere. */
+/** Locks objects that may have no row, until the transaction ends; always in the same order, to avoid deadlocks. */
 export const lockObjects = statement(
   'locks',
   (t) => sql`select pg_advisory_xact_lock(hashtext(${t.schema}), h)

@@ -1,6 +1,6 @@
 /**
  * Migrations made by drizzle-kit, applied in one transaction under an advisory lock so that replicas may start together.
- * drizzle's own migrator takes no lock, and always runs `create schema`, which needs a right even when the schema is there.
+ * drizzle's own migrator takes no lock, and always runs `create schema`, which needs a right even if the schema exists.
  */
 import { fileURLToPath } from 'node:url'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
@@ -9,30 +9,30 @@ import { markTrouble } from './errors.ts'
 import { findMissingRights, REVOKE } from './rights.ts'
 import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
 
-// Any number, as long as every replica takes the same ("clerk" in ASCII).
+// An arbitrary number that all replicas share ("clerk" in ASCII).
 export const MIGRATION_LOCK = 0x636c65726b
 const LOCK_TIMEOUT_MS = 60_000
 
-// Named apart from an application's own migrations, which may be in the same schema.
+// A distinct name, because an application's own migrations may be in the same schema.
 export const MIGRATIONS_TABLE = 'clerk_session_sync_migrations'
 export const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url))
 
-/** What stands in the way of the tables, and what to do about it. */
+/** The tables cannot be created or used; the message names the reason and the remedy. */
 export class SchemaError extends Error {
   override name = 'SchemaError'
 }
 
 export interface MigrateOptions {
-  /** The schema of the tables, made when it is missing; `clerk` by default. */
+  /** The schema of the tables, created if it does not exist; `clerk` by default. */
   schema?: string
-  /** The schema from which the tables are moved first, with all that they hold. */
+  /** A schema from which the tables and their data are moved first. */
   fromSchema?: string
 }
 
 /**
- * Brings the database up to the newest migration; repeating it changes nothing, and then needs no more rights than serving
- * does. Other replicas that start at the same time wait for the first (60 s at most). Rejects with `SchemaError` where the
- * schema is not ours or a right is missing, else with PostgreSQL's error; nothing of a failed migration stays.
+ * Applies all pending migrations. Repeating it changes nothing, and then needs no more rights than serving does. Replicas that
+ * start at the same time wait for the first (at most 60 s). Rejects with `SchemaError` if the schema holds other tables or a
+ * right is missing, otherwise with PostgreSQL's error; a failed migration is rolled back.
  */
 export async function migrate(connectionString: string, options: MigrateOptions = {}): Promise<void> {
   const schema = plain(options.schema ?? DEFAULT_SCHEMA)
@@ -63,7 +63,7 @@ async function assertRights(client: pg.Client, schema: string, isMigrating: bool
   )
 }
 
-/** Runs `work` on a connection of its own, and closes that whatever happens. */
+/** Runs `work` on a separate connection, and always closes it. */
 export async function withClient<T>(connectionString: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({
     connectionString,
@@ -71,7 +71,7 @@ export async function withClient<T>(connectionString: string, work: (client: pg.
     connectionTimeoutMillis: 5_000,
     query_timeout: LOCK_TIMEOUT_MS + 60_000,
   })
-  client.on('error', () => undefined) // The query under way rejects as well.
+  client.on('error', () => undefined) // The running query rejects as well.
   try {
     await client.connect()
     return await work(client)
@@ -85,7 +85,7 @@ export async function withClient<T>(connectionString: string, work: (client: pg.
 
 type MigrationFile = ReturnType<typeof readMigrationFiles>[number]
 
-/** The migrations that the schema has not seen yet. */
+/** The migrations that have not been applied to the schema. */
 async function findPending(client: pg.Client, schema: string): Promise<MigrationFile[]> {
   const files = readMigrationFiles({ migrationsFolder: MIGRATIONS })
   if (!(await isOurs(client, schema))) {
@@ -100,7 +100,7 @@ async function findPending(client: pg.Client, schema: string): Promise<Migration
 }
 
 async function isOurs(client: pg.Client, schema: string): Promise<boolean> {
-  // `to_regclass` would fail without the right to use the schema.
+  // Not `to_regclass`, which fails without the right to use the schema.
   const { rows } = await client.query(
     'select 1 from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = $1 and relname = $2',
     [schema, MIGRATIONS_TABLE],
@@ -108,7 +108,7 @@ async function isOurs(client: pg.Client, schema: string): Promise<boolean> {
   return rows.length > 0
 }
 
-// A table of ours is known by our bookkeeping beside it. Nothing of anybody else's is touched.
+// The service's tables are recognised by its migrations table in the same schema. Other tables are never touched.
 async function assertFree(client: pg.Client, schema: string): Promise<void> {
   const { rows: taken } = await client.query(
     `select relname from pg_class where relnamespace = to_regnamespace($1) and relkind in ('r', 'p', 'v', 'm', 'f')
@@ -118,7 +118,7 @@ async function assertFree(client: pg.Client, schema: string): Promise<void> {
   if (taken.length > 0) {
     const names = taken.map(({ relname }) => relname).join(', ')
     throw new SchemaError(
-      `the schema "${schema}" already has tables that are not of clerk-session-sync: ${names}. Set DATABASE_SCHEMA to a schema of its own (the default is "${DEFAULT_SCHEMA}"), which is created when it is missing`,
+      `the schema "${schema}" already has tables that do not belong to clerk-session-sync: ${names}. Set DATABASE_SCHEMA to a schema of its own (the default is "${DEFAULT_SCHEMA}"), which is created when it is missing`,
     )
   }
   if (schema === DEFAULT_SCHEMA && (await isOurs(client, 'public'))) {
@@ -155,7 +155,7 @@ const FUNCTIONS = [
 
 async function applyMigrations(client: pg.Client, schema: string, pending: MigrationFile[]): Promise<void> {
   const isNew = await createSchema(client, schema)
-  // Of this transaction: the files name no schema, since they run in whichever is set.
+  // Only for this transaction: the migration files name no schema, so that they run in the configured one.
   await client.query(`set local search_path = "${schema}"`)
   await client.query(
     `create table if not exists "${schema}"."${MIGRATIONS_TABLE}" (id serial primary key, hash text not null, created_at bigint)`,

@@ -22,7 +22,7 @@ export async function findMigrationStatus(
   return withClient(connectionString, async (client) => {
     const { rows: found } = await client.query('select to_regclass($1) is not null as there', [table])
     if (!found[0].there) return journal.entries.map(({ tag }) => ({ name: tag, isApplied: false }))
-    // A migration is dated by its entry in the journal; whatever is newer than the newest is applied.
+    // Compares the time of a migration in the journal with that of the newest applied one.
     const { rows } = await client.query(`select coalesce(max(created_at), 0)::float8 as newest from ${table}`)
     return journal.entries.map(({ tag, when }) => ({ name: tag, isApplied: when <= rows[0].newest }))
   })

@@ -1,4 +1,4 @@
-/** Connections with limits: nothing that PostgreSQL does, or fails to do, may keep a request waiting for ever. */
+/** A connection pool with time limits, so that a request never waits forever for PostgreSQL. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg, { type DatabaseError } from 'pg'
 import { finishWith, type OnChange, OnChangeError } from './changes/on-change.ts'
@@ -13,56 +13,56 @@ export interface PoolOptions {
   connectionString: string
   /** The schema of the tables (see `migrate`); `clerk` by default. */
   schema?: string
-  /** Connections at most, 10 by default. */
+  /** The largest number of connections; 10 by default. */
   max?: number
   applicationName?: string
   /**
-   * Whether a pooler in front of PostgreSQL keeps no prepared statements (PgBouncer before 1.21 in transaction mode). The pool
-   * finds out by itself, at the price of one statement that is sent again.
+   * Whether a pooler in front of PostgreSQL does not support prepared statements (PgBouncer before 1.21 in transaction mode). The
+   * pool detects this itself, at the cost of resending one statement.
    */
   transactionPooling?: boolean
   /** How long to wait for a free or new connection. */
   connectTimeoutMs?: number
-  /** When PostgreSQL gives up waiting for a row that somebody else has locked. */
+  /** How long PostgreSQL waits for a locked row. */
   lockTimeoutMs?: number
-  /** When PostgreSQL itself gives a statement up. */
+  /** How long PostgreSQL runs a statement. */
   statementTimeoutMs?: number
-  /** When we give a statement up, because PostgreSQL does not even say that it did. */
+  /** How long to wait for PostgreSQL's answer to a statement, in case it is unresponsive. */
   queryTimeoutMs?: number
-  /** A connection broke, idle or not; the pool drops it. */
+  /** Called when a connection breaks, idle or not; the pool removes it. */
   onError: (error: Error) => void
 }
 
 export interface TransactOptions {
-  /** Another limit than that of the pool. */
+  /** Overrides the pool's limit. */
   lockTimeoutMs?: number
-  /** Another transaction was in the way (40001, 40P01), and this one is tried again. */
+  /** Called when the transaction is retried because of a conflict (40001, 40P01). */
   onRetry?: () => void
-  /** Why the rows change, for the change feed (see changes/trigger-sql.ts). */
+  /** The cause of the row changes, for the change feed (see changes/trigger-sql.ts). */
   cause?: string
-  /** Is called within the transaction, which waits for it. */
+  /** Called within the transaction, before its commit. */
   onChange?: OnChange
 }
 
 const MAX_ATTEMPTS = 4
-// Callers hear within six seconds: of a transaction, whose statements may each wait, a little later than of one statement.
+// Callers get an answer within six seconds; a transaction may take a little longer, because each of its statements may wait.
 const TRANSACTION_TIMEOUTS = 1.5
 
-// Limits are set by statement, for the transaction alone: poolers drop or refuse what is set at the start of a connection, and
-// hand what is set for a session on to others.
+// Limits are set by a statement for the transaction only: poolers drop or refuse startup options, and leak session settings to
+// other clients.
 const READ_LIMITS = "select set_config('statement_timeout', $1, true)"
-// Who waited for a lock must see what its holder wrote. It is too late to change the isolation level here, so PostgreSQL refuses
-// this where the database's default is another one.
+// A writer that waited for a lock must see what its holder wrote, so it needs read committed. PostgreSQL refuses to change the
+// level here if the database's default differs, and the transaction is then sent in another way.
 const WRITE_LIMITS = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true),
   set_config('transaction_isolation', 'read committed', true), set_config('${CAUSE_SETTING}', $3, true),
   case when current_setting('server_version_num')::int >= 170000 then set_config('transaction_timeout', $4, true) end`
-// A process that is stopped amid the last messages of a transaction has executed a part of it: PostgreSQL ends that, since 17.
+// If this process is paused in the middle of sending a transaction, PostgreSQL 17 or newer ends the transaction.
 const TRANSACTION_MS = 5_000
 const OTHER_ISOLATION = '25001'
 
-// "prepared statement does not exist" and "already exists": the pooler gave us another connection than the last time.
+// "prepared statement does not exist" and "already exists": the pooler used another server connection than last time.
 const NOT_PREPARED: ReadonlySet<string | undefined> = new Set(['26000', '42P05'])
-// Conflicts, a lock that was not had, and what makes us send a transaction in another way.
+// Conflicts, a lock timeout, and errors after which the transaction is sent in another way.
 const STAYS_USABLE: ReadonlySet<string | undefined> = new Set([
   '40001',
   '40P01',
@@ -84,7 +84,7 @@ export class Pool implements Executor {
     this.#keepsPrepared = !options.transactionPooling
     this.#limits = {
       statementMs: options.statementTimeoutMs ?? 3_000,
-      // Longer than PostgreSQL's deadlock_timeout of 1 s: a deadlock is found first, and tried again.
+      // Longer than PostgreSQL's deadlock_timeout of 1 s, so that a deadlock is detected first, and retried.
       lockMs: options.lockTimeoutMs ?? 1_500,
       answerMs: options.queryTimeoutMs ?? 3_500,
     }
@@ -96,9 +96,9 @@ export class Pool implements Executor {
       idleTimeoutMillis: 30_000,
       keepAlive: true,
     })
-    // Of each connection itself, since the pool tells of idle ones alone. Between checkout and release the query fails as well.
+    // On each connection, because the pool reports only idle ones. Between checkout and release the query fails as well.
     this.#pool.on('connect', (client) => client.on('error', options.onError))
-    // The same error again, with the whole connection attached: its addresses, and the key that cancels its queries.
+    // Ignored, because it repeats the error with the whole connection attached, including the key that cancels its queries.
     this.#pool.on('error', (error: Error & { client?: unknown }) => {
       delete error.client
     })
@@ -110,8 +110,8 @@ export class Pool implements Executor {
   }
 
   /**
-   * Runs one statement, which is a transaction of its own; conflicts are tried again, which a database with
-   * `default_transaction_isolation` above "read committed" has in single statements, too.
+   * Runs one statement in its own transaction. Conflicts are retried; they occur in single statements too if
+   * `default_transaction_isolation` is above "read committed".
    */
   async query({ name, label = name, text, values }: Prepared): Promise<{ rows: unknown[] }> {
     const limits = sent('read_limits', READ_LIMITS, [String(this.#limits.statementMs)])
@@ -121,8 +121,8 @@ export class Pool implements Executor {
   }
 
   /**
-   * Runs the calls in one transaction and one round trip, and fills their rows after the commit. Conflicts with other
-   * transactions are tried again, each time after a longer random pause.
+   * Runs the calls in one transaction and one round trip, and fills their rows after the commit. Conflicts with other transactions
+   * are retried, each time after a longer random pause.
    */
   async transact(
     calls: Call[],
@@ -215,12 +215,12 @@ const sent = (name: string, text: string, values: unknown[]): Sent => ({
 })
 
 const BEGIN = sent('begin', 'begin isolation level read committed', [])
-// Should this process be stopped while its transaction waits for it.
+// In case this process is paused while its transaction is open.
 const IDLE_LIMIT = sent('idle_limit', "select set_config('idle_in_transaction_session_timeout', '5000', true)", [])
 
-/** Resolves to the reason why the connection must be closed, if there is one. */
+/** Resolves to the error for which the connection must be closed; undefined if it can be reused. */
 async function afterFailure(client: pg.PoolClient, error: unknown, hasBegun: boolean): Promise<Error | undefined> {
-  // A connection in trouble is closed, and cannot make anyone wait a second time.
+  // A broken connection is closed, so that no other caller has to wait for it.
   if (isDatabaseTrouble(error) && !STAYS_USABLE.has((error as DatabaseError).code)) return error as Error
   if (error instanceof OnChangeError && error.mayBeBusy) return error
   if (!hasBegun) return undefined
@@ -230,5 +230,5 @@ async function afterFailure(client: pg.PoolClient, error: unknown, hasBegun: boo
   )
 }
 
-/** A pool with time limits. An idle connection that breaks is reported, and never ends the process. */
+/** Creates a pool with time limits. An idle connection that breaks is reported, and does not end the process. */
 export const createPool = (options: PoolOptions): Pool => new Pool(options)

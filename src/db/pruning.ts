@@ -1,19 +1,19 @@
-/** Deleting what is old in small batches, by one replica at a time, so that nothing else ever waits for it. */
+/** Deletes old rows in small batches, on one replica at a time, so that other writers do not wait. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { $, type Executor, type Qualify, statement } from './statement.ts'
 
 export const PRUNE_BATCH = 1_000
-// "prun" in ASCII, and the schema: services beside each other in one database have a ledger each.
+// "prun" in ASCII; combined with the schema, because each service in a database has its own ledger.
 const PRUNE_LOCK = sql.raw(String(0x7072756e))
 
-/** The query that says whether nobody else prunes: the lock is held until its statement ends. */
+/** Tries to take the pruning lock, which is held until the statement ends. */
 export const pruneLock = (t: Qualify): SQL =>
   sql`select pg_try_advisory_xact_lock(${PRUNE_LOCK}, hashtext(${t.schema})) as taken`
 
 /**
- * Makes the function that deletes the rows of a table whose `time` is more than so many days ago, as long as nobody else
- * prunes. It returns how many. The lock is of a statement alone: poolers hand the next one to another connection.
+ * Makes the function that deletes the rows of a table whose `time` is older than the retention, unless another process is pruning.
+ * It returns how many. The lock lasts for one statement, because a pooler may run the next one on another connection.
  */
 export function pruning(name: string, table: PgTable & { id: PgColumn }, time: SQL, condition: SQL = sql`true`) {
   const prune = statement<{ id: string }>(

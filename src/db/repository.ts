@@ -1,4 +1,4 @@
-/** The only writer of the tables. Every `Change` enters through `apply`. */
+/** The single writer of the tables: every `Change` is written by `apply`. */
 import type { DatabaseError } from 'pg'
 import type { Change, Message } from '../domain/change.ts'
 import { DatabaseUnavailable, OnChangeFailed, retryAfter } from '../errors.ts'
@@ -18,18 +18,18 @@ import { discardMessages, failMessage, findLedgerSummary, pruneMessages, superse
 import type { Pool } from './pool.ts'
 import { findTableStatistics } from './table-statistics.ts'
 
-/** What became of one change: an outcome, or the error for which it alone was refused. */
+/** The result of one change: an outcome, or the error for which only this change was refused. */
 export type ChangeResult = AppliedChange | { error: Error }
 
 export interface RepositoryOptions {
   pool: Pool
-  /** Keep the bodies of applied events too. They hold personal data. */
+  /** Keeps the payloads of applied events too. They contain personal data. */
   storePayloads?: boolean
-  /** Why rows change, for the change feed: by default what each change says of itself. */
+  /** The cause of row changes for the change feed; by default derived from each change. */
   cause?: string
-  /** Is called within each transaction that the change feed tells something of. */
+  /** Called within each transaction that adds to the change feed. */
   onChange?: OnChange
-  /** The metadata of users that are kept beside the public ones; none by default. */
+  /** The metadata of users to store in addition to the public metadata; none by default. */
   syncMetadata?: readonly SyncedMetadata[]
 }
 
@@ -38,7 +38,7 @@ export type Repository = ReturnType<typeof createRepository>
 const RETRY_AFTER_MS = 2_000
 const MIN_SESSION_DAYS = 7
 
-/** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` when the database is in trouble. */
+/** Reads and writes the tables. Every method rejects with `DatabaseUnavailable` if the database has a problem. */
 export function createRepository({
   pool,
   storePayloads = false,
@@ -58,48 +58,48 @@ export function createRepository({
   })
 
   /**
-   * Applies changes in one transaction and answers after the commit, one result a change, in their order. May be repeated.
-   * A change that PostgreSQL refuses fails alone, and its message is kept as failed. One whose row somebody else holds is late
-   * or rejects alone.
+   * Applies changes in one transaction, and resolves after the commit to one result per change, in order. May be repeated. A change
+   * that PostgreSQL refuses fails alone, and its message is stored as failed. A change whose row is locked resolves later, or
+   * rejects alone.
    */
   async function applyEach(changes: Change[]): Promise<(ChangeResult | Promise<ChangeResult>)[]> {
     const results = await guarded(isolated(changes.map((change) => withMetadata(change, syncMetadata))))
     return results.map((result) => (result instanceof Promise ? late(result) : result))
   }
 
-  /** The same, when all are through. Rejects when one of them does; the others are applied nevertheless. */
+  /** The same, but waits for all results. Rejects if one rejects; the others are applied nevertheless. */
   const apply = async (changes: Change[]): Promise<ChangeResult[]> => Promise.all(await applyEach(changes))
 
   async function refuse({ message }: Change, error: DatabaseError | OnChangeError): Promise<ChangeResult> {
-    // Not kept for a replay, which might run where no onChange does: Svix sends it again.
+    // Not stored as failed, because a replay might run in a process without onChange. Svix sends the message again.
     if (error instanceof OnChangeError) return { error: asUnavailable(error) as Error }
     const isRepeated = message && (await fail(message, `${error.code}: ${error.message}`))
     return isRepeated ? { outcome: 'duplicate', created: false } : { error: withoutData(error) }
   }
 
   /**
-   * Keeps a message that cannot be used as failed, for a replay. Repeating it counts one more attempt. One that was applied
-   * before stays so; says whether.
+   * Stores a message that cannot be used as failed, for a replay. Repeating it counts one more attempt. A message that was applied
+   * before stays so. Resolves to whether that is the case.
    */
   const fail = (message: Message, reason: string): Promise<boolean> => guarded(failMessage(pool, message, reason))
 
-  /** The rows of users and the states of their sessions, as they are now, in the order asked. */
-  const findStates = (keys: AuthKey[]): Promise<AuthState[]> => guarded(findAuthStates(pool, keys))
+  /** The current rows of users and states of their sessions, in the order of the keys. */
+  const readAuthStates = (keys: AuthKey[]): Promise<AuthState[]> => guarded(findAuthStates(pool, keys))
 
-  /** The row of a user and the state of a session, as they are now. */
-  async function findAuthState(userId: string, sessionId: string | null): Promise<AuthState> {
-    const [state] = await findStates([{ userId, sessionId }])
+  /** The current row of a user and state of a session. */
+  async function findAuthState(key: AuthKey): Promise<AuthState> {
+    const [state] = await readAuthStates([key])
     return state as AuthState
   }
 
-  /** When the newest webhook came and how many wait as failed. */
+  /** A summary of the ledger, for health checks. */
   const ledgerSummary = () => guarded(findLedgerSummary(pool))
 
-  /** A page of the messages that could not be used, the oldest first. */
+  /** A page of failed messages, oldest first. */
   const failedEvents = (filter: FailedEventsFilter, page: { after?: FailedEventsCursor; limit: number }) =>
     guarded(findFailedEvents(pool, filter, page))
 
-  /** How much the tables hold, cheaply. */
+  /** The row counts of the tables, at a low cost. */
   const tableStatistics = () => guarded(findTableStatistics(pool))
 
   /** The ledger over time, the last webhook of each type, and the newest failed ones. */
@@ -109,19 +109,19 @@ export function createRepository({
     failedEvents: await guarded(findFailedHeads(pool)),
   })
 
-  /** Gives up failed messages for good. Resolves to the ids of those that were failed. */
+  /** Discards failed messages for good. Resolves to the ids of those that were failed. */
   const discard = (ids: readonly string[]) => guarded(discardMessages(pool, ids))
 
-  /** Marks failed messages about whose objects something newer is known by now. Returns how many. */
+  /** Marks failed messages that a newer state of their object has superseded. Returns how many. */
   const supersede = () => guarded(supersedeMessages(pool))
 
-  /** The Clerk instance whose users these are; undefined while nobody knows. */
+  /** The id of the Clerk instance whose users the tables hold; undefined if it is not known yet. */
   const instanceId = () => guarded(findInstanceId(pool))
 
-  /** Deletes old messages of the ledger unless another replica is at it. Returns how many. */
+  /** Deletes old messages of the ledger, unless another replica is doing so. Returns how many. */
   const prune = (retentionDays: number) => guarded(pruneMessages(pool, retentionDays))
 
-  /** The same for sessions that have been over for so long, by an event or by their times. Deliveries that Svix tries again must find them: a week at least. */
+  /** The same for sessions that ended by an event or by their times. They are kept for at least a week, because redeliveries by Svix must find them. */
   const pruneSessions = (retentionDays: number) =>
     guarded(pruneFinalSessions(pool, Math.max(retentionDays, MIN_SESSION_DAYS)))
 
@@ -130,27 +130,27 @@ export function createRepository({
     applyEach,
     fail,
     findAuthState,
-    findAuthStates: findStates,
-    /** The organizations of which a user is a member now, by name and then id. */
+    findAuthStates: readAuthStates,
+    /** The organizations of which a user is currently a member, by name and then id. */
     findOrganizationsOf: (userId: string) => guarded(findOrganizationsOf(pool, userId)),
     ledgerSummary,
     failedEvents,
     tableStatistics,
     dashboard,
-    /** Users by id or exact address, or members by the id of their organization, for an operator. */
+    /** Finds users by id or exact email address, or members by the id of their organization, for the dashboard. */
     searchUsers: (idOrEmail: string) => guarded(searchUsers(pool, idOrEmail)),
     discard,
     supersede,
     instanceId,
     prune,
     pruneSessions,
-    /** Deletes changes of the feed that are older than so many days. Returns how many. */
+    /** Deletes changes of the feed that are older than the retention. Returns how many. */
     pruneChanges: (retentionDays: number) => guarded(pruneChanges(pool, retentionDays)),
     counts,
   }
 }
 
-// The detail and the context may quote the data, which no log should.
+// Detail and context may quote data, which must not be logged.
 function withoutData(error: DatabaseError): DatabaseError {
   error.detail = error.where = error.internalQuery = undefined
   return error
@@ -162,7 +162,7 @@ function asUnavailable(error: unknown): unknown {
   return retryAfter(new DatabaseUnavailable({ cause: error }), RETRY_AFTER_MS)
 }
 
-/** A result that comes later. Nobody need have asked for it by the time it rejects. */
+/** A result that comes later. Its rejection is marked as handled, because the caller may not await it yet. */
 function late<T>(result: Promise<T>): Promise<T> {
   const answer = guarded(result)
   answer.catch(() => undefined)

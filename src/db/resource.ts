@@ -5,67 +5,66 @@ import type { Entity } from '../domain/feed.ts'
 import type { EventReader } from '../domain/payload.ts'
 import type { Call, Qualify } from './statement.ts'
 
-/** A kind of Clerk's objects that has a table here. The write path knows resources by this alone. */
+/** A kind of Clerk object with a table. The write path uses only this interface. */
 export interface Resource<State extends object = object> {
   /** Its name in a `Change`. */
   readonly name: keyof States
-  /** Its rows have the id of a state as `id`. */
+  /** Its table, whose `id` is the id of a state. */
   readonly table: PgTable
-  /** How the events about it are read, by type. */
+  /** The readers of its events, by type. */
   readonly events: Readonly<Record<string, EventReader>>
   /**
-   * Objects by which changes meet that may find no row to meet at, since one may come before the other. All are locked
-   * before anything is written.
+   * Objects to lock before anything is written, for changes that affect each other but may have no common row to lock.
    */
   locksOf?(change: Change): string[]
-  /** The statements that apply these changes, one state an id in each, and what they wrote. */
+  /** The statements that apply these changes, with at most one state per id in each, and a reader of their results. */
   write(changes: readonly Change[]): Writing
-  /** Where a deletion of it erases what the ledger keeps of it. */
+  /** How a deletion erases the ledger's payloads about it; only for resources with personal data. */
   readonly erasure?: Erasure
-  /** How the ledger decides whether a message's state is what the row says now. */
+  /** How the ledger decides whether the row now has the state of a message. */
   readonly inLedger: InLedger<State>
-  /** What the change feed tells of its rows. */
+  /** How the change feed reports its rows. */
   readonly inFeed: InFeed
 }
 
-/** Statements to be run in this order, and what to make of their rows. */
+/** Statements to run in this order, and how to read their rows. */
 export interface Writing {
   calls: Call[]
-  /** The states that were written, or that say the same as what was written. */
+  /** The states that were written, or that equal a written one. */
   written: () => Map<object, Written>
 }
 
 export interface Written {
-  /** Whether it made a new row of a user. */
+  /** Whether it created a user's row. */
   created: boolean
 }
 
 export interface Erasure {
-  /** The statements that erase the bodies of messages after these changes are written. */
+  /** The statements that erase payloads of messages after these changes are written. */
   calls(changes: readonly Change[]): Call[]
-  /** A condition: whether nothing may be kept that was said of this object at this time. */
+  /** A condition: whether payloads about this object, of this time, must not be kept. */
   isErased: (t: Qualify, id: SQL, at: SQL) => SQL
 }
 
 export interface InLedger<State> {
-  /** The columns of its input, with their types. */
+  /** The columns that it adds to the ledger's input, with their types. */
   columns: Record<string, string>
   input: (state: State) => Record<string, unknown>
-  /** A scalar query on the input `i`: true when the row is of this state's version. Null without a state. */
+  /** A scalar query on the input `i`: true if the row has the state's version; null without a state. */
   isCurrent: (t: Qualify) => SQL
-  /** A condition on the failed message `e`: that the row has newer news of the object, so that a replay would change nothing. */
+  /** A condition on the failed message `e`: the row has a newer state, so a replay would change nothing. */
   isSuperseded: (t: Qualify) => SQL
 }
 
 export interface InFeed {
   entity: Entity
-  /** The columns of which an update is told: neither versions nor times. */
+  /** The columns whose updates are reported: not versions and times. */
   visible: PgColumn[]
   /**
-   * A condition on the row of this name: true as long as the object is there. A row that begins to meet it is told as
-   * `created`, one that no longer does as `deleted`, and one that never did is not told at all.
+   * A condition on the row with this alias: true while the object exists. A row that starts to meet it is reported as `created`, one
+   * that stops to as `deleted`, and one that never does is not reported.
    */
   isThere: (row: string) => string
-  /** Columns with the ids of what the row belongs to: their changes may be the cause of its own. */
+  /** Columns with the ids of the objects that the row belongs to, whose changes may be the cause of its own. */
   owners?: PgColumn[]
 }

@@ -1,8 +1,8 @@
-/** What the role of the service must be allowed to do, and what nobody else is. */
+/** The rights that the service's role needs, and those that public roles lose. */
 import type pg from 'pg'
 
-// "anon" and "authenticated" are the roles by which PostgREST (Supabase) answers everybody; default privileges may have given
-// them rights on whatever is created.
+// PostgREST (Supabase) serves the public as the roles "anon" and "authenticated", which may have default privileges on new
+// tables.
 export const REVOKE = (
   schema: string,
   tables: readonly string[],
@@ -62,15 +62,15 @@ interface TableRights {
 }
 
 export interface NeededRights {
-  /** Tables to read and to write. */
+  /** Tables that are read and written. */
   tables: readonly string[]
   /** Tables that are only read. */
   readOnly?: readonly string[]
-  /** Whether tables are to be made and altered. */
+  /** Whether tables will be created and altered. */
   isMigrating: boolean
 }
 
-/** The SQL that an administrator has to run so that the role may do its work; none when it may. */
+/** The SQL with which an administrator grants the missing rights; none if the role has all. */
 export async function findMissingRights(client: pg.Client, schema: string, needed: NeededRights): Promise<string[]> {
   const { tables, readOnly = [], isMigrating } = needed
   const { role, ...own } = (await client.query(ROLE, [schema])).rows[0] as Role

@@ -15,7 +15,7 @@ import { changesIn } from './changes/table.ts'
 import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
 import { type MakeTable, makeTable, time } from './table.ts'
 
-/** The ledger: the story of every webhook message, without personal data once it is applied. */
+/** The ledger: the history of every webhook message, without personal data once it is applied. */
 export const webhookEventsIn = (table: MakeTable) =>
   table(
     'webhook_events',
@@ -36,9 +36,9 @@ export const webhookEventsIn = (table: MakeTable) =>
       receivedAt: time('received_at').notNull().defaultNow(),
       lastReceivedAt: time('last_received_at').notNull().defaultNow(),
       processedAt: time('processed_at'),
-      /** The body as it came: only while it failed, or with WEBHOOK_STORE_PAYLOADS. */
+      /** The body as received: kept only while it is failed, or with WEBHOOK_STORE_PAYLOADS. */
       payload: text('payload'),
-      /** Of failed events and of kept bodies, the user whom they are about: whose deletion erases the body. */
+      /** The user that a failed event or a kept payload is about, whose deletion erases the payload. */
       userId: text('user_id'),
     },
     (table) => [
@@ -49,7 +49,7 @@ export const webhookEventsIn = (table: MakeTable) =>
     ],
   )
 
-/** What work that outlasts a process must remember, one row a job: the place of a backfill, the findings of a reconcile. */
+/** State of jobs that must survive the process, one row per job: the progress of a backfill, the report of a reconcile. */
 export const syncStateIn = (table: MakeTable) =>
   table('sync_state', {
     job: text('job').primaryKey(),
@@ -57,15 +57,15 @@ export const syncStateIn = (table: MakeTable) =>
     updatedAt: time('updated_at').notNull().defaultNow(),
   })
 
-/** The ids that a reconcile has seen at Clerk so far: on disk, so that no process has to hold a million of them. */
+/** The ids that a reconcile has seen at Clerk, in a table so that no process has to hold a million of them in memory. */
 export const reconcileSeen = makeTable('reconcile_seen', { id: text('id').primaryKey() })
 
 export const webhookEvents = webhookEventsIn(makeTable)
 export const syncState = syncStateIn(makeTable)
 
 /**
- * The tables of a schema, for an application's own queries by Drizzle.
- * @throws TypeError when the schema's name is not plain
+ * The tables of a schema, for an application's own Drizzle queries.
+ * @throws TypeError if the schema's name is not plain
  */
 export function tablesIn(schema: string = DEFAULT_SCHEMA) {
   const table = new PgSchema(plain(schema)).table as unknown as MakeTable
@@ -83,8 +83,8 @@ export function tablesIn(schema: string = DEFAULT_SCHEMA) {
 }
 
 /**
- * The views of a schema, which leave out what has ended.
- * @throws TypeError when the schema's name is not plain
+ * The views of a schema, which leave out deleted users and organizations and ended memberships.
+ * @throws TypeError if the schema's name is not plain
  */
 export function viewsIn(schema: string = DEFAULT_SCHEMA) {
   const { users, organizations } = tablesIn(schema)
@@ -98,7 +98,7 @@ export function viewsIn(schema: string = DEFAULT_SCHEMA) {
         organizationId: text('organization_id').notNull(),
         userId: text('user_id').notNull(),
         role: text('role').notNull(),
-        /** As they are now: those of the role's row where it is newer. */
+        /** The current permissions: those of the role's row if it is newer. */
         permissions: text('permissions').array().notNull(),
         publicMetadata: jsonb('public_metadata').$type<JsonObject>().notNull(),
         clerkCreatedAt: time('clerk_created_at'),

@@ -1,16 +1,16 @@
-/** Statements of fixed shape, with the schema of their tables written into them. */
+/** Prepared statements with fixed text, which names the tables with their schema. */
 import { createHash } from 'node:crypto'
 import { getTableName, type SQL, sql } from 'drizzle-orm'
 import { PgDialect, type PgTable } from 'drizzle-orm/pg-core'
 import { plain } from './schema-name.ts'
 
-/** What a statement runs on: the pool, or the client of somebody's transaction, and the schema of the tables. */
+/** What a statement runs on: the pool, or the client of a transaction, and the schema of the tables. */
 export interface Executor {
   readonly schema: string
   query(prepared: Prepared): Promise<{ rows: unknown[] }>
 }
 
-/** A statement ready to be sent, as `pg` takes it. */
+/** A statement in the form that `pg` accepts. */
 export interface Prepared {
   name: string
   /** Its name in traces. */
@@ -19,7 +19,7 @@ export interface Prepared {
   values: unknown[]
 }
 
-/** One use of a statement within a transaction. `rows` are filled when the transaction is through. */
+/** One use of a statement within a transaction. `rows` are filled after the commit. */
 export interface Call<Row = unknown> {
   readonly statement: Pick<Statement<never>, 'statementName' | 'prepare'>
   readonly values: unknown[]
@@ -27,16 +27,16 @@ export interface Call<Row = unknown> {
 }
 
 export interface Statement<Row> {
-  /** Runs it alone. */
+  /** Runs the statement alone. */
   (executor: Executor, ...values: unknown[]): Promise<Row[]>
   readonly statementName: string
-  /** To be run together with others: see `Pool.transact`. */
+  /** Makes a call to run together with others: see `Pool.transact`. */
   call(...values: unknown[]): Call<Row>
-  /** Its final SQL for the tables of this schema: it can be pasted into psql. */
+  /** The final SQL for this schema, which can be pasted into psql. */
   prepare(schema: string): { name: string; text: string }
 }
 
-/** How a statement names a table: with its schema, so that nothing depends on `search_path`. */
+/** Names a table with its schema, so that statements do not depend on `search_path`. */
 export interface Qualify {
   (table: PgTable): SQL
   /** The schema as a text literal, for the keys of advisory locks. */
@@ -45,12 +45,12 @@ export interface Qualify {
 
 const dialect = new PgDialect()
 
-/** Every statement of the service, for the test that keeps their text. */
+/** All statements of the service, for the snapshot test of their text. */
 export const statements: Statement<never>[] = []
 
 /**
- * Makes a prepared statement: compiled once a schema here, parsed and planned once a connection by PostgreSQL. Its
- * parameters are written `$(1)`, `$(2)`…, and given in this order.
+ * Makes a prepared statement. Its text is compiled once per schema, and PostgreSQL parses and plans it once per connection.
+ * Parameters are written `$(1)`, `$(2)`…, and passed in this order.
  */
 export function statement<Row>(statementName: string, build: (t: Qualify) => SQL): Statement<Row> {
   const prepared = new Map<string, { name: string; text: string }>()
@@ -77,7 +77,7 @@ function compile(statementName: string, build: (t: Qualify) => SQL, schema: stri
   })
   const { sql: text, params } = dialect.sqlToQuery(build(qualify))
   if (params.length > 0) throw new TypeError(`${statementName}: write parameters as $1, $2…`)
-  // A pooler may hand us a connection on which somebody else has prepared the same name: then it is the same statement.
+  // The name contains a hash of the text: on a pooled connection where the name is already prepared, it is the same statement.
   const hash = createHash('sha256').update(text).digest('hex').slice(0, 12)
   return { name: `${statementName}_${hash}`, text }
 }
@@ -85,8 +85,8 @@ function compile(statementName: string, build: (t: Qualify) => SQL, schema: stri
 /** Parameter `n` of a statement. */
 export const $ = (n: number): SQL => sql.raw(`$${n}`)
 
-/** A time as milliseconds since 1970: as text it would depend on the connection's `DateStyle`. */
+/** A time as milliseconds since 1970, because its text would depend on the connection's `DateStyle`. */
 export const milliseconds = (time: SQL): SQL => sql`(extract(epoch from ${time}) * 1000)::float8`
 
-/** A time that the row's input `i` gives in milliseconds. */
+/** The time that the input row `i` holds in milliseconds. */
 export const timeOf = (name: string): SQL => sql.raw(`to_timestamp(i.${name} / 1000)`)

@@ -1,4 +1,4 @@
-/** The SQL of `sync_state`: what a job must remember beyond the process that runs it. */
+/** The SQL of `sync_state`: state of jobs that must survive the process. */
 import { sql } from 'drizzle-orm'
 import type { JsonObject } from '../domain/clean.ts'
 import { syncState } from './schema.ts'
@@ -19,7 +19,7 @@ const insert = statement(
 )
 const remove = statement('sync_state_delete', (t) => sql`delete from ${t(syncState)} where job = ${$(1)}`)
 
-/** What the job remembered last. */
+/** The last saved state of a job. */
 export async function findState<State>(executor: Executor, job: string): Promise<State | undefined> {
   const [row] = await select(executor, job)
   return row?.state as State | undefined
@@ -29,7 +29,7 @@ export async function saveState(executor: Executor, job: string, state: object):
   await upsert(executor, job, JSON.stringify(state))
 }
 
-/** Saves it unless something is saved already. */
+/** Saves the state unless there is one already. */
 export async function keepState(executor: Executor, job: string, state: object): Promise<void> {
   await insert(executor, job, JSON.stringify(state))
 }

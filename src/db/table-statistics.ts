@@ -1,4 +1,4 @@
-/** How much the tables hold, at a cost that does not grow with them. */
+/** The row counts of the tables, at a cost that does not grow with them. */
 import { getTableName, sql } from 'drizzle-orm'
 import type { PgTable } from 'drizzle-orm/pg-core'
 import { organizationMemberships } from '../resources/membership/table.ts'
@@ -10,14 +10,14 @@ import { webhookEvents } from './schema.ts'
 import { type Executor, type Qualify, statement } from './statement.ts'
 
 export interface TableStatistics {
-  /** Rows, tombstones included. Exact below 1,000, an estimate of the planner's beyond. */
+  /** Rows, including tombstones. Exact below 1,000, the planner's estimate beyond. */
   users: number
   sessions: number
   organizations: number
   memberships: number
-  /** Events that wait for a replay; 1,000 at most. */
+  /** Failed events that wait for a replay; counted up to 1,000. */
   failedEvents: number
-  /** When the newest webhook came, in seconds since 1970; null before the first. */
+  /** When the newest webhook was received, in seconds since 1970; null before the first. */
   lastReceivedAt: number | null
 }
 
@@ -35,7 +35,7 @@ const select = statement<TableStatistics>(
     (select extract(epoch from max(received_at))::float8 from ${t(webhookEvents)}) as "lastReceivedAt"`,
 )
 
-/** The statistics as PostgreSQL has them now. */
+/** Reads the current statistics. */
 export async function findTableStatistics(executor: Executor): Promise<TableStatistics> {
   const [row] = await select(executor)
   return row as TableStatistics

@@ -1,4 +1,4 @@
-/** All that the tables know of one user, for an operator's eyes. */
+/** Everything that the tables hold about one user, for operators. */
 import { sql } from 'drizzle-orm'
 import { sessions } from '../resources/session/table.ts'
 import { users } from '../resources/user/table.ts'
@@ -6,7 +6,7 @@ import { recentEvents } from './ledger-types.ts'
 import { $, type Executor, statement } from './statement.ts'
 
 export interface UserHistory {
-  /** The row, column by column; times as ISO 8601. */
+  /** All columns of the row; times as ISO 8601. */
   row: Record<string, unknown> | undefined
   sessions: Record<string, unknown>[]
   /** The newest events of the user and of those sessions, among the newest 100,000 of the ledger. */
@@ -24,14 +24,14 @@ const selectSessions = statement<{ row: Record<string, unknown> }>(
   (t) =>
     sql`select to_jsonb(s) as row from ${t(sessions)} s where user_id = ${$(1)} order by clerk_updated_at desc limit ${LAST}`,
 )
-// An index by object id would cost every webhook; this costs a moment, and finds what came last.
+// Scans the newest events, because an index on the object id would slow down every webhook.
 const selectEvents = statement<{ row: Record<string, unknown> }>(
   'user_events',
   (t) => sql`select to_jsonb(e) - 'payload' as row from ${recentEvents(t)} e
   where object_id = any(${$(1)}::text[]) order by received_at desc limit ${LAST}`,
 )
 
-/** The user's row, sessions and events, the newest first, 20 at most. Bodies of events are left out. */
+/** The user's row, and the newest 20 sessions and events, without payloads. */
 export async function findUserHistory(executor: Executor, id: string): Promise<UserHistory> {
   const [row] = await selectRow(executor, id)
   const theirs = (await selectSessions(executor, id)).map(({ row }) => row)

@@ -1,4 +1,4 @@
-/** How the rows of a resource differ from what Clerk lists: the reads of backfill and reconcile. */
+/** Compares the rows of a resource with Clerk's lists, for backfill and reconcile. */
 import { getTableColumns, sql } from 'drizzle-orm'
 import type { PgTable } from 'drizzle-orm/pg-core'
 import type { Versioned } from '../domain/versioned.ts'
@@ -49,12 +49,12 @@ export function listedRows(name: string, table: PgTable & VersionedTable) {
   )
 
   return {
-    /** How each of these objects is to its row. */
+    /** Compares each of these objects with its row. */
     async compare(executor: Executor, listed: readonly Versioned[]): Promise<Map<string, ListedDifference>> {
       const rows = listed.map(({ id, version }) => ({ id, updated_at: version.updatedAt }))
       return new Map((await compare(executor, JSON.stringify(rows))).map(({ id, difference }) => [id, difference]))
     },
-    /** Those that live here, were here at `atMs`, and were not among the ids that were seen. */
+    /** Rows that are not deleted, existed at `atMs`, and are not among the seen ids. */
     async *unseen(executor: Executor, atMs: number) {
       let after = ''
       for (;;) {

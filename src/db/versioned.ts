@@ -1,7 +1,7 @@
 /**
- * The mechanism of resources whose rows are snapshots with a version and end by a tombstone. The guard is the contract: nothing
- * touches a tombstone that Clerk told of, and a snapshot writes when its version is at least the row's. An inferred tombstone
- * gives way to what Clerk said after it.
+ * The write logic of resources whose rows are versioned snapshots that end as a tombstone. The guards: nothing changes a tombstone
+ * from a webhook, and a snapshot is written if its version is at least the row's. An inferred tombstone is replaced by a later
+ * state from Clerk.
  */
 import { getTableColumns, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
@@ -13,14 +13,14 @@ import type { InFeed, Resource, Writing } from './resource.ts'
 import { $, type Call, type Qualify, statement, timeOf } from './statement.ts'
 import { time } from './table.ts'
 
-/** The columns that date a row, of every such table. */
+/** The version columns of every such table. */
 export const versionColumns = () => ({
   clerkCreatedAt: time('clerk_created_at'),
-  /** The version: Clerk's `updated_at`; of a tombstone, when the object was deleted. */
+  /** The version: Clerk's `updated_at`; in a tombstone, the time of the deletion. */
   clerkUpdatedAt: time('clerk_updated_at').notNull(),
-  /** The version between equals: the timestamp of the event's envelope; null for the Backend API and parts of other objects. */
+  /** Orders equal versions: the timestamp of the event's envelope; null for the Backend API and for parts of other objects. */
   clerkEventAt: time('clerk_event_at'),
-  /** When Clerk last said that it exists; dates it against an inferred deletion. */
+  /** When Clerk last reported that it exists, to compare with the time of an inferred deletion. */
   clerkHeardAt: time('clerk_heard_at'),
 })
 
@@ -42,17 +42,17 @@ export interface VersionedOptions<Name extends keyof States> {
   events: Readonly<Record<string, EventReader>>
   locksOf?: (change: Change) => string[]
   inFeed: InFeed
-  /** What follows from the rows of others: joins to the input `i`, and the columns that are computed from them. */
+  /** Joins of the input `i` to other tables, and the columns that are computed from them. */
   derived?: { from: (t: Qualify) => SQL; columns: Record<string, SQL> }
-  /** What goes first among rows of one id, before the version. */
+  /** An expression that orders rows of one id, before the version. */
   rank?: (row: 'r' | 'excluded') => string
-  /** Statements that end rows because of other changes, before the new ones are written. */
+  /** Statements that end rows because of other changes, before new ones are written. */
   endings?: (changes: readonly Change[]) => Call[]
 }
 
 const DATES = ['clerk_created_at', 'clerk_updated_at', 'clerk_event_at', 'clerk_heard_at', 'deleted_at']
 
-/** Makes the resource. Its statement names at most one state an id, in the order of ids, so that two transactions never deadlock. */
+/** Makes the resource. Its statement has at most one state per id, ordered by id, so that two transactions never deadlock. */
 export function versionedResource<Name extends keyof States>(options: VersionedOptions<Name>): Resource<Versioned> {
   const { name, table, derived, endings } = options
   const columns = getTableColumns(table)
@@ -78,7 +78,7 @@ export function versionedResource<Name extends keyof States>(options: VersionedO
       written() {
         const ids = new Set(call?.rows.map(({ id }) => id))
         const written = winners.filter(({ id }) => ids.has(id))
-        // What says the same as the one that was written is as good as written.
+        // A state equal to the written one counts as written too.
         const asGood = written.flatMap((winner) =>
           states.filter((state) => state.id === winner.id && !takesPrecedence(winner, state)),
         )
@@ -102,7 +102,7 @@ export function versionedResource<Name extends keyof States>(options: VersionedO
         [input('event_at')]: 'float8',
         [input('deleted')]: 'boolean',
       },
-      // A message is about its own object, not about the parts of others that came with it.
+      // A message is about its own object, not about embedded parts of other objects.
       input: ({ id, version, heardAt, deletedAt }) =>
         heardAt === null
           ? {}

@@ -1,38 +1,38 @@
 /**
- * What a session token says about its user's rights, decoded from claims of version 1 and 2 as Clerk's own
- * `jwtPayloadParser` does (https://clerk.com/docs/backend-requests/resources/session-tokens).
+ * The rights of a user in a session token, decoded from claims of version 1 and 2 like Clerk's own `jwtPayloadParser`
+ * (https://clerk.com/docs/backend-requests/resources/session-tokens).
  */
 import type { JsonObject } from './clean.ts'
 
-/** The organization that the user has chosen, and what the user may do there. */
+/** The user's active organization, with role and permissions. */
 export interface ActiveOrganization {
   readonly id: string
   readonly slug: string | null
-  /** As webhooks write it: `org:admin`. */
+  /** With the prefix, as in webhooks: `org:admin`. */
   readonly role: string | null
-  /** Sorted: `org:posts:edit`. */
+  /** Sorted names such as `org:posts:edit`. */
   readonly permissions: readonly string[]
 }
 
-/** Minutes since the first and the second factor were verified, when the token was issued; -1 stands for a factor not enrolled. */
+/** Minutes from the verification of each factor to the issue of the token; -1 for a factor that is not enrolled. */
 export interface FactorAges {
   readonly first: number
   readonly second: number
 }
 
-/** The rights of a user. Rows of memberships and roles may replace `organization`; the rest only tokens know. */
+/** The rights of a user. Rows of memberships and roles may replace `organization`; the rest is only in tokens. */
 export interface Authorization {
   readonly organization: ActiveOrganization | null
   /** With scopes, as in the token: `u:pro`, `o:team`. */
   readonly plans: readonly string[]
   readonly features: readonly string[]
-  /** Null where the token does not say, or says it in a form that is not Clerk's. */
+  /** Null if the claim is missing or malformed. */
   readonly factorAges: FactorAges | null
-  /** Who acts as this user: the id of the impersonator. */
+  /** The id of the user who impersonates this one. */
   readonly actorId: string | null
 }
 
-/** Reads the rights out of verified claims. What is not of Clerk's form counts as absent. */
+/** Reads the rights from verified claims. Malformed claims count as absent. */
 export function readAuthorization(claims: JsonObject): Authorization {
   const features = elementsOf(claims.fea)
   return {
@@ -44,10 +44,10 @@ export function readAuthorization(claims: JsonObject): Authorization {
   }
 }
 
-/** A role or permission with the prefix that Clerk's has, whether it was given or not. */
+/** A role or permission with the prefix `org:`, which the caller may have left out. */
 export const withOrgPrefix = (name: string) => name.replace(/^(org:)*/, 'org:')
 
-/** The names that belong to a scope, `o` or `u`. An element may belong to both: `ou:export`. */
+/** The names in a scope, `o` or `u`. An element can be in both: `ou:export`. */
 export function inScope(elements: readonly string[], scope: 'o' | 'u'): string[] {
   return elements.flatMap((element) => {
     const colon = element.indexOf(':')
@@ -82,21 +82,21 @@ function organizationOf(id: unknown, slug: unknown, role: unknown, permissions: 
   }
 }
 
-// `per` names the actions once; `fpm` has a decimal number for each feature, whose lowest bit stands for the first action.
+// `per` lists the actions; `fpm` has a decimal bit mask for each feature, whose lowest bit is the first action.
 function decodePermissions(features: string[], per: string | null, fpm: string | null): string[] {
   if (per === null || fpm === null) return []
   const actions = per.split(',').map((action) => action.trim())
   const maps = fpm.split(',').map((map) => map.trim())
   return features.flatMap((feature, index) => {
     const map = maps[index] ?? ''
-    // One bit an action, which is far fewer digits; a number without bound would cost time without bound.
+    // A mask has one bit per action, so longer numbers are invalid; parsing them could take unlimited time.
     if (!/^\d{1,400}$/.test(map)) return []
     const bits = BigInt(map)
     return actions.filter((_, bit) => (bits >> BigInt(bit)) & 1n).map((action) => `org:${feature}:${action}`)
   })
 }
 
-// As Clerk does: one element without a scope, and none of them counts.
+// Like Clerk: if one element has no scope, the whole claim is ignored.
 function elementsOf(claim: unknown): string[] {
   const elements = (text(claim) ?? '').split(',').map((element) => element.trim())
   return elements.every((element) => element.includes(':')) ? elements : []

@@ -14,16 +14,16 @@
  * - drift: a difference between a row and what Clerk says about it.
  */
 
-/** What a change says of each resource, by the resource's name. Each resource adds a line (see `resources/`). */
+/** The state of each resource in a change, by the resource's name. Each resource adds its own (see `resources/`). */
 // biome-ignore lint/suspicious/noEmptyInterface: the resources augment it
 export interface States {}
 
-/** One arrival: at most one message of the ledger, with what it says of a user, a session, or both. */
+/** Everything from one arrival: at most one message of the ledger, and the states of the resources that it is about. */
 export interface Change extends States {
   message?: Message
 }
 
-/** A webhook message, as the ledger keeps it. Times are milliseconds since 1970. */
+/** A webhook message, as stored in the ledger. Times are milliseconds since 1970. */
 export interface Message {
   /** The Svix message id: the same for every delivery of the message. */
   id: string
@@ -31,25 +31,25 @@ export interface Message {
   objectId: string | null
   /** The timestamp of the envelope: when it happened at Clerk. */
   eventAt: number | null
-  /** The body as it came; kept while it failed, or always with `WEBHOOK_STORE_PAYLOADS`. */
+  /** The body as received; kept while it is failed, or always with `WEBHOOK_STORE_PAYLOADS`. */
   payload: string
   /** The Clerk instance that the envelope names. */
   instanceId?: string | null
-  /** The user whom the body is about. */
+  /** The user that the body is about. */
   userId?: string | null
   /** Why an event of a known type changes nothing here. */
   ignoredFor?: string
 }
 
-/** What became of a delivery. */
+/** The result of a delivery. */
 export type Outcome = 'applied' | 'duplicate' | 'stale' | 'ignored'
 
-/** A well-signed event that cannot be used; `message` says why, without personal data. */
+/** An event with a valid signature that cannot be used; `message` tells why, without personal data. */
 export class InvalidEventError extends Error {
   override name = 'InvalidEventError'
 }
 
 const DAY_MS = 86_400_000
 
-/** Whether a date would shut out every later change: more than a day ahead. */
+/** Whether a time is more than a day ahead, so that it would block every later change. */
 export const isAhead = (date: number, nowMs: number): boolean => date > nowMs + DAY_MS

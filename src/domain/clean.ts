@@ -1,9 +1,9 @@
 /**
- * What PostgreSQL can store of what JSON can say. `text` and `jsonb` know no U+0000 and no lone surrogates, `numeric` has
- * bounds; everything else is kept to the letter, numbers beyond 2^53 included.
+ * Removes what PostgreSQL cannot store from JSON: `text` and `jsonb` do not support U+0000 and lone surrogates, and `numeric` is
+ * bounded. Everything else is preserved exactly, including numbers beyond 2^53.
  */
 
-// ES2025's JSON source text access: in Node since 21, not yet in TypeScript's libraries.
+// ES2025's JSON source text access: in Node.js since 21, but not yet in TypeScript's libraries.
 declare global {
   interface JSON {
     rawJSON(text: string): object
@@ -15,12 +15,12 @@ declare global {
   }
 }
 
-/** A JSON object as Clerk's metadata are. */
+/** A JSON object, such as Clerk's metadata. */
 export type JsonObject = Record<string, unknown>
 
-// Far deeper than Clerk's 8 KB of metadata can sensibly nest, and far from the stack limits of PostgreSQL and V8.
+// Deeper than sensible metadata, which Clerk limits to 8 KB, and far below the stack limits of PostgreSQL and V8.
 const MAX_DEPTH = 500
-// A number that would take more digits than this in PostgreSQL's `numeric` is kept as a string.
+// A number with more digits than this in PostgreSQL's `numeric` is stored as a string.
 const MAX_DIGITS = 1000
 
 /** The string without U+0000, lone surrogates replaced by U+FFFD. */
@@ -29,7 +29,7 @@ export function cleanText(text: string): string {
   return wellFormed.includes('\0') ? wellFormed.replaceAll('\0', '') : wellFormed
 }
 
-/** A copy that `jsonb` accepts: texts cleaned, `__proto__` and `constructor` keys dropped, bottomless nesting cut off. */
+/** A copy that `jsonb` accepts: texts are cleaned, `__proto__` and `constructor` keys dropped, and too deep nesting is cut off. */
 export function cleanJson(value: unknown, depth = 0): unknown {
   if (typeof value === 'string') return cleanText(value)
   if (typeof value !== 'object' || value === null || JSON.isRawJSON(value)) return value
@@ -44,27 +44,27 @@ export function cleanJson(value: unknown, depth = 0): unknown {
   return copy
 }
 
-// At least 16 digits, or an exponent, where a number may stand: ids and URLs are full of digits before an e.
+// Matches at least 16 digits, or an exponent, only where a number can be, because ids and URLs often contain digits before an e.
 const UNUSUAL_NUMBER = /(?:^|[:,[\s])-?\d(?:[\d.]{15}|[\d.]*[eE])/
 
 /**
- * Parses JSON and keeps numbers that a double cannot hold as they were written (`JSON.rawJSON`), so that they reach
- * `jsonb` and come back unchanged. Throws SyntaxError as JSON.parse does.
+ * Parses JSON, and keeps the source text of numbers that a double cannot hold (`JSON.rawJSON`), so that they pass through `jsonb`
+ * unchanged. Throws SyntaxError like JSON.parse.
  */
 export function parseJson(text: string): unknown {
   const parsed: unknown = JSON.parse(text)
-  // The second, slower parse only where what looks like a number is long or has an exponent.
+  // The second parse is slower, so it runs only if the text contains a long number or an exponent.
   if (!UNUSUAL_NUMBER.test(text)) return parsed
   try {
     return JSON.parse(text, (_key, value, { source }) =>
       typeof value === 'number' && source !== undefined ? faithfulNumber(value, source) : value,
     )
   } catch {
-    return parsed // Revivers recurse: nesting that is cut off anyway has overflowed the stack.
+    return parsed // The reviver recurses, and overflowed the stack on nesting that will be cut off anyway.
   }
 }
 
-// What every double gives back as it was written: 15 significant digits (DBL_DIG), within the normal exponents.
+// Every double reproduces 15 significant digits (DBL_DIG) within the normal exponents.
 const DOUBLE_DIGITS = 15
 const MIN_NORMAL = 2.2250738585072014e-308
 

@@ -1,38 +1,38 @@
-/** Conditions on a user's rights, of a guard or in the query of `/api/auth/verify`, with the meaning of Clerk's `has()`. */
+/** Conditions on a user's rights, from a guard or the query of `/api/auth/verify`, with the semantics of Clerk's `has()`. */
 import { type Authorization, inScope, withOrgPrefix } from './authorization.ts'
 
-/** What a user must have; all that is named is needed. */
+/** What a user must have; all given conditions must be met. */
 export interface Conditions {
-  /** `org:admin`, in the active organization; the prefix may be left out. */
+  /** A role in the active organization, such as `org:admin`; the prefix may be left out. */
   role?: string
-  /** `org:posts:edit`; of several, all are needed. */
+  /** Permissions such as `org:posts:edit`; all of them are required. */
   permission?: string | readonly string[]
-  /** Id or slug of the organization that must be the active one; true for any. */
+  /** Id or slug of the organization that must be active; true for any. */
   organization?: string | true
-  /** With or without scope: `pro`, `user:pro`, `org:team`. */
+  /** A plan, with or without scope: `pro`, `user:pro`, `org:team`. */
   plan?: string
-  /** As `plan`. */
+  /** A feature, with or without scope. */
   feature?: string
-  /** Minutes since the first factor was verified, at most. */
+  /** The most minutes since the first factor was verified. */
   maxFactorAge?: number
-  /** Minutes since the second factor was verified, at most; without a second factor, since the first. */
+  /** The most minutes since the second factor was verified, or the first one if the user has no second. */
   maxSecondFactorAge?: number
 }
 
-/** A condition that is not met, in words for the caller. */
+/** A condition that is not met, described for the caller. */
 export interface Unmet {
   kind: 'forbidden' | 'reverification'
   what: string
 }
 
-/** Whether a condition is about the active organization, so that the rows of the membership must be read. */
+/** Whether a condition concerns the active organization, so that the rows of the membership must be read. */
 export const asksForMembership = ({ role, permission, organization }: Conditions): boolean =>
   role !== undefined || permission !== undefined || organization !== undefined
 
 const NAME = /^[\w-]{1,255}(:[\w-]{1,255})*$/
 // Clerk's scopes: o, org and organization, u and user.
 const ENTITLEMENT = /^((o|org|organization|u|user):)?[\w-]{1,255}$/
-// A year of minutes; Clerk's `has()` takes no 0 either.
+// Up to a year of minutes; Clerk's `has()` does not accept 0 either.
 const isMinutes = (value: unknown) => Number.isInteger(value) && Number(value) > 0 && Number(value) <= 525_600
 
 const isText = (pattern: RegExp) => (value: unknown) => typeof value === 'string' && pattern.test(value)
@@ -49,7 +49,7 @@ const CHECKS: Record<keyof Conditions, (value: unknown) => boolean> = {
   maxSecondFactorAge: isMinutes,
 }
 
-/** The first entry that is no condition, or whose value cannot be one, by name; undefined when all are good. */
+/** The name of the first unknown condition, or condition with an invalid value; undefined if all are valid. */
 export function findBadCondition(given: object): string | undefined {
   const bad = Object.entries(given).find(
     ([name, value]) =>
@@ -60,13 +60,13 @@ export function findBadCondition(given: object): string | undefined {
 
 /**
  * Reads conditions from a query string.
- * @returns the conditions, or the name of the parameter that is none
+ * @returns the conditions, or the name of the first invalid parameter
  */
 export function parseConditions(query: string): Conditions | { bad: string } {
   const given: Record<string, unknown> = Object.create(null)
   for (const [name, value] of new URLSearchParams(query)) {
     if (name === 'permission') given[name] = [...((given[name] as string[] | undefined) ?? []), value]
-    // Two values of the others cannot both be meant.
+    // Only permissions may be repeated.
     else if (name in given) return { bad: name }
     else given[name] = /^max(Second)?FactorAge$/.test(name) && /^\d{1,6}$/.test(value) ? Number(value) : value
   }
@@ -74,7 +74,7 @@ export function parseConditions(query: string): Conditions | { bad: string } {
   return bad === undefined ? given : { bad }
 }
 
-/** The first condition that these rights do not meet; a lack of rights comes before an old factor. */
+/** The first condition that these rights do not meet; missing rights are reported before an old factor. */
 export function findUnmet(conditions: Conditions, authorization: Authorization): Unmet | undefined {
   const { organization, plans, features, factorAges } = authorization
   const { role, permission = [], maxFactorAge, maxSecondFactorAge } = conditions
@@ -106,7 +106,7 @@ export function findUnmet(conditions: Conditions, authorization: Authorization):
 
 const isFresh = (age: number, maxAge: number) => age !== -1 && age <= maxAge
 
-/** Without a scope, a plan or feature of either scope is meant. */
+/** Without a scope, a plan or feature of either scope matches. */
 function includes(elements: readonly string[], wanted: string): boolean {
   const [name = '', scope] = wanted.split(':').toReversed()
   const scopes = scope === undefined ? (['o', 'u'] as const) : [scope.startsWith('o') ? ('o' as const) : ('u' as const)]

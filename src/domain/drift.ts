@@ -1,56 +1,56 @@
-/** Drift: how the rows may differ from what Clerk says, and what a search for it found. */
+/** Drift: the ways in which rows can differ from Clerk, and the report of a reconcile. */
 import { type OrganizationsReport, remainingOfLists } from './organization-drift.ts'
 import type { Undelivered } from './silence.ts'
 import type { Version } from './version.ts'
 
 /**
- * How a row is to what Clerk says of its user: `missing` here, `stale` (of an older version), `different` though of the same
- * version, `newer` than at Clerk, `deleted` here, or the `same`.
+ * A row compared with Clerk's user: `missing` here, `stale` (an older version), `different` although of the same version, `newer`
+ * than at Clerk, `deleted` here, or the `same`.
  */
 export type Difference = 'missing' | 'stale' | 'different' | 'newer' | 'deleted' | 'same'
 
 export interface ComparedRow {
   id: string
   difference: Difference
-  /** The row's version; null where it has none. */
+  /** The row's version; null if it has none. */
   version: Version | null
 }
 
-/** Drift as it is reported: missing here, stale here (or different), ours newer, gone at Clerk. */
+/** The kinds of drift in reports: missing here, stale here (or different), newer here, missing at Clerk. */
 export const DRIFT_KINDS = ['missing', 'stale', 'newer', 'gone'] as const
 export type DriftKind = (typeof DRIFT_KINDS)[number]
 
 export interface Drift {
   count: number
   repaired: number
-  /** Ids of some of them. */
+  /** Some of the ids. */
   sample: string[]
 }
 
-/** What a reconcile found. Users that are known as deleted here do not drift. */
+/** The report of a reconcile. Users that are deleted here do not count as drift. */
 export interface ReconcileReport {
   startedAt: string
-  /** False when it was interrupted: then nothing is known of users that are gone at Clerk. */
+  /** False if it was interrupted; users that are missing at Clerk were then not searched for. */
   isComplete: boolean
   /** Users that Clerk listed. */
   checked: number
   drift: Record<DriftKind, Drift>
   /** Listed by Clerk, deleted here by an event: they stay deleted. */
   deletedHere: number
-  /** Users of Clerk's that could not be read. */
+  /** Users from Clerk that could not be parsed. */
   unusable: string[]
   /** Users that could not be repaired, and why; some of them. */
   failures: { id: string; reason: string }[]
-  /** So many were not deleted, because too many would have been. */
+  /** The number of users that were not deleted because there were too many. */
   deletionsWithheld: number
-  /** What Clerk changed since `undeliveredSince` that no webhook delivered. */
+  /** Changes at Clerk since `undeliveredSince` that no webhook delivered. */
   undelivered: Undelivered
   undeliveredSince: string
   /** Organizations, roles, memberships and invitations, compared after the users. */
   organizations: OrganizationsReport
 }
 
-/** How much drift there still is. */
+/** The number of differences that were not repaired. */
 export function remainingDrift({ drift, organizations }: Pick<ReconcileReport, 'drift' | 'organizations'>): number {
   const ofUsers = DRIFT_KINDS.reduce((sum, kind) => sum + drift[kind].count - drift[kind].repaired, 0)
   return ofUsers + remainingOfLists(organizations)

@@ -1,20 +1,20 @@
-/** A transaction, of whoever in whatever database of the server, that keeps later changes from being read. */
+/** An open transaction, in any database of the server, that keeps later changes from being read. */
 export interface DelayingTransaction {
-  /** Null for one that is prepared (two-phase commit). */
+  /** Null for a prepared transaction (two-phase commit). */
   pid: number | null
   /** The id of a prepared transaction. */
   prepared: string | null
-  /** For how long it has been open; null where the role may not see it. */
+  /** How long it has been open; null if the role may not see it. */
   ageSeconds: number | null
 }
 
-/** What delays the feed and how to end it. */
+/** Describes what delays the feed, and the remedy. */
 export function describeDelay({ pid, prepared, ageSeconds }: DelayingTransaction): { what: string; remedy: string } {
   const age = ageSeconds === null ? '' : `, open for ${Math.round(ageSeconds)} s,`
   return prepared === null
     ? {
         what: `a transaction of process ${pid}${age} delays the change feed`,
-        remedy: `end it where it was begun, or by select pg_terminate_backend(${pid})`,
+        remedy: `end it in the program that began it, or with select pg_terminate_backend(${pid})`,
       }
     : {
         what: `the prepared transaction '${prepared}'${age} delays the change feed`,

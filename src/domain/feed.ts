@@ -1,4 +1,4 @@
-/** The change feed as its readers see it: what a change is, and the cursors that say how far somebody has read. */
+/** The change feed from a reader's view: the format of a change, and the cursors that mark a reader's position. */
 import { type Static, Type } from '@sinclair/typebox'
 
 export const ENTITIES = ['user', 'session', 'organization', 'membership', 'invitation', 'role'] as const
@@ -9,7 +9,7 @@ export type Entity = (typeof ENTITIES)[number]
 export type Operation = (typeof OPERATIONS)[number]
 export type Cause = (typeof CAUSES)[number]
 
-/** What a change is about: `user.created`, `session.deleted`… */
+/** The type of a change: `user.created`, `session.deleted`… */
 export type FeedType = `${Entity}.${Operation}`
 
 export const FEED_TYPES: readonly FeedType[] = ENTITIES.flatMap((entity) =>
@@ -26,46 +26,46 @@ export const CHANGE_EXAMPLE = {
   occurredAt: '2026-01-02T03:04:05.678Z',
 }
 
-/** One visible change of one row. Ids and names only: whoever needs the data reads the row, which is never older. */
+/** One visible change of one row, with ids and column names only. Consumers read the row for the values; it is never older. */
 export const FeedChange = Type.Object(
   {
-    id: Type.String({ description: 'The same whenever and however the change is read or delivered' }),
+    id: Type.String({ description: 'The same in every read and delivery of the change' }),
     entity: Type.Unsafe<Entity>({ type: 'string', enum: [...ENTITIES] }),
     entityId: Type.String({ description: "Clerk's id" }),
     op: Type.Unsafe<Operation>({
       type: 'string',
       enum: [...OPERATIONS],
       description:
-        '`deleted` is also the tombstone, the end of a session or membership, and the revocation of an invitation; what comes back after that is `created`',
+        '`deleted` also stands for a tombstone, the end of a session or membership, and the revocation of an invitation; an object that comes back after that is `created`',
     }),
     changed: Type.Array(Type.String(), { description: 'Names of columns; empty for `created` and `deleted`' }),
     cause: Type.Unsafe<Cause | null>({
       type: ['string', 'null'],
       enum: [...CAUSES, null],
-      description: 'How the service heard of it; null when somebody else wrote to the table',
+      description: 'How the service learned of the change; null if another program wrote to the table',
     }),
-    occurredAt: Type.String({ format: 'date-time', description: 'When the transaction began that wrote it' }),
+    occurredAt: Type.String({ format: 'date-time', description: 'When the transaction that wrote it began' }),
   },
   { title: 'FeedChange', examples: [CHANGE_EXAMPLE] },
 )
 export type FeedChange = Static<typeof FeedChange>
 
-/** The type of a change, as webhooks and handlers name it. */
+/** The type of a change, as used by webhooks and handlers. */
 export const typeOf = ({ entity, op }: Pick<FeedChange, 'entity' | 'op'>): FeedType => `${entity}.${op}`
 
 /**
- * A place in the feed: behind the change that transaction `xid` wrote as number `seq`. Both are 64 bits wide, so they are
- * text here. Changes are read in this order, and not by `seq` alone: a transaction may commit long after it took its numbers.
+ * A position in the feed: after the change that transaction `xid` wrote with number `seq`. Both are text, because they have 64
+ * bits. Changes are read in this order, not by `seq` alone: a transaction may commit long after its numbers were assigned.
  */
 export interface Position {
   xid: string
   seq: string
 }
 
-/** Before the oldest change. */
+/** The position before the oldest change. */
 export const START: Position = { xid: '0', seq: '0' }
 
-/** Whether `a` is behind `b`. */
+/** Whether `a` comes after `b` in the feed. */
 export function isBehind(a: Position, b: Position): boolean {
   const [aXid, bXid] = [BigInt(a.xid), BigInt(b.xid)]
   return aXid === bXid ? BigInt(a.seq) > BigInt(b.seq) : aXid > bXid
@@ -75,10 +75,10 @@ const CURSOR = /^c1\.([0-9a-z]{1,13})\.([0-9a-z]{1,13})$/
 const MAX_XID = 2n ** 64n - 1n
 const MAX_SEQ = 2n ** 63n - 1n
 
-/** A position as readers keep it: opaque to them, and without a character that a URL would escape. */
+/** Encodes a position as an opaque cursor, without characters that a URL would escape. */
 export const toCursor = ({ xid, seq }: Position): string => `c1.${BigInt(xid).toString(36)}.${BigInt(seq).toString(36)}`
 
-/** The position that a cursor stands for; undefined when it is none of ours. */
+/** Decodes a cursor; undefined if it is not valid. */
 export function fromCursor(cursor: string): Position | undefined {
   const [, xidText, seqText] = CURSOR.exec(cursor) ?? []
   if (xidText === undefined || seqText === undefined) return undefined

@@ -1,4 +1,4 @@
-/** Drift of organizations and what belongs to them: what a comparison with Clerk's lists found. */
+/** Drift of organizations, roles, memberships and invitations, found by comparing the tables with Clerk's lists. */
 import type { Drift } from './drift.ts'
 
 export interface ListReport {
@@ -7,13 +7,13 @@ export interface ListReport {
   missing: Drift
   stale: Drift
   gone: Drift
-  /** Objects of Clerk's that could not be read. */
+  /** Objects from Clerk that could not be parsed. */
   unusable: string[]
-  /** So many were not deleted, because too many would have been. */
+  /** The number of objects that were not deleted because there were too many. */
   deletionsWithheld: number
 }
 
-/** By kind. */
+/** The reports by kind of object. */
 export interface OrganizationsReport {
   organization: ListReport
   role: ListReport
@@ -32,7 +32,7 @@ const noListReport = (): ListReport => ({
   deletionsWithheld: 0,
 })
 
-/** How much drift there still is. */
+/** The number of differences that were not repaired. */
 export const remainingOfLists = (report: OrganizationsReport): number =>
   Object.values(report as unknown as Record<string, ListReport>)
     .flatMap(({ missing, stale, gone }) => [missing, stale, gone])

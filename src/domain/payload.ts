@@ -18,22 +18,22 @@ export const Id = Type.String({ minLength: 1, maxLength: 255 })
 export const ClerkEnvelope = Open({
   type: Type.String({ minLength: 1, maxLength: 255 }),
   timestamp: Maybe(Time),
-  /** The Clerk instance that it happened in. */
+  /** The Clerk instance that sent the event. */
   instance_id: Maybe(Type.String()),
-  /** Of types that change nothing here, whatever it is. */
+  /** Not validated here, because unknown types may carry anything. */
   data: Type.Optional(Type.Unknown()),
 })
 export type ClerkEnvelope = Static<typeof ClerkEnvelope>
 
-/** How events of one type are read. */
+/** The reader of events of one type. */
 export interface EventReader {
-  /** Of the whole event. */
+  /** The schema of the whole event. */
   schema: TSchema
-  /** What the event says, given its data and when it happened (ms). */
+  /** Converts the event's data and its time (ms) to states. */
   read: (data: unknown, eventAt: number) => States
 }
 
-/** Makes the reader of one event type, whose `data` are of this schema. */
+/** Makes the reader of one event type, whose `data` have this schema. */
 export function eventReader<T extends TSchema>(
   type: string,
   data: T,
@@ -45,7 +45,7 @@ export function eventReader<T extends TSchema>(
   }
 }
 
-/** A text of a payload as PostgreSQL can keep it. */
+/** A text of a payload in a form that PostgreSQL can store. */
 export const textOf = (value: string | null | undefined) => (value == null ? null : cleanText(value))
 /** A time of a payload in milliseconds. */
 export const timeOf = (value: number | null | undefined) => (value == null ? null : toMilliseconds(value))

@@ -1,22 +1,22 @@
-/** Which of the session cookies that came counts. */
+/** Chooses among several session cookies of a request. */
 import { CLOCK_TOLERANCE_SECONDS } from './session-token.ts'
 
-/** A copy of a session cookie, with what its claims say before they are verified. */
+/** A session cookie with its unverified claims. */
 export interface CookieCopy {
   token: string
-  /** Null where it cannot be read. */
+  /** Null if it cannot be parsed. */
   claims: { iss?: unknown; sub?: unknown; exp?: unknown; iat?: unknown } | null
 }
 
-/** More would only be tried if somebody forged them. */
+/** More cookies than this would only be sent by an attacker. */
 const MAX_TRIED = 3
 
 /**
- * The copies to try, in this order. Copies of one name that are identical, expired, unreadable or another issuer's do not count. A
- * name with copies that count takes precedence over the names behind it. Where none count, the best of the others is left to
- * say why.
- * @param names the copies of each name, the name that takes precedence first
- * @returns 'ambiguous' when copies of one name are for different users: whoever set the other one must not decide
+ * The cookies to try, in order. Duplicates and cookies that are expired, unreadable or from another issuer do not count. A name
+ * with cookies that count takes precedence over later names. If none counts, the best of the others is returned, so that its
+ * verification explains the refusal.
+ * @param names the cookies of each name, in order of precedence
+ * @returns 'ambiguous' if cookies of one name belong to different users, because one of them may have been planted by another site
  */
 export function chooseCopies(
   names: readonly CookieCopy[][],

@@ -1,19 +1,19 @@
-/** What a session token must say to be one of ours, before and besides its signature. */
+/** The rules for a session token's header and claims, in addition to its signature. */
 import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { type Authorization, readAuthorization } from './authorization.ts'
 import type { JsonObject } from './clean.ts'
 
-/** A verified session token, frozen through and through: requests that carry the same token share it. */
+/** A verified session token, deeply frozen because requests with the same token share it. */
 export interface SessionToken {
   readonly userId: string
-  /** Null for tokens that belong to no session, as those of JWT templates may. */
+  /** Null for tokens without a session, such as some of JWT templates. */
   readonly sessionId: string | null
-  /** The age of what the claims say of the user, in whole seconds: `oiat` where Clerk sets it, else `iat`. */
+  /** When the claims about the user were true, in whole seconds: `oiat` if Clerk sets it, otherwise `iat`. */
   readonly issuedAtSeconds: number
-  /** The session waits for a task of Clerk's, such as choosing an organisation. */
+  /** The session has a pending task, such as choosing an organization. */
   readonly isPending: boolean
-  /** What the token says about the user's organization, plan, features and factors. */
+  /** The user's organization, plan, features and factors, from the token. */
   readonly authorization: Authorization
   readonly claims: Readonly<JsonObject>
 }
@@ -21,11 +21,11 @@ export interface SessionToken {
 export interface TokenRules {
   /** Must equal `iss`. */
   issuer: string
-  /** When not empty, `azp` must be one of these. */
+  /** If not empty, `azp` must be one of these. */
   authorizedParties: readonly string[]
-  /** Lets bearer tokens without any `azp` pass: Clerk leaves it out for some clients without an `Origin`. */
+  /** Accepts bearer tokens without `azp`, which Clerk leaves out for some clients without an `Origin`. */
   isAzpOptional: boolean
-  /** Lets tokens of JWT templates pass, which are minted for third parties. */
+  /** Accepts tokens of JWT templates, which are made for third parties. */
   allowsJwtTemplates: boolean
 }
 
@@ -35,9 +35,9 @@ const TEMPLATE_CATEGORY = 'cl_B7d4PD222AAA'
 
 export const CLOCK_TOLERANCE_SECONDS = 5
 
-// Nothing in an id that a path, a log line or PostgreSQL could take for something else.
+// Only characters that are safe in a path, a log line and PostgreSQL.
 const Id = Type.String({ pattern: '^[\\w.-]{1,255}$' })
-// Seconds since 1970, as far as a Date can go: fast-jwt makes one for its message and breaks on what lies beyond.
+// Seconds since 1970, within the range of a Date: fast-jwt makes a Date for its error message and throws on larger values.
 const Seconds = Type.Number({ minimum: 0, maximum: 8.64e12 })
 
 const Header = Type.Object({
@@ -62,10 +62,10 @@ const Claims = Type.Object({
 const headerCheck = TypeCompiler.Compile(Header)
 const claimsCheck = TypeCompiler.Compile(Claims)
 
-/** Why this header is none of a session token, or undefined. Never quotes the token. */
+/** Why this header does not belong to a session token, or undefined. Never quotes the token. */
 export function headerFault(header: JsonObject, { allowsJwtTemplates }: TokenRules): string | undefined {
   if (!headerCheck.Check(header)) return `its header has a wrong ${nameOf(headerCheck.Errors(header).First()?.path)}`
-  // RFC 7797, section 7: no JWT may have b64, which is critical with or without being listed.
+  // RFC 7797, section 7: a JWT must not have b64, which is critical even if it is not listed.
   if ('crit' in header || 'b64' in header) return 'its header has critical extensions'
   const { cat } = header
   if (cat === undefined || SESSION_CATEGORIES.has(cat)) return undefined
@@ -73,7 +73,7 @@ export function headerFault(header: JsonObject, { allowsJwtTemplates }: TokenRul
   return 'it is not a session token'
 }
 
-/** Why these claims are none of a session token of ours, or undefined; the time of `exp` and `nbf` is not looked at. */
+/** Why these claims are not valid for this service, or undefined; `exp` and `nbf` are not checked. */
 export function claimsFault(
   claims: JsonObject,
   rules: TokenRules,
@@ -90,7 +90,7 @@ export function claimsFault(
 
 const nameOf = (path = '') => path.slice(1) || 'form'
 
-/** Reads a header and claims in which no fault was found, and freezes the claims. */
+/** Reads a valid header and claims, and freezes the claims. */
 export function readSessionToken(header: TokenHeader, claims: JsonObject): SessionToken {
   return freeze({
     userId: claims.sub as string,
@@ -102,11 +102,11 @@ export function readSessionToken(header: TokenHeader, claims: JsonObject): Sessi
   })
 }
 
-// An `oiat` is older than the `iat` of the same token, or it is none.
+// A valid `oiat` is not newer than the `iat` of the same token.
 const ageOf = (oiat: number | undefined, iat: number | undefined) =>
   Math.floor(iat === undefined ? 0 : Math.min(oiat ?? iat, iat))
 
-// Without recursion, since claims may be nested deeper than the stack.
+// Without recursion, because claims may be nested deeper than the stack allows.
 function freeze<T>(json: T): T {
   const open: unknown[] = [json]
   for (const value of open) {

@@ -1,15 +1,15 @@
-/** What webhooks did not say. An endpoint that Svix disabled after five days of failures looks like a quiet day. */
+/** Detects missing webhooks, because an endpoint that Svix disabled after five days of failures looks like a quiet day. */
 
-/** The messages of one type in the ledger: of the newest ones, and of all that failed. */
+/** The ledger's counts of one event type, among the newest messages and all failed ones. */
 export interface LedgerEntry {
   type: string
   messages: number
   failed: number
-  /** When the last of them came. */
+  /** When the last of them was received. */
   lastReceivedAt: Date
 }
 
-/** Users that Clerk created, updated and deleted without a webhook telling of it. */
+/** Users that Clerk created, updated and deleted without a webhook. */
 export interface Undelivered {
   created: number
   updated: number
@@ -18,23 +18,23 @@ export interface Undelivered {
 
 const DAY_MS = 86_400_000
 
-/** From when on webhooks are expected: since the oldest one in the ledger; for a day, where none ever came. */
+/** The time (ms) from which webhooks are expected: that of the oldest message in the ledger; a day ago if there is none. */
 export function expectedSince(oldest: Date | undefined, nowMs: number): number {
   return oldest === undefined ? nowMs - DAY_MS : +oldest
 }
 
-const ENDPOINT = 'in the Clerk dashboard, Webhooks, look at the endpoint'
+const ENDPOINT = 'in the Clerk dashboard, Webhooks, check the endpoint'
 
-/** What the silence suggests, one sentence each; none where all is well. */
+/** Possible problems of the endpoint, one sentence each; none if all is well. */
 export function explainSilence(ledger: readonly LedgerEntry[], undelivered: Undelivered): string[] {
   const findings: string[] = []
   const failed = ledger.reduce((sum, entry) => sum + entry.failed, 0)
-  if (failed > 0) findings.push(`${failed} events came and failed: see \`clerk-session-sync replay --list\``)
+  if (failed > 0) findings.push(`${failed} events failed: see \`clerk-session-sync replay --list\``)
   const total = undelivered.created + undelivered.updated + undelivered.deleted
   if (total === 0) return findings
   if (ledger.length === 0) {
     findings.push(
-      `no webhook has ever come: ${ENDPOINT}: does it exist, is its URL right and reachable, is its signing secret the one set here?`,
+      `no webhook has been received: ${ENDPOINT}: does it exist, is its URL right and reachable, is its signing secret the one set here?`,
     )
     return findings
   }
@@ -43,13 +43,13 @@ export function explainSilence(ledger: readonly LedgerEntry[], undelivered: Unde
   const neverSeen = silent.map((kind) => `user.${kind}`).filter((type) => !seen.has(type))
   if (neverSeen.length > 0) {
     findings.push(
-      `${neverSeen.join(', ')} did not come lately though others did: ${ENDPOINT}: is it subscribed to them?`,
+      `${neverSeen.join(', ')} were not received recently, but other types were: ${ENDPOINT}: is it subscribed to them?`,
     )
   }
   if (neverSeen.length < silent.length) {
     const last = new Date(Math.max(...ledger.map(({ lastReceivedAt }) => +lastReceivedAt))).toISOString()
     findings.push(
-      `the last webhook came at ${last}, but ${total} changes were not delivered: ${ENDPOINT}: is it disabled, do its attempts fail (a wrong signing secret is answered 400)?`,
+      `the last webhook was received at ${last}, but ${total} changes were not delivered: ${ENDPOINT}: is it disabled, do its deliveries fail (a wrong signing secret is answered 400)?`,
     )
   }
   return findings

@@ -1,2 +1,2 @@
-/** The type of deliveries that the command line makes to test the endpoint: they change nothing, and count as none of Clerk's. */
+/** The event type of the command line's test deliveries, which change nothing and are not counted as webhooks from Clerk. */
 export const TEST_EVENT_TYPE = 'clerk-session-sync.test'

@@ -1,4 +1,4 @@
-/** What may be said of an object that has a version and ends by a tombstone: organizations, memberships, roles, invitations. */
+/** States of objects that have a version and end as a tombstone: organizations, memberships, roles, invitations. */
 import { isNewer, type Version } from './version.ts'
 
 /** A snapshot or, with `deletedAt`, the end of an object. Times are milliseconds since 1970. */
@@ -6,20 +6,20 @@ export interface Versioned<Data extends object = object> {
   id: string
   source: 'webhook' | 'clerk_api'
   version: Version
-  /** When Clerk said so, which brings back what was only inferred to be deleted; null for a part of another object. */
+  /** When Clerk reported it, which can undo an earlier inferred deletion; null for a part of another object. */
   heardAt: number | null
   createdAt: number | null
-  /** By `clerk_api` it is inferred, and can be taken back; by `webhook` it is for ever. */
+  /** A deletion from `clerk_api` is inferred and can be undone; one from `webhook` is final. */
   deletedAt: number | null
-  /** What counts before the version: a higher one is later. */
+  /** Takes precedence over the version: a higher rank is later. */
   rank?: number
   data: Data
 }
 
-/** Where a snapshot comes from: the envelope's timestamp of an event, or when the Backend API was asked. */
+/** The origin of a snapshot: the timestamp of an event's envelope, or the time of a Backend API request. */
 export type Origin = { eventAt: number } | { askedAt: number }
 
-/** The parts of a `Versioned` that follow from where it comes from. */
+/** The parts of a `Versioned` that follow from its origin. */
 export function originOf(origin: Origin, updatedAt: number | null): Pick<Versioned, 'source' | 'version' | 'heardAt'> {
   if ('askedAt' in origin) {
     return { source: 'clerk_api', version: { updatedAt: updatedAt ?? 0, eventAt: null }, heardAt: origin.askedAt }
@@ -28,13 +28,13 @@ export function originOf(origin: Origin, updatedAt: number | null): Pick<Version
   return { source: 'webhook', version: { updatedAt: updatedAt ?? eventAt, eventAt }, heardAt: eventAt }
 }
 
-/** A deletion told by an event: dated by the envelope, since the object's own `updated_at` may equal its `created_at`. */
+/** A deletion from an event, dated by the envelope because the object's own `updated_at` may equal its `created_at`. */
 export function deletionOf<Data extends object>(id: string, eventAt: number, data: Data): Versioned<Data> {
   const version = { updatedAt: eventAt, eventAt }
   return { id, source: 'webhook', version, heardAt: eventAt, createdAt: null, deletedAt: eventAt, data }
 }
 
-/** A deletion that was inferred at `askedAt`, because the Backend API does not know the object. */
+/** A deletion that was inferred at `askedAt`, because the Backend API did not know the object. */
 export function inferredDeletion<Data extends object>(id: string, askedAt: number, data: Data): Versioned<Data> {
   return { ...deletionOf(id, askedAt, data), source: 'clerk_api' }
 }

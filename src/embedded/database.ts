@@ -1,10 +1,10 @@
-/** A database of its own for each Clerk instance, so that users of one never meet those of another. */
+/** A separate database for each Clerk instance, so that their users are never mixed. */
 import pg from 'pg'
 
 const EMULATOR = 'emulator'
 const MAX_NAME_LENGTH = 63
 
-/** @param issuer of a real instance; the emulator's address may change from start to start */
+/** @param issuer that of a real instance; undefined for the emulator, whose address may change with each start */
 export const databaseName = (issuer: string | undefined): string =>
   issuer === undefined
     ? EMULATOR
@@ -13,7 +13,7 @@ export const databaseName = (issuer: string | undefined): string =>
         .replaceAll(/[^a-z0-9]+/g, '_')
         .slice(0, MAX_NAME_LENGTH)
 
-/** The URL of this database on the server; it is created when it is missing, and made anew when it is reset. */
+/** The URL of this database on the server. Creates it if it does not exist, and recreates it if `isReset`. */
 export async function openDatabase(serverUrl: string, name: string, isReset: boolean): Promise<string> {
   const client = new pg.Client(serverUrl)
   await client.connect()

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 
-// Reading ends with the pipe, and the pipe with the process that holds its other end. Ctrl-C goes to the whole group, this included.
+// Reading ends when the parent process ends, which closes the pipe. Signals are ignored, because Ctrl-C goes to the whole group.
 const SCRIPT = `trap '' INT TERM HUP
 read -r _
 kill -CONT "$1" 2>/dev/null
@@ -10,20 +10,20 @@ while kill -0 "$1" 2>/dev/null; do sleep 0.1; done
 [ -z "$2" ] || rm -rf -- "$2"`
 
 /**
- * Ends a server, and removes the copy of its programs, when this process is gone whatever ended it: SIGKILL runs no handler.
- * Windows has no such shell: there the server may stay.
+ * Ends a server and removes the copy of its binaries when this process ends, even by SIGKILL, which runs no handler. Windows has
+ * no such shell, so there the server may keep running.
  */
 export function endWithThisProcess(server: ChildProcess, copy: string | undefined): void {
   if (process.platform === 'win32') return
   const guardian = spawn('/bin/sh', ['-c', SCRIPT, 'guardian', String(server.pid), copy ?? ''], {
     stdio: ['pipe', 'ignore', 'ignore'],
   })
-  // Without a guardian everything else still works.
+  // Everything else works without a guardian too.
   guardian.on('error', () => undefined)
   guardian.unref()
   const pipe = guardian.stdin as Socket
   pipe.on('error', () => undefined)
   pipe.unref()
-  // A process id that is free may soon be somebody else's.
+  // The guardian must not kill another process that gets the same process id later.
   server.once('exit', () => guardian.kill('SIGKILL'))
 }

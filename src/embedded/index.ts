@@ -1,20 +1,20 @@
-/** Outside production, what is not set is embedded: a real PostgreSQL under `.data/`, and the local Clerk emulator. */
+/** Outside production, starts what is not configured: a real PostgreSQL under `.data/`, and the local Clerk emulator. */
 import type { Config } from '../config.ts'
 import type { ClerkEmulator, ClerkEmulatorOptions } from '../emulator/index.ts'
 import { databaseName, openDatabase } from './database.ts'
 
 export interface Embedded {
-  /** The settings with what was embedded filled in. */
+  /** The settings, completed with those of the embedded parts. */
   config: Config
-  /** The emulator, when no Clerk instance is set. */
+  /** The emulator, if no Clerk instance is configured. */
   emulator?: ClerkEmulator
-  /** Stops what was started here. */
+  /** Stops the embedded parts. */
   stop(): Promise<void>
 }
 
 export const DATA_DIRECTORY = '.data/postgres'
 
-/** The origins whose pages may use the tools of development: the service's own, and those that the settings name. */
+/** The origins whose pages may use the development tools: the service's own, and those in the settings. */
 export const ownOrigins = ({ PORT, CORS_ORIGINS }: Pick<Config, 'PORT' | 'CORS_ORIGINS'>): string[] => [
   `http://127.0.0.1:${PORT}`,
   `http://localhost:${PORT}`,
@@ -22,13 +22,13 @@ export const ownOrigins = ({ PORT, CORS_ORIGINS }: Pick<Config, 'PORT' | 'CORS_O
 ]
 
 export interface EmbedOptions {
-  /** Begin with an empty database. */
+  /** Start with an empty database. */
   isReset?: boolean
-  /** Receives what is being started. */
+  /** Called with a description of each part that is being started. */
   onProgress?: (line: string) => void
 }
 
-/** Starts what the settings lack. In production nothing is ever started: there a missing setting is an error before. */
+/** Starts what is not configured. In production nothing is started, because a missing setting is an error there. */
 export async function embedMissing(
   config: Config,
   emulatorOptions?: ClerkEmulatorOptions,

@@ -1,21 +1,21 @@
-/** The password of the embedded server's superuser, who can run programs: random, in a file that only its owner can read. */
+/** The password of the embedded server's superuser, who can run programs. It is random, in a file that only its owner can read. */
 import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import pg from 'pg'
 
-// Of data from before there was a password file.
+// The password of data from versions without a password file.
 const FORMER_PASSWORD = 'development'
 
 export const hasPassword = (file: string) => existsSync(file)
 
-/** Reads the password; makes it when there is none. */
+/** Reads the password, and creates it if there is none. */
 export function readPassword(file: string): string {
   if (!existsSync(file)) writeFileSync(file, randomBytes(24).toString('base64url'), { flag: 'wx', mode: 0o600 })
   chmodSync(file, 0o600)
   return readFileSync(file, 'utf8').trim()
 }
 
-/** Gives data from before the password that they lack. */
+/** Sets the password on data from versions without a password file. */
 export async function replaceFormerPassword(url: string, file: string): Promise<void> {
   const former = new URL(url)
   former.password = FORMER_PASSWORD
@@ -24,7 +24,7 @@ export async function replaceFormerPassword(url: string, file: string): Promise<
     await client.connect()
     await client.query(`alter role current_user password ${client.escapeLiteral(readPassword(file))}`)
   } catch (error) {
-    throw new Error(`${file} is missing, and without it nobody can log in: ${(error as Error).message}`)
+    throw new Error(`${file} is missing, and login is not possible without it: ${(error as Error).message}`)
   } finally {
     await client.end()
   }

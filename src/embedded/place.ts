@@ -1,6 +1,6 @@
 /**
- * Where a server runs that root starts. PostgreSQL refuses to be root, and the user who runs it instead cannot enter a folder
- * such as root's home: then the binaries are copied, and the data are kept in a folder with a name that nobody can predict.
+ * Places binaries and data for a server that root starts. PostgreSQL refuses to run as root, and another user cannot enter
+ * directories such as root's home. The binaries are then copied, and the data kept in a directory with an unpredictable name.
  */
 import {
   chmodSync,
@@ -23,24 +23,26 @@ export interface Binaries {
   postgres: string
 }
 
-/** Who runs the server: as root, somebody else must. */
+/** The user who runs the server; not root. */
 export type Identity = { uid: number; gid: number } | undefined
 
-// Others may pass through to what is theirs, but neither list nor write.
+// Other users may pass through the directory, but not list or write it.
 const PASSABLE = 0o711
 
-/** The data directory where that user can enter it: the one given, or one that is remembered beside it. */
+/** A data directory that the user can enter: the given one, or one whose path is stored beside it. */
 export function placeData(directory: string, identity: Identity): string {
   mkdirSync(dirname(directory), { recursive: true })
   if (!identity || isEnterable(directory)) return directory
-  // The copy elsewhere would hide what is here.
+  // The other directory would hide the existing data.
   if (existsSync(directory) && readdirSync(directory).length > 0) {
-    throw new Error(`${directory} is not empty, and as root PostgreSQL needs a folder that others may enter`)
+    throw new Error(
+      `${directory} is not empty, and when root starts PostgreSQL, it needs a directory that other users may enter`,
+    )
   }
   return join(rememberedFolder(`${directory}.place`), 'data')
 }
 
-/** The binaries where that user can run them, and what removes the copy, if one was made. Only when the data are not in use. */
+/** Binaries that the user can run, and a function that removes the copy if one was made. Call it only if the data are not in use. */
 export function placeBinaries(
   { initdb, postgres }: Binaries,
   data: string,
@@ -49,7 +51,7 @@ export function placeBinaries(
   if (!identity || isEnterable(initdb)) return { initdb, postgres, removeCopy: () => undefined }
   const folder = dirname(data)
   const prefix = `${basename(data)}-server-`
-  // Left by a process that was killed.
+  // Left behind by a killed process.
   for (const name of readdirSync(folder)) if (name.startsWith(prefix)) rmSync(join(folder, name), { recursive: true })
   const copy = mkdtempSync(join(folder, prefix))
   chmodSync(copy, PASSABLE)
@@ -65,7 +67,7 @@ export function placeBinaries(
   }
 }
 
-/** Lets others read and run what the owner may: a strict umask has kept that from them. */
+/** Lets other users read and run what the owner can, even with a strict umask. */
 function openToOthers(path: string): void {
   const found = lstatSync(path)
   if (found.isSymbolicLink()) return
@@ -82,7 +84,7 @@ function rememberedFolder(pointer: string): string {
   return folder
 }
 
-// Somebody else may have put a folder, or a link, in the place of one that was cleaned away.
+// Another user may have put a directory or link in the place of one that was cleaned up.
 function isOurs(folder: string): boolean {
   const found = lstatSync(folder, { throwIfNoEntry: false })
   if (!found?.isDirectory()) return false

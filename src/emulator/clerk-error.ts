@@ -1,5 +1,5 @@
 /**
- * The errors that Clerk's Backend API answers with: `{errors: [{message, long_message, code, meta?}], clerk_trace_id}`.
+ * The error replies of Clerk's Backend API: `{errors: [{message, long_message, code, meta?}], clerk_trace_id}`.
  *
  * Source: https://clerk.com/docs/guides/development/errors/backend-api and
  * https://clerk.com/docs/guides/development/errors/rate-limits.
@@ -18,7 +18,7 @@ export interface ClerkErrorBody {
   clerk_trace_id: string
 }
 
-/** Thrown by every operation of the emulator that Clerk would refuse; over HTTP it becomes Clerk's own answer. */
+/** Thrown by every operation that Clerk would refuse; over HTTP it becomes Clerk's error reply. */
 export class ClerkError extends Error {
   readonly statusCode: number
   readonly item: ClerkErrorItem
@@ -118,7 +118,7 @@ export const parameterUnknown = (name: string) =>
     code: 'form_param_unknown',
   })
 
-/** For two parameters that exclude each other. */
+/** For two parameters that cannot be combined. */
 export const parameterNotAllowed = (name: string, besides: string) =>
   formError(name, {
     message: 'is not allowed',
@@ -126,7 +126,7 @@ export const parameterNotAllowed = (name: string, besides: string) =>
     code: 'form_conditional_param_disallowed',
   })
 
-/** For a parameter that names something that is not there. */
+/** For a parameter that names a missing resource. */
 export const parameterResourceNotFound = (name: string) =>
   formError(name, {
     message: 'is missing',
@@ -155,7 +155,7 @@ export const userBanned = () =>
     code: 'user_banned',
   })
 
-/** Not Clerk's: the emulator keeps to its own machine. */
+/** Not an error of Clerk: the emulator serves only the local machine. */
 export const notForThisRequest = (trait: string) =>
   new ClerkError(403, {
     message: 'Forbidden',
@@ -163,7 +163,7 @@ export const notForThisRequest = (trait: string) =>
     code: 'emulator_not_for_this_request',
   })
 
-/** Not Clerk's: whoever calls the emulator must not choose whom it calls. */
+/** Not an error of Clerk: a caller of the emulator must not choose where it sends requests. */
 export const foreignEndpoint = () =>
   formError('url', {
     message: 'is invalid',

@@ -5,13 +5,13 @@ import { internalError } from './clerk-error.ts'
 /**
  * How an endpoint misbehaves:
  *
- * - `hang`: takes the request and never answers
- * - `drip`: answers 200 and sends a byte of white space every 20 ms, without end
+ * - `hang`: accepts the request and never answers
+ * - `drip`: answers 200 and sends a byte of white space every 20 ms, forever
  * - `error`: 500 with Clerk's error body
- * - `html`: 200 with a web page, as a captive portal or a proxy does
+ * - `html`: 200 with a web page, like a captive portal or a proxy
  * - `reset`: resets the connection
  * - `empty`: 200 without a body
- * - `{ status, headers?, body? }`: this answer
+ * - `{ status, headers?, body? }`: exactly this answer
  * - `{ delayMs }`: the right answer, late
  */
 export type Fault =
@@ -24,18 +24,18 @@ export type Fault =
   | { status: number; headers?: Record<string, string>; body?: string }
   | { delayMs: number }
 
-/** The faults in force; undefined is none. May be changed at any time, for the requests to come. */
+/** The active faults; undefined is none. A change applies to later requests. */
 export interface Faults {
-  /** For both addresses of the JWKS. */
+  /** For both URLs of the JWKS. */
   jwks?: Fault | undefined
-  /** For the Backend API, the JWKS excepted. */
+  /** For the Backend API, except its JWKS. */
   api?: Fault | undefined
 }
 
 const DRIP_INTERVAL_MS = 20
 
 /**
- * Misbehaves in a hook. When it returns, the request goes on unless a reply was sent or taken over.
+ * Applies a fault in a hook. The request continues afterwards unless a reply was sent or hijacked.
  *
  * @throws ClerkError 500 for `error`
  */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 
-/** The prefixes of the ids that Clerk and Svix give out. */
+/** The prefixes of Clerk's and Svix's ids. */
 export type IdPrefix =
   | 'user'
   | 'sess'
@@ -20,8 +20,8 @@ const KSUID_LENGTH = 27
 const KSUID_EPOCH_SECONDS = 1_400_000_000
 
 /**
- * An id as Clerk makes them: a prefix and a KSUID (32 bits of time in seconds, 128 random bits, base 62), so that ids
- * sort roughly by creation.
+ * Makes an id like Clerk's: a prefix and a KSUID (32 bits of time in seconds, 128 random bits, base 62), so that ids sort roughly
+ * by creation.
  *
  * Source: https://github.com/segmentio/ksuid, and the ids in Clerk's own examples.
  */

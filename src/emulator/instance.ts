@@ -11,21 +11,21 @@ import { UserStore } from './user-store.ts'
 
 export interface InstanceOptions {
   keys: SigningKeys
-  /** `iss` of the tokens. */
+  /** The `iss` of the tokens. */
   issuer: () => string
   authorizedParty: string
   tokenTtlSeconds: number
   sessionClaims: SessionClaims
   /** Unix ms. */
   now: () => number
-  /** Receives every event, in the order of the changes. */
+  /** Called with every event, in the order of the changes. */
   emit: (type: string, data: object) => void
 }
 
 /**
- * One Clerk instance: its users and sessions, and the events that each change to them emits.
+ * A Clerk instance: its users and sessions, and the events of their changes.
  *
- * Every operation throws a `ClerkError` where Clerk would refuse. What it returns is what is stored, to be read only.
+ * Every operation throws a `ClerkError` if Clerk would refuse it. Returned objects are the stored ones, and must not be changed.
  */
 export class ClerkInstance {
   readonly users = new UserStore()
@@ -57,7 +57,7 @@ export class ClerkInstance {
   createUser(attributes: UserAttributes = {}, strategy: VerificationStrategy = 'code'): User {
     const now = this.#options.now()
     const id = attributes.id ?? newId('user', now)
-    // Clerk never gives an id out twice, not even after a deletion.
+    // Clerk never reuses an id, not even after a deletion.
     if (this.users.positionOf(id)) throw parameterInvalid('id', id)
     const isAnonymous = attributes.email == null && attributes.phone == null && attributes.username == null
     const email = isAnonymous ? `${id.slice(-8).toLowerCase()}-${this.users.size + 1}@example.com` : attributes.email
@@ -86,7 +86,7 @@ export class ClerkInstance {
     return this.#touch({ ...this.getUser(id), banned: false })
   }
 
-  /** The user's sessions are gone with the user; no event tells of them. */
+  /** Also deletes the user's sessions, without events about them. */
   deleteUser(id: string): DeletedUser {
     const user = this.getUser(id)
     this.organizations.forgetUser(id)
@@ -100,7 +100,7 @@ export class ClerkInstance {
     return deleted
   }
 
-  /** A pending session has a task before it, such as choosing an organization; `activateSession` completes it. */
+  /** A pending session has a task, such as choosing an organization; `activateSession` completes it. */
   signIn(userId: string, { status = 'active' }: { status?: 'active' | 'pending' } = {}): Session {
     const user = this.getUser(userId)
     if (user.banned) throw userBanned()
@@ -120,7 +120,7 @@ export class ClerkInstance {
     return activated
   }
 
-  /** The user chose an organization to act in, or none. */
+  /** Sets or clears the session's active organization. */
   chooseOrganization(id: string, organizationId: string | null): Session {
     const session = this.#liveSession(id)
     if (organizationId !== null && !this.organizations.isMember(organizationId, session.user_id)) {
@@ -145,12 +145,12 @@ export class ClerkInstance {
     return this.#endSession(this.#liveSession(id), 'removed')
   }
 
-  /** The application, or the user from elsewhere, ended the session. */
+  /** The application, or the user on another device, ended the session. */
   revokeSession(id: string): Session {
     return this.#endSession(this.#liveSession(id), 'revoked')
   }
 
-  /** A token of this session, also of one that is over: as if it had been issued a moment before. */
+  /** A token of this session; for an ended session, as if it had been issued before. */
   sessionToken(sessionId: string, overrides?: TokenOverrides): string {
     const { keys, issuer, authorizedParty, tokenTtlSeconds, sessionClaims, now } = this.#options
     const session = this.getSession(sessionId)
@@ -167,7 +167,7 @@ export class ClerkInstance {
     )
   }
 
-  /** Adds users by the thousand: `seed-<n>@example.com`, created one a second up to now. */
+  /** Adds many users: `seed-<n>@example.com`, created one per second until now. */
   seedUsers(count: number, { emit = false }: { emit?: boolean } = {}): void {
     const seeded = this.users.seed(count, this.#options.now())
     if (emit) for (const user of seeded) this.#options.emit('user.created', user)
@@ -185,7 +185,7 @@ export class ClerkInstance {
     }
   }
 
-  /** Stores a changed user under a later `updated_at`. */
+  /** Stores a changed user with a later `updated_at`. */
   #touch(changed: User): User {
     const user = { ...changed, updated_at: this.#after(changed.updated_at) }
     this.users.put(user)
@@ -193,7 +193,7 @@ export class ClerkInstance {
     return user
   }
 
-  /** Now, but later than the time before: a version must grow even within one millisecond. */
+  /** The current time, but later than the last one, because a version must grow even within a millisecond. */
   #after(beforeMs: number): number {
     return Math.max(this.#options.now(), beforeMs + 1)
   }

@@ -6,8 +6,8 @@ import { primaryEmail } from './user-json.ts'
 import { comparePositions, type Position, type UserStore } from './user-store.ts'
 
 /**
- * What becomes of a `starting_after` whose user was deleted meanwhile: the list goes on where that user was, or 422.
- * Clerk's documents do not say which; a client does well to live with both.
+ * What happens if the user of `starting_after` was deleted: the list continues where that user was, or the answer is 422. Clerk
+ * does not document which, so clients should support both.
  */
 export type DeletedCursor = 'resume' | 'reject'
 
@@ -29,14 +29,14 @@ const ORDERS: Record<string, (user: User) => Key> = {
 interface Order {
   name: string
   isDescending: boolean
-  /** Behind whom the page begins. */
+  /** The user after whom the page starts. */
   after: Position | undefined
 }
 
 /**
  * One page of users: filtered, ordered, and cut by cursor or offset.
  *
- * @throws ClerkError 422 for a value that Clerk does not take, such as a cursor that never was a user
+ * @throws ClerkError 422 for a value that Clerk does not accept, such as a cursor that was never a user
  * Source: `GetUserList` in https://github.com/clerk/openapi-specs, bapi/2026-05-12.yml.
  */
 export function listUsers(store: UserStore, query: Query, filter: UserFilter, deletedCursor: DeletedCursor): User[] {
@@ -47,13 +47,13 @@ export function listUsers(store: UserStore, query: Query, filter: UserFilter, de
   return inOrder(store, filter, { name, isDescending, after }).drop(offset).take(limit).toArray()
 }
 
-/** How many users a filter leaves. */
+/** The number of users that match a filter. */
 export function countUsers(store: UserStore, filter: UserFilter): number {
   if (filter.named === undefined && filter.matches === undefined) return store.count(filter.created)
   return inOrder(store, filter, { name: 'created_at', isDescending: false, after: undefined }).reduce((n) => n + 1, 0)
 }
 
-/** The users that a filter leaves. The order by creation or update costs what is read of it, any other all users. */
+/** The users that match a filter. Ordered by creation or update only the users read cost time, otherwise all users do. */
 function inOrder(store: UserStore, filter: UserFilter, { name, isDescending, after }: Order): IteratorObject<User> {
   const { named, created, matches = () => true } = filter
   if (named === undefined && name === 'created_at') return store.walk({ isDescending, after, created }).filter(matches)
@@ -70,7 +70,7 @@ function inOrder(store: UserStore, filter: UserFilter, { name, isDescending, aft
 }
 
 function parseOrder(text: string): { name: string; isDescending: boolean } {
-  // A plus sign that was not escaped arrives as a space.
+  // An unescaped plus sign arrives as a space.
   const [, sign, name] = /^([-+ ]?)(.*)$/s.exec(text) as unknown as [string, string, string]
   if (!Object.hasOwn(ORDERS, name)) {
     throw parameterInvalid('order_by', name)
@@ -99,7 +99,7 @@ function sort(store: UserStore, users: User[], key: (user: User) => Key, isDesce
   return rows.map(({ user }) => user)
 }
 
-/** Null comes last, as in PostgreSQL. */
+/** Null comes last, like in PostgreSQL. */
 function compareKeys(a: Key, b: Key): number {
   if (a === b) return 0
   if (a === null || b === null) return a === null ? 1 : -1

@@ -1,4 +1,4 @@
-/** Organizations in Clerk's own words: bapi/2026-05-12.yml and webhooks/2025-04-15.yml of https://github.com/clerk/openapi-specs. */
+/** Organizations in Clerk's format: bapi/2026-05-12.yml and webhooks/2025-04-15.yml of https://github.com/clerk/openapi-specs. */
 import { type Static, Type } from '@sinclair/typebox'
 
 const Metadata = Type.Record(Type.String(), Type.Unknown())
@@ -152,7 +152,7 @@ export const newInvitation = (
   updated_at: now,
 })
 
-/** As the Backend API answers: who accepted it is told by events alone. The emulator's invitations come from nobody. */
+/** An invitation as the Backend API answers it: only events contain the user who accepted it. The emulator sets no inviter. */
 export const invitationAnswer = ({ user_id: _, ...invitation }: Invitation) => ({
   ...invitation,
   public_inviter_data: null,

@@ -1,15 +1,15 @@
 import { parameterInvalid } from './clerk-error.ts'
 
-/** A query as it came in the URL: a parameter that was given several times is an array. */
+/** The parsed query of a URL: a repeated parameter is an array. */
 export type Query = Record<string, string | string[] | undefined>
 
 /** All values of a parameter that may be repeated. */
 export const all = (value: string | string[] | undefined): string[] => [value ?? []].flat()
 
-/** The value of a parameter that counts once, however often it was given. */
+/** The value of a parameter that is not repeatable; of several values, one is used. */
 export const first = (value: string | string[] | undefined): string | undefined => [value].flat()[0]
 
-/** @throws ClerkError 422 for a value that is no integer within the bounds */
+/** @throws ClerkError 422 unless the value is an integer within the bounds */
 export function integer<T extends number | undefined>(
   query: Query,
   name: string,

@@ -1,4 +1,4 @@
-/** So many requests in a window that slides. */
+/** A limit of requests in a sliding window. */
 export interface RateLimit {
   requests: number
   windowMs: number
@@ -22,18 +22,18 @@ export class SlidingWindow {
     this.#windowMs = windowMs
   }
 
-  /** @returns how many moments the window holds, `atMs` included */
+  /** @returns the number of moments in the window, including `atMs` */
   add(atMs: number): number {
     this.#moments.push(atMs)
     return this.count(atMs)
   }
 
-  /** How many moments the window that ends at `atMs` holds. */
+  /** The number of moments in the window that ends at `atMs`. */
   count(atMs: number): number {
     while (this.#start < this.#moments.length && (this.#moments[this.#start] as number) <= atMs - this.#windowMs) {
       this.#start++
     }
-    // Cut seldom, so that each moment costs constant time.
+    // Compacted rarely, so that each moment costs amortized constant time.
     if (this.#start > 10_000) {
       this.#moments = this.#moments.slice(this.#start)
       this.#start = 0

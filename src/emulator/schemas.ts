@@ -1,10 +1,10 @@
 /**
- * The shapes of one Clerk instance, in Clerk's own words. All times are Unix milliseconds unless a name says seconds.
+ * The objects of a Clerk instance, in Clerk's format. All times are Unix milliseconds unless a name says seconds.
  *
- * - user: an account, as `GET /v1/users/{id}` answers and `user.*` events carry it
- * - identification (`idn_…`): one way to reach a user, such as an email address; one of each kind is the primary one
+ * - user: an account, as in `GET /v1/users/{id}` and `user.*` events
+ * - identification (`idn_…`): a way to reach a user, such as an email address; one of each kind is primary
  * - session (`sess_…`): one sign-in of one user on one client
- * - message (`msg_…`): one event on its way to an endpoint; Svix makes attempts until one is answered with a 2xx
+ * - message (`msg_…`): an event for an endpoint; Svix makes attempts until one is answered with a 2xx
  *
  * Source: Clerk's OpenAPI documents, bapi/2026-05-12.yml and webhooks/2025-04-15.yml of
  * https://github.com/clerk/openapi-specs.
@@ -12,7 +12,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
-// Null is rare but real: an application may store it, over the Backend API.
+// Null is rare but possible: an application can store it through the Backend API.
 const Metadata = Nullable(Type.Record(Type.String(), Type.Unknown()))
 export type Metadata = Static<typeof Metadata>
 
@@ -145,9 +145,11 @@ export const Session = Type.Object({
 export type Session = Static<typeof Session>
 
 const profile = {
-  email: Type.Optional(Nullable(Type.String({ description: 'The primary address' }))),
+  email: Type.Optional(Nullable(Type.String({ description: 'The primary email address' }))),
   emailVerified: Type.Optional(Type.Boolean()),
-  otherEmails: Type.Optional(Type.Array(Type.String(), { description: 'Listed before the primary one' })),
+  otherEmails: Type.Optional(
+    Type.Array(Type.String(), { description: 'Further addresses, which are listed before the primary one' }),
+  ),
   phone: Type.Optional(Nullable(Type.String())),
   username: Type.Optional(Nullable(Type.String())),
   firstName: Type.Optional(Nullable(Type.String())),
@@ -159,11 +161,11 @@ const profile = {
   unsafeMetadata: Type.Optional(Metadata),
 }
 
-/** What `updateUser` may change; a field that is left out stays as it is, null clears it. */
+/** The fields that `updateUser` can change; a missing field stays unchanged, null clears it. */
 export const UserPatch = Type.Object(profile)
 export type UserPatch = Static<typeof UserPatch>
 
-/** What `createUser` may set; without email, phone and username the user gets a made-up email address. */
+/** The fields that `createUser` can set; without email, phone and username the user gets a generated email address. */
 export const UserAttributes = Type.Object({
   ...profile,
   id: Type.Optional(Type.String()),
@@ -172,19 +174,19 @@ export const UserAttributes = Type.Object({
 export type UserAttributes = Static<typeof UserAttributes>
 
 export const Attempt = Type.Object({
-  at: Type.Integer({ description: 'When it was made, Unix ms' }),
+  at: Type.Integer({ description: 'The time of the attempt, Unix ms' }),
   status: Nullable(Type.Integer({ description: 'The HTTP status; null without an answer' })),
   body: Type.Optional(Type.String({ description: 'The start of the answer, or the network error' })),
 })
 export type Attempt = Static<typeof Attempt>
 
 export const DeliveryState = Type.Union([
-  Type.Literal('pending', { description: 'under way, or waiting for its next attempt' }),
+  Type.Literal('pending', { description: 'in transit, or waiting for its next attempt' }),
   Type.Literal('held', { description: 'waiting for release()' }),
   Type.Literal('delivered', { description: 'answered with a 2xx' }),
   Type.Literal('failed', { description: 'given up after the last attempt' }),
-  Type.Literal('dropped', { description: 'lost by dropNext()' }),
-  Type.Literal('skipped', { description: 'no endpoint, or a disabled one' }),
+  Type.Literal('dropped', { description: 'dropped by dropNext()' }),
+  Type.Literal('skipped', { description: 'there was no endpoint, or it was disabled' }),
 ])
 export type DeliveryState = Static<typeof DeliveryState>
 
@@ -193,6 +195,6 @@ export const Delivery = Type.Object({
   type: Type.String(),
   state: DeliveryState,
   attempts: Type.Array(Attempt),
-  body: Type.String({ description: 'The raw body, byte for byte as sent' }),
+  body: Type.String({ description: 'The raw body, exactly as sent' }),
 })
 export type Delivery = Static<typeof Delivery>

@@ -14,8 +14,8 @@ interface Block {
 }
 
 /**
- * Users that exist as a rule, not as data: number 42 has the id `user_2Seed…42`, the address `seed-42@example.com`, and
- * was created a second after number 41.
+ * Users that are computed from a number instead of stored: number 42 has the id `user_2Seed…42`, the email address
+ * `seed-42@example.com`, and was created a second after number 41.
  */
 export class SeededUsers {
   readonly #blocks: Block[] = []
@@ -25,23 +25,23 @@ export class SeededUsers {
     this.#blocks.push({ first, end: first + count, firstCreatedAtMs: lastCreatedAtMs - (count - 1) * SPACING_MS })
   }
 
-  /** `created_at` of a number, or undefined for a number that was not seeded. */
+  /** The `created_at` of a number; undefined if the number was not seeded. */
   createdAt(number: number): number | undefined {
     const block = this.#blocks.find(({ first, end }) => number >= first && number < end)
     return block && block.firstCreatedAtMs + (number - block.first) * SPACING_MS
   }
 
-  /** The number in an id, or undefined when the id is not that of a seeded user. */
+  /** The number in an id; undefined if the id does not belong to a seeded user. */
   numberOfId(id: string): number | undefined {
     return this.#seededNumber(ID_PATTERN.exec(id))
   }
 
-  /** The number in an email address, or undefined when it is not that of a seeded user. */
+  /** The number in an email address; undefined if it does not belong to a seeded user. */
   numberOfEmail(address: string): number | undefined {
     return this.#seededNumber(EMAIL_PATTERN.exec(address))
   }
 
-  /** Makes the user anew; equal calls give equal users. */
+  /** Makes a new copy of the user; equal calls return equal users. */
   make(number: number, createdAtMs: number): User {
     const user = blankUser(ID_PREFIX + String(number).padStart(ID_DIGITS, '0'), createdAtMs)
     const identificationId = `idn_2Seed${String(number).padStart(ID_DIGITS, '0')}`

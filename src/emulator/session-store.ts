@@ -2,7 +2,7 @@ import type { Session } from './schemas.ts'
 
 const OVER_LIMIT = 10_000
 
-/** All sessions, oldest first. Of those that are over, the last 10,000 are kept, as Clerk cleans up old ones too. */
+/** All sessions, oldest first. Only the last 10,000 ended ones are kept, because Clerk cleans up old sessions too. */
 export class SessionStore {
   readonly #sessions = new Map<string, Session>()
   readonly #byUser = new Map<string, Set<string>>()
@@ -16,7 +16,7 @@ export class SessionStore {
     return this.#sessions.get(id)
   }
 
-  /** Adds a session, or takes the place of the one with the same id. */
+  /** Adds a session, or replaces the one with the same id. */
   put(session: Session): void {
     const former = this.#sessions.get(session.id)
     this.#sessions.set(session.id, session)

@@ -2,25 +2,25 @@ import { type KeyObject, randomBytes } from 'node:crypto'
 import type { Session, User } from './schemas.ts'
 import { type SigningKeys, signJwt } from './signing-keys.ts'
 
-/** `cat` of a session token, as `@clerk/backend` knows it (JWT_CATEGORY_SESSION_TOKEN). */
+/** The `cat` of a session token, from `@clerk/backend` (JWT_CATEGORY_SESSION_TOKEN). */
 const SESSION_TOKEN_CATEGORY = 'cl_B7d4PD111AAA'
-/** Clerk dates tokens a little back for clocks that are slow. */
+/** Clerk backdates `nbf` a little, for verifiers whose clock is slow. */
 const NOT_BEFORE_LEEWAY_SECONDS = 10
 
-/** The instance's "customize session token" setting: claims to add. `user` is undefined once it was deleted. */
+/** The instance's "customize session token" setting: claims to add. `user` is undefined after its deletion. */
 export type SessionClaims = (user: User, session: Session) => object
 
-/** Where a token may differ from what Clerk would issue. */
+/** How a token may differ from what Clerk would issue. */
 export interface TokenOverrides {
-  /** Merged over the header; the signature stays RS256 whatever `alg` says. */
+  /** Merged over the header; the signature is RS256 regardless of `alg`. */
   header?: object
   /** Merged over the claims. */
   claims?: object
-  /** Instead of the instance's token lifetime; negative for an expired token. */
+  /** Replaces the instance's token lifetime; negative for an expired token. */
   expiresInSeconds?: number
-  /** Signs instead of the current key, PEM or KeyObject. */
+  /** The signing key, PEM or KeyObject, instead of the current one. */
   privateKey?: KeyObject | string
-  /** Named in the header instead of the current key's. */
+  /** The `kid` in the header, instead of the current key's. */
   kid?: string
   /** Claims to leave out. */
   omit?: string[]
@@ -48,7 +48,7 @@ export function mintSessionToken(input: TokenInput, overrides: TokenOverrides = 
     ...input.customClaims,
     azp: input.authorizedParty,
     exp: iat + (overrides.expiresInSeconds ?? input.ttlSeconds),
-    // Minutes since the first and the second factor were verified; -1: there is no second factor.
+    // Minutes since the first and the second factor were verified; -1 means that there is no second factor.
     fva: [Math.max(0, Math.floor((nowMs - session.created_at) / 60_000)), -1],
     iat,
     iss: input.issuer,

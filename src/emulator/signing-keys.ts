@@ -1,14 +1,14 @@
 import { createSign, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { newId } from './ids.ts'
 
-/** One signing key of the instance. Clerk names keys like instances: `ins_…`. */
+/** A signing key of the instance. Clerk's key ids look like instance ids: `ins_…`. */
 export interface SigningKey {
   kid: string
   privateKey: KeyObject
   publicKey: KeyObject
 }
 
-/** A public key as JWKS lists it. */
+/** A public key in a JWKS. */
 export interface PublicJwk {
   use: 'sig'
   kty: 'RSA'
@@ -19,14 +19,14 @@ export interface PublicJwk {
 }
 
 /**
- * The instance's RS256 keys, the current one first. A key is made when it is first asked for: that takes a tenth of a
- * second, and many tests never need one.
+ * The instance's RS256 keys, the current one first. A key is created when it is first used, because that takes a tenth of a second
+ * and many tests never need one.
  */
 export class SigningKeys {
   readonly #now: () => number
   #keys: SigningKey[] = []
 
-  /** @param now the clock that dates the keys' ids, Unix ms */
+  /** @param now the clock for the time in key ids, Unix ms */
   constructor(now: () => number) {
     this.#now = now
   }
@@ -54,7 +54,7 @@ export class SigningKeys {
     }
   }
 
-  /** The current public key as PEM (SPKI), what Clerk's dashboard shows as the JWKS public key. */
+  /** The current public key as PEM (SPKI), which Clerk's dashboard shows as the JWKS public key. */
   toPem(): string {
     return this.current.publicKey.export({ format: 'pem', type: 'spki' }).toString()
   }
@@ -65,7 +65,7 @@ export class SigningKeys {
   }
 }
 
-/** A compact JWS (RFC 7515), signed RSASSA-PKCS1-v1_5 with SHA-256 whatever the header claims. */
+/** A compact JWS (RFC 7515), signed with RSASSA-PKCS1-v1_5 and SHA-256 regardless of the header's `alg`. */
 export function signJwt(header: object, claims: object, privateKey: KeyObject | string): string {
   const signingInput = `${encode(header)}.${encode(claims)}`
   return `${signingInput}.${createSign('sha256').update(signingInput).sign(privateKey, 'base64url')}`

@@ -2,19 +2,19 @@ import { type RateLimit, SlidingWindow } from './rate-limit.ts'
 
 const DEFAULT_WINDOW_MS = 10_000
 
-/** What was asked of the emulator since its start. */
+/** The requests to the emulator since its start. */
 export class Stats {
-  /** Requests for the JWKS at the Frontend API's address. */
+  /** Requests for the JWKS at the Frontend API. */
   jwksRequests = 0
-  /** The same of the Backend API, which holders of the secret key ask. */
+  /** Requests for the JWKS at the Backend API, which requires the secret key. */
   backendJwksRequests = 0
-  /** Requests of the Backend API, those that were refused included, the JWKS not. */
+  /** Requests to the Backend API, including refused ones, but not the JWKS. */
   apiRequests = 0
   /** The same by route, such as `GET /v1/users/:id`. */
   apiRequestsByPath: Record<string, number> = {}
   /** Requests answered with 429. */
   rateLimited = 0
-  /** The most `apiRequests` within any window of the rate limit (10 s when there is none). */
+  /** The most `apiRequests` within any window of the rate limit (10 s without a limit). */
   maxRequestsInWindow = 0
 
   readonly #limit: RateLimit | undefined
@@ -28,9 +28,9 @@ export class Stats {
   }
 
   /**
-   * Counts a request of the Backend API.
+   * Counts a request to the Backend API.
    *
-   * @returns undefined when it is within the rate limit, else the seconds to wait, 1 at least
+   * @returns undefined within the rate limit, otherwise the seconds to wait, at least 1
    */
   countApiRequest(route: string, atMs: number): number | undefined {
     this.apiRequests++

@@ -5,7 +5,7 @@ export interface AttemptInput {
   url: string
   headers: Record<string, string>
   body: string
-  /** The time from the connection to the end of the answer; Svix grants 15 s. */
+  /** The time limit from the connection to the end of the answer; Svix allows 15 s. */
   timeoutMs: number
   agent: Agent
   signal: AbortSignal
@@ -14,14 +14,14 @@ export interface AttemptInput {
 /**
  * Posts one webhook. Redirects are not followed: to Svix a 3xx is a failure.
  *
- * @throws when there is no complete answer in time
+ * @throws if there is no complete answer in time
  */
 export function postWebhook(input: AttemptInput): Promise<{ status: number; body: string }> {
   const { url, headers, body, timeoutMs, agent, signal } = input
   return new Promise((resolve, reject) => {
     const outgoing = request(url, { method: 'POST', headers, agent, signal })
     let deadline: NodeJS.Timeout | undefined
-    // Counted from the socket on, so that a message that waits for a free one does not time out in the queue.
+    // Starts with the socket, so that a message that waits for a free one does not time out in the queue.
     outgoing.once('socket', () => {
       deadline = setTimeout(() => outgoing.destroy(new Error(`No answer within ${timeoutMs} ms`)), timeoutMs)
     })

@@ -1,6 +1,6 @@
 import type { WebhookSigner } from '../sign-webhook.ts'
 
-/** The three headers that Svix signs a message with. */
+/** The three signature headers of Svix. */
 export interface SvixHeaders {
   'svix-id': string
   'svix-timestamp': string
@@ -8,10 +8,10 @@ export interface SvixHeaders {
 }
 
 /**
- * Signs a body as Svix does.
+ * Signs a body like Svix.
  *
- * @param sign made of the secret
- * @param timestampSeconds when the attempt is made; receivers refuse what is more than 5 minutes off
+ * @param sign the signer of the secret
+ * @param timestampSeconds the time of the attempt; receivers refuse times that are more than 5 minutes off
  */
 export function signBody(sign: WebhookSigner, id: string, timestampSeconds: number, body: string): SvixHeaders {
   return {

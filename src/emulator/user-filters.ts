@@ -3,25 +3,25 @@ import { all, first, integer, type Query } from './query.ts'
 import type { User } from './schemas.ts'
 import type { CreationRange, UserStore } from './user-store.ts'
 
-/** Which users a query asks for. */
+/** The filters of a user query. */
 export interface UserFilter {
   /** The range of `created_at`, which the store finds by its index. */
   created: CreationRange
-  /** The only users that can match, where the query names them; undefined: any. */
+  /** The only users that can match, if the query names them; undefined for any. */
   named: User[] | undefined
-  /** What else the query demands of a user; undefined: nothing. */
+  /** Further conditions of the query; undefined for none. */
   matches: ((user: User) => boolean) | undefined
 }
 
 type Predicate = (user: User) => boolean
 
-// Each of these lists takes 100 values at most.
+// Each of these lists accepts at most 100 values.
 const LISTS: Record<string, (user: User) => (string | null)[]> = {
   email_address: (user) => emails(user),
   phone_number: (user) => phones(user),
   username: (user) => [user.username],
 }
-/** Of these a value may be excluded, by a minus sign before it. */
+/** A leading minus sign excludes a value in these lists. */
 const SIGNED_LISTS: Record<string, (user: User) => string | null> = {
   user_id: (user) => user.id,
   external_id: (user) => user.external_id,
@@ -43,7 +43,7 @@ const MAX_VALUES = 100
  * Reads the filters that `GET /v1/users` and `GET /v1/users/count` share.
  *
  * @param memberIds the ids of an organization's members
- * @throws ClerkError 422 for a value that Clerk does not take
+ * @throws ClerkError 422 for a value that Clerk does not accept
  * Source: `GetUserList` and `GetUsersCount` in https://github.com/clerk/openapi-specs, bapi/2026-05-12.yml.
  */
 export function readFilter(
@@ -66,7 +66,7 @@ export function readFilter(
   }
 }
 
-/** The users whom the store's indexes give, so that a lookup by id does not read a million users. */
+/** The users found by the store's indexes, so that a lookup by id does not read a million users. */
 function findNamed(store: UserStore, query: Query): User[] | undefined {
   const ids = all(query.user_id).filter((id) => !id.startsWith('-'))
   if (ids.length > 0) return unique(ids.map((id) => store.find(withoutSign(id))))
@@ -145,5 +145,5 @@ function list(query: Query, name: string): string[] {
 const lowerCase = (text: string) => text.toLowerCase()
 const emails = (user: User) => user.email_addresses.map((address) => address.email_address)
 const phones = (user: User) => user.phone_numbers.map((number) => number.phone_number)
-// A plus sign that was not escaped arrives as a space.
+// An unescaped plus sign arrives as a space.
 const withoutSign = (text: string) => text.replace(/^[-+ ]/, '')

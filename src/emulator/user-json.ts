@@ -1,11 +1,11 @@
 import { newId } from './ids.ts'
 import type { EmailAddress, Metadata, PhoneNumber, User, UserPatch, Verification } from './schemas.ts'
 
-/** Who vouches for an address: its owner, by a code, or whoever made it over the Backend API. */
+/** How an email address or phone number was verified: by its owner with a code, or by the Backend API caller who created it. */
 export type VerificationStrategy = 'code' | 'admin'
 
 /**
- * A user without any identification or name, in the shape that Clerk answers with.
+ * A user without identifications and name, in Clerk's format.
  *
  * @param createdAtMs becomes `created_at` and `updated_at`
  */
@@ -59,10 +59,9 @@ export function blankUser(id: string, createdAtMs: number): User {
 }
 
 /**
- * The user with the patch applied, as a new object. A new email address or phone number takes the place of the former
- * primary one.
+ * A copy of the user with the patch applied. A new email address or phone number replaces the former primary one.
  *
- * @param atMs the time of the change, for new identifications; `updated_at` is the caller's business
+ * @param atMs the time of the change, for new identifications; the caller sets `updated_at`
  */
 export function patchUser(user: User, patch: UserPatch, atMs: number, strategy: VerificationStrategy = 'code'): User {
   const next: User = {
@@ -85,7 +84,7 @@ export function patchUser(user: User, patch: UserPatch, atMs: number, strategy: 
   const others = patch.otherEmails
     ? patch.otherEmails.map((address) => emailAddress(address, true, atMs, strategy))
     : user.email_addresses.filter((address) => address !== former)
-  // The primary one comes last: nobody may count on its being the first.
+  // The primary one comes last, so that tests find code that wrongly takes the first.
   next.email_addresses = primary ? [...others, primary] : others
   next.primary_email_address_id = primary?.id ?? null
   if (patch.phone !== undefined) {
@@ -115,7 +114,7 @@ export function mergeMetadata(current: Metadata, patch: Record<string, unknown>)
   return Object.fromEntries(merged)
 }
 
-/** Whether it is a JSON object. */
+/** Whether a value is a JSON object. */
 export const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 

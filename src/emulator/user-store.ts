@@ -1,7 +1,7 @@
 import type { User } from './schemas.ts'
 import { SeededUsers } from './seeded-users.ts'
 
-/** A place in the order of creation: `created_at`, and between equals the order of arrival. */
+/** A position in the order of creation: `created_at`, and the order of arrival between equals. */
 export interface Position {
   createdAtMs: number
   arrival: number
@@ -15,12 +15,12 @@ export interface CreationRange {
 
 interface Walk {
   isDescending?: boolean
-  /** Behind whom it begins; that user need not be there any more. */
+  /** The user after whom it starts, who may have been deleted. */
   after?: Position | undefined
   created?: CreationRange
 }
 
-/** What Clerk keeps unique within an instance. */
+/** The identifiers that Clerk keeps unique within an instance. */
 export type IdentifierKind = 'email_address' | 'phone_number' | 'username'
 
 const TOMBSTONE_LIMIT = 10_000
@@ -28,11 +28,11 @@ const TOMBSTONE_LIMIT = 10_000
 export const comparePositions = (a: Position, b: Position) => a.createdAtMs - b.createdAtMs || a.arrival - b.arrival
 
 /**
- * All users in order of creation, looked up by id or by identifier. Users go in and come out as they are: treat them as
- * immutable and `put` a changed copy.
+ * All users in order of creation, with lookup by id or identifier. Users are not copied: treat them as immutable and `put` a
+ * changed copy.
  *
- * Every user has an arrival number, and `#order` holds these numbers sorted by `Position`. Seeded users are made on
- * demand and kept only once they were changed, so that a million of them cost one number each.
+ * Every user has an arrival number, and `#order` holds these numbers sorted by `Position`. Seeded users are made on demand and
+ * stored only after a change, so that a million of them cost one number each.
  */
 export class UserStore {
   readonly #seeded = new SeededUsers()
@@ -47,7 +47,7 @@ export class UserStore {
     return this.#order.length
   }
 
-  /** Finds a user by id; undefined when there is none, or no more. */
+  /** Finds a user by id; undefined if there is none, or if it was deleted. */
   find(id: string): User | undefined {
     const arrival = this.#arrivals.get(id) ?? this.#seeded.numberOfId(id)
     return arrival === undefined ? undefined : this.#at(arrival)
@@ -58,17 +58,17 @@ export class UserStore {
     const arrival = this.#identifiers.get(identifierKey(kind, value))
     if (arrival !== undefined) return this.#at(arrival)
     const seeded = kind === 'email_address' ? this.#seeded.numberOfEmail(value.toLowerCase()) : undefined
-    // A seeded user that was changed is listed by its present identifiers only.
+    // A seeded user that was changed is found by its current identifiers only.
     return seeded === undefined || this.#users.has(seeded) ? undefined : this.#at(seeded)
   }
 
-  /** Where a user stands; also for one that was deleted, so that a cursor outlives its user. */
+  /** The position of a user, even of a deleted one, so that it can still be a cursor. */
   positionOf(id: string): Position | undefined {
     const arrival = this.#arrivals.get(id) ?? this.#seeded.numberOfId(id)
     return arrival === undefined ? this.#tombstones.get(id) : this.#position(arrival)
   }
 
-  /** Adds a user, or takes the place of the one with the same id. `created_at` never changes. */
+  /** Adds a user, or replaces the one with the same id. `created_at` must not change. */
   put(user: User): void {
     const known = this.#arrivals.get(user.id) ?? this.#seeded.numberOfId(user.id)
     const arrival = known ?? this.#nextArrival++
@@ -80,7 +80,7 @@ export class UserStore {
     if (known === undefined) this.#order.splice(this.#indexOf({ createdAtMs: user.created_at, arrival }), 0, arrival)
   }
 
-  /** Takes a user out; one that is not there is an error of the caller. */
+  /** Removes a user, which must exist. */
   delete(user: User): void {
     const position = this.positionOf(user.id) as Position
     this.#order.splice(this.#indexOf(position), 1)
@@ -95,9 +95,9 @@ export class UserStore {
   }
 
   /**
-   * Adds `count` made-up users, one a second, the youngest at `lastCreatedAtMs`.
+   * Adds `count` generated users, one per second, the last at `lastCreatedAtMs`.
    *
-   * @returns the new users, made while they are read
+   * @returns the new users, generated while they are read
    */
   seed(count: number, lastCreatedAtMs: number): IterableIterator<User> {
     const first = this.#nextArrival
@@ -105,25 +105,25 @@ export class UserStore {
     this.#nextArrival += count
     const seeded = Array.from({ length: count }, (_, index) => first + index)
     this.#order = this.#order.concat(seeded)
-    // The new ones alone are in order already; older users make a merge necessary.
+    // New users are already sorted; if there are later existing ones, both are merged.
     if (seeded.length < this.#order.length) {
       this.#order.sort((a, b) => comparePositions(this.#position(a), this.#position(b)))
     }
     return seeded.values().map((arrival) => this.#at(arrival) as User)
   }
 
-  /** All users, oldest first. Not to be held over a change. */
+  /** All users, oldest first. Do not keep the iterator across a change. */
   values(): IteratorObject<User> {
     return this.walk({})
   }
 
-  /** How many users were created within a range, at the cost of two searches. */
+  /** The number of users created within a range, at the cost of two binary searches. */
   count(created: CreationRange): number {
     const { from, to } = this.#bounds(created)
     return Math.max(0, to - from)
   }
 
-  /** The users of a range in order of creation, at the cost of those who are read. Not to be held over a change. */
+  /** The users of a range in order of creation; only those that are read cost time. Do not keep the iterator across a change. */
   *walk({ isDescending = false, after, created = {} }: Walk): Generator<User, undefined> {
     let { from, to } = this.#bounds(created)
     if (after) {
@@ -135,8 +135,8 @@ export class UserStore {
   }
 
   /**
-   * All users in order of their last change. Seeded users who never changed stand where they were created, so that only
-   * the others are sorted. Not to be held over a change.
+   * All users in order of their last change. Unchanged seeded users are already in the order of creation, so only the others are
+   * sorted. Do not keep the iterator across a change.
    */
   *walkByUpdate(isDescending: boolean): Generator<User, undefined> {
     const direction = isDescending ? -1 : 1
@@ -167,7 +167,7 @@ export class UserStore {
     }
   }
 
-  /** Where a range begins in the order, and where it has ended. */
+  /** The start and end index of a range in the order. */
   #bounds({ afterMs, beforeMs }: CreationRange): { from: number; to: number } {
     return {
       from: afterMs === undefined ? 0 : this.#indexOf({ createdAtMs: afterMs, arrival: Number.POSITIVE_INFINITY }),

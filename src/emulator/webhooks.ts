@@ -15,18 +15,18 @@ export interface WebhooksOptions {
   url: string | undefined
   secret: string
   instanceId: string
-  /** The waits before the second, third… attempt. */
+  /** The delays before the second, third… attempt. */
   retryScheduleMs: number[]
-  /** How long one attempt may take. */
+  /** The time limit of an attempt. */
   timeoutMs: number
-  /** The clock of the envelopes' `timestamp`, Unix ms. Signatures use the real one, as Svix is not Clerk. */
+  /** The clock of the envelopes' `timestamp`, Unix ms. Signatures use the real clock, because Svix has its own. */
   now: () => number
 }
 
 export interface SendOptions {
   /** The envelope's `timestamp`, Unix ms. */
   timestamp?: number
-  /** The Svix message id; a message with an id that was sent before is what Svix calls a duplicate. */
+  /** The Svix message id; reusing the id of an earlier message makes a duplicate. */
   id?: string
   /** Signs with another secret. */
   secret?: string
@@ -34,7 +34,7 @@ export interface SendOptions {
   url?: string
 }
 
-/** A message on its way. The delivery is what the world sees of it. */
+/** A message that is being sent, with its public delivery. */
 interface Message {
   delivery: Delivery
   signer: WebhookSigner
@@ -42,15 +42,15 @@ interface Message {
 }
 
 /**
- * The webhook sender: Svix with one endpoint, and knobs for everything that can go wrong on the way.
+ * The webhook sender: Svix with one endpoint, and controls to simulate delivery problems.
  *
- * Messages go out at once and side by side, so that two of them may arrive in any order. An attempt succeeds with a 2xx;
- * anything else is retried by the schedule, then given up.
+ * Messages are sent immediately and in parallel, so they may arrive in any order. An attempt succeeds with a 2xx; otherwise it is
+ * retried by the schedule, and finally given up.
  *
  * Source: https://docs.svix.com/retries.
  */
 export class Webhooks {
-  /** False as after five days of failures, when Svix disables an endpoint: nothing is sent, and nothing is retried. */
+  /** False when Svix has disabled the endpoint, as after five days of failures: nothing is sent or retried. */
   enabled = true
 
   #url: string | undefined
@@ -73,7 +73,7 @@ export class Webhooks {
     setMaxListeners(0, this.#closing.signal)
   }
 
-  /** Where messages go, `http:` only; undefined: nowhere, they are `skipped`. */
+  /** The endpoint, `http:` only; if undefined, messages are `skipped`. */
   get url(): string | undefined {
     return this.#url
   }
@@ -82,7 +82,7 @@ export class Webhooks {
     if (url) this.#ownUrls.add(url)
   }
 
-  /** Whether the program that runs the emulator has named this endpoint. Callers over HTTP may choose no other. */
+  /** Whether the program that runs the emulator has set this endpoint. Callers over HTTP cannot use any other. */
   isOwn(url: string): boolean {
     return this.#ownUrls.has(url)
   }
@@ -92,7 +92,7 @@ export class Webhooks {
     return this.#history.map(({ delivery }) => delivery)
   }
 
-  /** The knobs as they stand, for display. */
+  /** The current controls, for display. */
   get switches() {
     return {
       url: this.url ?? null,
@@ -104,28 +104,28 @@ export class Webhooks {
     }
   }
 
-  /** Loses the next `count` messages: Clerk thinks that they were sent, nobody gets them, no attempt is made. */
+  /** Drops the next `count` messages without any attempt, as if they were lost in transit. */
   dropNext(count: number): void {
     this.#drops = count
   }
 
-  /** Makes the first attempt of the next `count` messages `ms` late. */
+  /** Delays the first attempt of the next `count` messages by `ms`. */
   delayNext(count: number, ms: number): void {
     this.#delays = { count, ms }
   }
 
-  /** Sends the next `count` messages twice at the same time, under the same message id. */
+  /** Sends the next `count` messages twice at the same time, with the same message id. */
   duplicateNext(count: number): void {
     this.#duplicates = count
   }
 
-  /** Keeps all messages back from now on, until `release()`. */
+  /** Holds back all messages from now on, until `release()`. */
   hold(): void {
     this.#held ??= []
   }
 
   /**
-   * Sends what was held, in the order asked for: each first attempt is answered before the next one is made.
+   * Sends the held messages in the given order: each first attempt is answered before the next one is made.
    *
    * @returns when all the first attempts were answered
    */
@@ -142,7 +142,7 @@ export class Webhooks {
    * Sends an event in Clerk's envelope.
    *
    * @returns the delivery, once it is settled (or held)
-   * @throws when `secret` is none
+   * @throws if `secret` is not valid
    */
   async send(type: string, data: object, options: SendOptions = {}): Promise<Delivery> {
     const { timestamp = this.#options.now(), id = newId('msg', Date.now()), url, secret } = options
@@ -177,10 +177,10 @@ export class Webhooks {
   }
 
   /**
-   * Sends a message again, byte for byte, under its id: what "Resend" does in Clerk's dashboard.
+   * Sends a message again, with the same bytes and id, like "Resend" in Clerk's dashboard.
    *
    * @returns the same delivery, once it is settled again
-   * @throws when the id is none of the last 1,000
+   * @throws if the id is not among the last 1,000
    */
   async replay(id: string): Promise<Delivery> {
     const message = this.#history.findLast(({ delivery }) => delivery.id === id)
@@ -190,12 +190,12 @@ export class Webhooks {
     return message.delivery
   }
 
-  /** Resolves when nothing is under way or waiting for a retry. What is held does not count. */
+  /** Resolves when no message is in transit or waiting for a retry. Held messages do not count. */
   async idle(): Promise<void> {
     while (this.#underway.size > 0) await Promise.all(this.#underway)
   }
 
-  /** Ends every attempt, wait and connection. */
+  /** Ends all attempts, delays and connections. */
   async close(): Promise<void> {
     this.#closing.abort()
     await this.idle()

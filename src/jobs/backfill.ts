@@ -1,6 +1,6 @@
 /**
- * Writes every user of a Clerk instance to the table, then organizations and what belongs to them, through the same `apply` as
- * webhooks, so that both may run at the same time.
+ * Writes every user of a Clerk instance to the table, then organizations and their objects, through the same `apply` as
+ * webhooks, so that both can run at the same time.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BackendApi, UserPage } from '../clerk/backend-api.ts'
@@ -14,11 +14,11 @@ import type { JobDatabase } from './database.ts'
 import { checkOrganizations } from './organizations.ts'
 import { createTurns } from './turns.ts'
 
-/** Where a backfill is; kept in the database, so that the next one goes on from there. */
+/** The progress of a backfill, kept in the database, so that the next run resumes there. */
 export interface BackfillPlace {
-  /** What is left to read. */
+  /** The ranges that are left to read. */
   lanes: readonly Lane[]
-  /** Users done so far, by all runs together. */
+  /** Users written so far, by all runs together. */
   users: number
   startedAt: string
 }
@@ -26,22 +26,22 @@ export interface BackfillPlace {
 export interface BackfillOptions {
   database: JobDatabase
   api: Pick<BackendApi, 'listUsers' | 'countUsers' | 'list' | 'find'>
-  /** No page is begun after it; what is being written is finished. */
+  /** After it aborts no page is started; the current write is finished. */
   signal: AbortSignal
-  /** Called before anything is written: rejects where the secret key is of another instance than the database. */
+  /** Called before the first write; must reject if secret key and database belong to different instances. */
   checkIdentity?: (executor: Executor) => Promise<void>
-  /** Begins anew, wherever an earlier run stopped. */
+  /** Starts again instead of resuming an earlier run. */
   isRestart?: boolean
-  /** Ranges of creation time that are read side by side; default 8. */
+  /** Ranges of creation time that are read in parallel; default 8. */
   lanes?: number
-  /** How long another process may take to end its backfill; default 0. */
+  /** How long to wait for another process to finish its backfill; default 0. */
   waitMs?: number
-  /** Called when the run goes on where an earlier one stopped. */
+  /** Called if the run resumes an earlier one. */
   onResume?: (place: BackfillPlace) => void
   onPage?: (progress: BackfillProgress) => void
   /** Called for a user that cannot be stored. */
   onRefused?: (id: string, reason: string) => void
-  /** Called when the database is in trouble, and the write is tried again. */
+  /** Called when a write failed because of the database, and will be retried. */
   onRetry?: (reason: string, waitMs: number) => void
 }
 
@@ -50,36 +50,36 @@ export interface BackfillCounts {
   users: number
   created: number
   updated: number
-  /** Already here, in this state or a newer one, or deleted here. */
+  /** The row already had this state or a newer one, or is a tombstone. */
   unchanged: number
   /** Users that could not be read or stored. */
   refused: number
 }
 
 export interface BackfillResult extends BackfillCounts {
-  /** False when it was interrupted. */
+  /** False if it was interrupted. */
   isComplete: boolean
   place: BackfillPlace
-  /** Users done by the runs before. */
+  /** Users written by earlier runs. */
   resumedAfter: number
-  /** What came of organizations, roles, memberships and invitations, after all users; null when it was interrupted before. */
+  /** The report about organizations and their objects, which follow all users; null if it was interrupted before. */
   organizations: OrganizationsReport | null
 }
 
-/** How far a run is, with the number of users that Clerk has in all. */
+/** The progress of a run, with the total number of users at Clerk. */
 export interface BackfillProgress extends BackfillCounts {
   resumedAfter: number
   total: number
 }
 
 export const BACKFILL_JOB = 'backfill'
-// More transactions at once do not write more: they wait for the same disk.
+// More parallel transactions are not faster, because they wait for the same disk.
 const WRITES_AT_ONCE = 2
 const DATABASE_RETRY_MS = 500
 
 /**
- * Writes every user of Clerk, from where the last run stopped; undefined while another process does so. Rejects when Clerk or
- * the database cannot be had for long: the place is kept then, and it may be run again.
+ * Writes every user of Clerk, resuming where the last run stopped; undefined while another process does so. Rejects if Clerk or
+ * the database is unavailable for too long: its progress is kept, and it may be run again.
  */
 export async function backfill(options: BackfillOptions): Promise<BackfillResult | undefined> {
   const ran = await options.database.whenAlone(
@@ -102,7 +102,7 @@ async function resume({
   await checkIdentity?.(pool)
   if (isRestart) await deleteState(pool, BACKFILL_JOB)
   const saved = await findState<Partial<BackfillPlace>>(pool, BACKFILL_JOB)
-  // A place of an earlier version, which had no lanes, is not gone on from.
+  // Progress saved by an earlier version, without lanes, is ignored.
   const from = saved?.lanes ? (saved as BackfillPlace) : undefined
   if (from) options.onResume?.(from)
   const resumedAfter = from?.users ?? 0
@@ -120,7 +120,7 @@ async function resume({
   return { ...result, isComplete, resumedAfter, organizations }
 }
 
-/** Null when it was interrupted: the next run begins with it, since all users are done. */
+/** Null if it was interrupted: the next run starts with organizations, because all users are written. */
 async function fillOrganizations({
   database,
   api,
@@ -134,9 +134,9 @@ async function fillOrganizations({
   }
 }
 
-/** What a run needs of the database. */
+/** What a run needs from the database. */
 export interface BackfillStore {
-  /** In one transaction; rejects with a `statusCode` of 503 while the database is in trouble. */
+  /** Writes in one transaction. Rejects with a `statusCode` of 503 while the database is unavailable. */
   apply(changes: Change[]): Promise<({ outcome: Outcome; created: boolean } | { error: Error })[]>
   savePlace(place: BackfillPlace): Promise<void>
 }
@@ -144,18 +144,18 @@ export interface BackfillStore {
 export interface WriteOptions extends Pick<BackfillOptions, 'signal' | 'lanes' | 'onRefused' | 'onRetry'> {
   api: Pick<BackendApi, 'listUsers' | 'countUsers'>
   store: BackfillStore
-  /** How many users Clerk has. */
+  /** The number of users at Clerk. */
   total: number
-  /** Where an earlier run stopped. */
+  /** The progress of an earlier run. */
   from?: BackfillPlace
   onPage?: (counts: BackfillCounts) => void
-  /** How long the database may be in trouble before the run gives up. */
+  /** How long the database may be unavailable before the run fails. */
   patienceMs?: number
 }
 
 /**
- * Walks all users and writes them. The place is kept after each page, for each lane in the order of its pages, so that a run
- * that is cut off repeats a page or two of each lane at most.
+ * Reads and writes all users. Progress is saved after each page, for each lane in the order of its pages, so that after a crash
+ * at most two pages of each lane are repeated.
  */
 export async function writePages(
   options: WriteOptions,
@@ -200,7 +200,7 @@ const kindOf = ({ outcome, created }: { outcome: Outcome; created: boolean }) =>
 
 const isUnavailable = (error: unknown) => (error as { statusCode?: number }).statusCode === 503
 
-/** A failover takes a while: what the database could not do is tried again. */
+/** Retries work that the database could not do, because a failover takes some time. */
 async function persist<T>({ patienceMs = 60_000, onRetry }: WriteOptions, work: () => Promise<T>): Promise<T> {
   const giveUpAt = performance.now() + patienceMs
   for (;;) {
@@ -208,7 +208,7 @@ async function persist<T>({ patienceMs = 60_000, onRetry }: WriteOptions, work: 
       return await work()
     } catch (error) {
       if (!isUnavailable(error) || performance.now() >= giveUpAt) throw error
-      onRetry?.('in trouble', DATABASE_RETRY_MS)
+      onRetry?.('unavailable', DATABASE_RETRY_MS)
       await sleep(DATABASE_RETRY_MS)
     }
   }
@@ -223,7 +223,7 @@ export interface BackfillPreview {
   refused: number
 }
 
-/** What a backfill would do now; nothing is written. */
+/** Reports what a backfill would do now, without writing. */
 export async function previewBackfill({
   database,
   api,

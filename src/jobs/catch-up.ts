@@ -1,6 +1,6 @@
 /**
- * What webhooks did not bring: asks Clerk at short intervals which users changed last, and whether the number of users is the
- * same. While nothing changes this takes two requests, and two more where there are organizations.
+ * Repairs lost webhooks: asks Clerk at short intervals which users changed last, and compares the number of users. While nothing
+ * changes this takes two requests, and two more if the instance has organizations.
  */
 import { type BackendApi, MAX_IDS } from '../clerk/backend-api.ts'
 import { hasNoOrganizations, LIST_READERS } from '../clerk/organization-lists.ts'
@@ -23,57 +23,57 @@ export interface CatchUpOptions {
   database: JobDatabase
   api: Pick<BackendApi, 'listUsers' | 'countUsers' | 'isAbsent' | 'list' | 'find'>
   signal: AbortSignal
-  /** Called before the first write: rejects where the secret key is of another instance than the database. */
+  /** Called before the first write; must reject if secret key and database belong to different instances. */
   checkIdentity?: (executor: Executor) => Promise<void>
-  /** How long a webhook may be under way before what it would have said counts as lost; default a minute. */
+  /** How long a webhook may be in transit before it counts as lost; default a minute. */
   settleMs?: number
-  /** More deletions than that are withheld; default 50 or a tenth of the users, whichever is more. */
+  /** If more users would be deleted, none is; default 50 or a tenth of the users, whichever is more. */
   maxDeletions?: number
-  /** Does nothing when the last one began less than so long ago; default 0. */
+  /** Does nothing if the last catch-up started less than this long ago; default 0. */
   notWithinMs?: number
 }
 
-/** What a catch-up brought. */
+/** The result of a catch-up. */
 export interface CatchUpReport {
   /** Users that Clerk listed as changed. */
   checked: number
-  /** Users that were written: new here, older here, and gone at Clerk. */
+  /** Users that were repaired: their row was missing, older than at Clerk, or deleted at Clerk. */
   healed: Undelivered
-  /** What no webhook brought in time, whatever brought it since. */
+  /** Changes that no webhook delivered in time. */
   lost: Undelivered
-  /** Whether the numbers of users differed for two catch-ups, so that the difference was searched for. */
+  /** Whether the number of users differed in two catch-ups in a row, so that the difference was searched for. */
   searched: boolean
-  /** So many were not deleted, because too many would have been. */
+  /** The number of users that were not deleted because they exceed `maxDeletions`. */
   deletionsWithheld: number
-  /** Objects around organizations that were written. */
+  /** The number of organizations, roles, memberships and invitations that were repaired. */
   organizations: number
 }
 
 export type CatchUpRun = { state: 'done'; report: CatchUpReport } | { state: 'busy' } | { state: 'recent' }
 
-/** What the next catch-up must know. */
+/** What the next catch-up needs to know. */
 export interface CatchUpState {
   startedAt: string
-  /** The newest `updated_at` up to which all is known, in ms since 1970. */
+  /** All changes up to this `updated_at` are known, in ms since 1970. */
   through: number
-  /** By how much Clerk counts more users than we have: seen last time, and found to have no remedy. */
+  /** How many more users Clerk counts than the table: last time, and a difference that a search could not repair. */
   difference: number
   accepted: number
-  /** The same for organizations and memberships together, and when Clerk was asked for them (ms). */
+  /** The same for organizations and memberships together, and when Clerk was last asked for them (ms). */
   organizations: { difference: number; accepted: number; askedAt: number }
-  /** What was lost on this day (UTC). */
+  /** Lost changes of this day (UTC). */
   lost: Undelivered & { day: string }
 }
 
 export const CATCH_UP_JOB = 'catch-up'
 const SETTLE_MS = 60_000
-// Where there are no organizations Clerk is not asked for them each time.
+// The interval at which Clerk is asked for organizations while there are none.
 const NO_ORGANIZATIONS_MS = 120_000
 const NOTHING: Undelivered = { created: 0, updated: 0, deleted: 0 }
 
 /**
- * Brings the tables up to what Clerk says now. May run beside webhooks and be repeated; one process at a time. Rejects when
- * Clerk or the database cannot be reached; the next one then begins where this one did.
+ * Updates the tables to Clerk's current state. May run beside webhooks and be repeated; one process at a time. Rejects if Clerk
+ * or the database cannot be reached; the next catch-up then starts from the same point.
  */
 export async function catchUp(options: CatchUpOptions): Promise<CatchUpRun> {
   const { database, notWithinMs = 0 } = options
@@ -101,7 +101,7 @@ async function run(options: CatchUpOptions, last: CatchUpState | undefined): Pro
   }
   const writer = createWriter(options, report)
   const through = last?.through ?? (await findNewestVersion(pool)) ?? Math.min(settledAt, await findNewestAtClerk(api))
-  // What came before the first webhook was not lost by the endpoint.
+  // Changes before the first webhook are not counted as lost, because the endpoint may not have existed.
   const since = Math.max(through, expectedSince(await findOldestMessage(pool), startedAt))
   const noteLost = (kind: keyof Undelivered, at: number) => {
     if (at > since) report.lost[kind] += 1
@@ -122,7 +122,7 @@ async function run(options: CatchUpOptions, last: CatchUpState | undefined): Pro
   const ours = await countCreatedBefore(pool, settledAt)
   let difference = (await api.countUsers({ createdBefore: settledAt })) - ours
   let accepted = last?.accepted ?? 0
-  // What is off for a moment is on its way. Off by the same twice, it is lost.
+  // A difference may only be a webhook in transit. If it is the same twice in a row, a change was lost.
   if (difference !== accepted && difference === last?.difference) {
     report.searched = true
     const healedBefore = countOf(report.healed)
@@ -133,7 +133,7 @@ async function run(options: CatchUpOptions, last: CatchUpState | undefined): Pro
     await searchByCount({ api, executor: pool, signal, before: settledAt, onUsers, onAbsent: writer.collectAbsent })
     await writer.deleteCollected()
     const left = (await api.countUsers({ createdBefore: settledAt })) - (await countCreatedBefore(pool, settledAt))
-    // Only what a search could not change has no remedy; the rest may have come while it ran.
+    // A difference that the search could not change is accepted, so that the next catch-up does not search again.
     if (left === difference && countOf(report.healed) === healedBefore) accepted = difference
     difference = left
   }
@@ -171,7 +171,7 @@ function createWriter(options: CatchUpOptions, report: CatchUpReport) {
   }
 
   async function deleteAbsent(ids: string[]): Promise<void> {
-    // From before the question: what is dated after it may know better.
+    // Taken before the request, so that anything newer than the answer takes precedence over the deletion.
     const deletedAt = Date.now()
     const isAbsent = await Promise.all(ids.map((id) => api.isAbsent(id)))
     const gone = ids
@@ -186,7 +186,7 @@ function createWriter(options: CatchUpOptions, report: CatchUpReport) {
   return {
     beforeWriting,
 
-    /** Writes those that are missing or older here. `note` hears of each whether a webhook brought what Clerk says. */
+    /** Writes users whose row is missing or older. `note` learns for each user whether a webhook had delivered its state. */
     async heal(users: UserSnapshot[], note?: (user: UserSnapshot, isTold: boolean) => void): Promise<void> {
       if (users.length === 0) return
       const rows = new Map((await compareUsers(pool, users)).map((row) => [row.id, row]))
@@ -202,7 +202,7 @@ function createWriter(options: CatchUpOptions, report: CatchUpReport) {
       await beforeWriting()
       const results = await repository.apply(drifting.map((user) => ({ user })))
       for (const [i, { id }] of drifting.entries()) {
-        // One that cannot be stored stays away: the next reconcile names it.
+        // A user that cannot be stored is not counted; the next reconcile reports it.
         if (!isApplied(results[i] as ChangeResult)) continue
         report.healed[(rows.get(id) as ComparedRow).difference === 'stale' ? 'updated' : 'created'] += 1
       }
@@ -212,7 +212,7 @@ function createWriter(options: CatchUpOptions, report: CatchUpReport) {
       absent.push(...ids)
     },
 
-    /** Deletes those that Clerk does not know when it is asked for each, unless they are too many to be true. */
+    /** Deletes users if Clerk confirms for each that it does not exist, unless there are implausibly many. */
     async deleteCollected(): Promise<void> {
       const living = [...(await findLiving(pool, absent)).keys()]
       if (living.length === 0) return
@@ -228,8 +228,8 @@ function createWriter(options: CatchUpOptions, report: CatchUpReport) {
 }
 
 /**
- * Clerk lists organizations and memberships by creation only: new ones and lost deletions show in their number, and then all
- * lists are compared. A changed role or name shows in no number: a reconcile finds it.
+ * Clerk cannot list organizations and memberships by update time, so only their numbers are compared; if they differ, all lists
+ * are compared. A changed role or name does not change a number: a reconcile finds it.
  */
 async function catchUpOrganizations(
   { database, api, signal, maxDeletions }: CatchUpOptions,
@@ -252,7 +252,7 @@ async function catchUpOrganizations(
   return { difference: left, accepted: isStuck ? left : last.accepted, askedAt }
 }
 
-/** How many organizations and memberships Clerk has; 0 where the instance has no organizations. */
+/** The number of organizations and memberships at Clerk; 0 if the instance has organizations turned off. */
 async function countAtClerk(api: CatchUpOptions['api']): Promise<number> {
   try {
     const counted = await api.list(LIST_READERS.organization.path, { limit: 1 })

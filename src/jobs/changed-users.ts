@@ -1,15 +1,15 @@
-/** The users that changed last, the newest first. The list has offsets and no cursor, and moves while it is read. */
+/** Reads the users that changed last, newest first. Clerk's list has offsets but no cursor, so it can shift while it is read. */
 import { type BackendApi, PAGE_SIZE } from '../clerk/backend-api.ts'
 import type { UserSnapshot } from '../resources/user/change.ts'
 
-// Mostly one or two users have changed: an answer of ten is small.
+// Usually one or two users have changed, so the first page is small.
 const FIRST_PAGE = 10
-/** So many users of one page are read again with the next, to see that none has slipped between them. */
+/** The number of users that a page shares with the previous one, to detect that none was skipped between them. */
 const OVERLAP = 5
 
 /**
- * Yields the users whose `updated_at` (ms) is `through` or later. A user that changes meanwhile moves to the front, and comes
- * with the next reading; one that is deleted moves all others up, so that a page may have to be read again.
+ * Yields the users whose `updated_at` (ms) is `through` or later. A user that changes meanwhile moves to the front, so the next
+ * catch-up reads it; a deletion shifts all others, so a page may have to be read again.
  */
 export async function* changedSince(
   api: Pick<BackendApi, 'listUsers'>,

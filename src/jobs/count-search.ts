@@ -1,6 +1,6 @@
 /**
- * Finds the users by whom Clerk's count differs from ours, by bisection over their creation time: each step asks Clerk for one
- * count, and only a range of one page is read. Of a million users one lost deletion takes about fifteen requests.
+ * Finds the users that make Clerk's count differ from the table's, by bisection over creation time: each step asks Clerk for one
+ * count, and only ranges of one page are read. One lost deletion among a million users takes about fifteen requests.
  */
 import { type BackendApi, MAX_IDS, PAGE_SIZE } from '../clerk/backend-api.ts'
 import { createLaneWalk } from '../clerk/lanes.ts'
@@ -12,11 +12,11 @@ export interface CountSearchOptions {
   api: Pick<BackendApi, 'listUsers' | 'countUsers'>
   executor: Executor
   signal: AbortSignal
-  /** Users created later than this are left out: webhooks about them may be under way. In ms since 1970. */
+  /** Users created later are left out, because their webhooks may be in transit. In ms since 1970. */
   before: number
-  /** Called with users as Clerk has them, some of whom may be missing here. */
+  /** Called with users from Clerk, some of which may be missing in the table. */
   onUsers: (users: UserSnapshot[]) => Promise<void>
-  /** Called with ids that are here and that Clerk did not list. */
+  /** Called with ids that are in the table but that Clerk did not list. */
   onAbsent: (ids: string[]) => Promise<void>
 }
 
@@ -25,7 +25,7 @@ interface Compared extends CreationRange {
   theirs: number
 }
 
-/** May be repeated. Rejects when Clerk or the database cannot be reached. */
+/** May be repeated. Rejects if Clerk or the database cannot be reached. */
 export async function searchByCount(options: CountSearchOptions): Promise<void> {
   const { api, executor, signal, before } = options
   await dateUsers(options)
@@ -40,7 +40,7 @@ export async function searchByCount(options: CountSearchOptions): Promise<void> 
   }
 }
 
-// Where a row comes from claims alone, nothing here says when Clerk created its user: Clerk is asked for those first.
+// Rows made from claims have no creation time, so these users are fetched from Clerk first.
 async function dateUsers({ api, executor, before, onUsers, onAbsent, signal }: CountSearchOptions): Promise<void> {
   const ids = await findUndatedIds(executor, before, PAGE_SIZE)
   for (let at = 0; at < ids.length; at += MAX_IDS) {
@@ -52,7 +52,7 @@ async function dateUsers({ api, executor, before, onUsers, onAbsent, signal }: C
   }
 }
 
-/** Two ranges with half of our users each; undefined where all of them were created at one time. */
+/** Two ranges with half of the table's users each; undefined if all were created at the same time. */
 async function split(
   { from, before, theirs }: Compared,
   { api, executor }: CountSearchOptions,
@@ -70,7 +70,7 @@ async function split(
 
 async function compareRange({ from, before, ours }: Compared, options: CountSearchOptions): Promise<void> {
   const { api, executor, signal, onUsers, onAbsent } = options
-  // Read before Clerk is asked: a user who comes meanwhile is not among those that it did not list.
+  // Read before the request to Clerk, so that a user created meanwhile does not look absent.
   const unseen = new Set(await findCreatedIds(executor, { from, before }, ours))
   const walk = createLaneWalk({
     api,
@@ -88,5 +88,5 @@ async function compareRange({ from, before, ours }: Compared, options: CountSear
   await onAbsent([...unseen])
 }
 
-/** The exclusive bound that Clerk takes: none for the beginning of time. */
+/** The exclusive lower bound for Clerk; none for the beginning of time. */
 const behind = (from: number) => (from > 0 ? from - 1 : undefined)

@@ -1,4 +1,4 @@
-/** The connections of a job: apart from those that serve requests, with time for long reads. */
+/** A connection pool for jobs, separate from that of requests, with longer time limits. */
 import type { OnChange } from '../db/changes/on-change.ts'
 import { withLease } from '../db/lease.ts'
 import { createPool, type Pool, type PoolOptions } from '../db/pool.ts'
@@ -6,9 +6,9 @@ import { createRepository, type Repository, type RepositoryOptions } from '../db
 
 export interface JobDatabaseOptions
   extends Pick<PoolOptions, 'connectionString' | 'schema' | 'transactionPooling' | 'max' | 'connectTimeoutMs'> {
-  /** Keep the bodies of applied webhooks too. */
+  /** Keeps the payloads of applied webhooks too. */
   storePayloads?: boolean
-  /** Why rows change, for the change feed; by default what each change says of itself. */
+  /** The cause of row changes for the change feed; by default derived from each change. */
   cause?: string
   onChange?: OnChange
   syncMetadata?: RepositoryOptions['syncMetadata']
@@ -20,9 +20,9 @@ export interface JobDatabase {
   pool: Pool
   repository: Repository
   /**
-   * Runs `work`, unless another process that shares the database is at this job (undefined then). It must end when its signal
-   * aborts: another process has taken over.
-   * @param waitMs how long the other process may take to give it up, or to be taken for dead
+   * Runs `work` unless another process on this database runs the same job; undefined then. It must end when its signal aborts,
+   * because another process has taken over.
+   * @param waitMs how long to wait for the other process to finish, or for its lease to expire
    */
   whenAlone<T>(
     job: string,

@@ -1,6 +1,6 @@
 /**
- * Gives one consumer of the change feed every change, at least once and in order for each entity. Of all processes that share
- * the database one does it at a time, by a lease; what another needs in order to go on is in the database.
+ * Delivers every change of the feed to one consumer, at least once and in order for each entity. One process at a time does so,
+ * by a lease; all progress is in the database, so that another process can take over.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -20,13 +20,13 @@ import { createLanes, type Item, SVIX_SCHEDULE_MS } from './delivery-lanes.ts'
 import type { ChangeWatch } from './watch-changes.ts'
 
 export interface ConsumerOptions {
-  /** Under which the database remembers how far it is. */
+  /** The name under which the database keeps its progress. */
   name: string
-  /** The types that it wants; all by default. */
+  /** The types to deliver; all by default. */
   types?: readonly FeedType[]
-  /** Delivers a change. What it rejects with is tried again. */
+  /** Delivers a change. If it rejects, the change is retried. */
   deliver: (entry: FeedEntry, attempt: number) => Promise<void>
-  /** Deliveries under way at once, of different entities. */
+  /** The number of parallel deliveries, of different entities. */
   concurrency: number
   /** The waits before the second, third… attempt; Svix's by default. */
   scheduleMs?: readonly number[]
@@ -35,9 +35,9 @@ export interface ConsumerOptions {
 export interface DeliveryEvents {
   onDelivered: (consumer: string, entry: FeedEntry, details: { isFirstAttempt: boolean }) => void
   onFailure: (consumer: string, entry: FeedEntry, error: unknown, details: { attempt: number; isDead: boolean }) => void
-  /** Changes were pruned before this consumer was given them. */
+  /** Changes were pruned before they were delivered to this consumer. */
   onLost: (consumer: string) => void
-  /** The database did not answer; it is tried again. */
+  /** The database did not answer; the query is retried. */
   onTrouble: (consumer: string, error: unknown) => void
 }
 
@@ -46,16 +46,15 @@ export interface DeliverOptions {
   watch: ChangeWatch
   signal: AbortSignal
   events: DeliveryEvents
-  /** After this long without a sign of life of who delivers, another process does; 15 s by default. */
+  /** How long the delivering process may be silent before another one takes over; 15 s by default. */
   leaseTtlMs?: number
   /**
-   * Changes that are read ahead of what is delivered, so that one delivery that takes its time keeps no other waiting; 10,000 by
-   * default.
+   * The number of changes to read ahead, so that one slow delivery does not delay those of other entities; 10,000 by default.
    */
   maxOpen?: number
   /**
-   * Deliveries that are kept to be made. With as many the consumer reads no further: a receiver that is dead shall not have the
-   * whole feed copied for it. 10,000 by default.
+   * The largest number of stored retries. Beyond it the consumer reads no further, so that the whole feed is not copied for a dead
+   * receiver. 10,000 by default.
    */
   maxKept?: number
 }
@@ -67,7 +66,7 @@ const MAX_KEPT = 10_000
 const FLUSH_MS = 50
 const LOOK_FOR_REVIVED_MS = 2_000
 const RETRY_MS = 1_000
-// A delivery that is under way may end; one that hangs may not keep the process from ending.
+// Deliveries in progress may finish, but one that hangs must not keep the process from ending.
 const STOP_MS = 5_000
 
 /** Delivers until the signal aborts. Never rejects. */
@@ -96,10 +95,10 @@ async function deliverWhileAlone(consumer: ConsumerOptions, options: DeliverOpti
   const over = new AbortController()
   const signal = AbortSignal.any([options.signal, over.signal])
   const types = consumer.types && new Set(consumer.types)
-  /** What has changed since it was written down last, by the item. */
+  /** Items that have changed since the last write. */
   const kept = new Map<Item, Kept>()
   const removed = new Set<Item>()
-  /** Places of deliveries that ended since those that are due were last asked for. */
+  /** Positions of deliveries that ended since due deliveries were last read. */
   let endedSince = new Set<string>()
   let place = await findPlace(pool, name)
   let written = place
@@ -126,11 +125,11 @@ async function deliverWhileAlone(consumer: ConsumerOptions, options: DeliverOpti
   })
   for (const waiting of await findWaiting(pool, name)) lanes.resume(waiting)
 
-  /** Writes down what has changed. What fails is in the next write. */
+  /** Saves what has changed. If that fails, it is part of the next write. */
   async function flush(): Promise<void> {
     const [keeping, removing] = [[...kept], [...removed]]
     const open = lanes.firstOpen()
-    // Just before the first that is open.
+    // Just before the first open delivery.
     const done = open ? { xid: open.xid, seq: String(BigInt(open.seq) - 1n) } : place
     const isFurther = isBehind(done, written)
     const calls = [
@@ -169,7 +168,7 @@ async function deliverWhileAlone(consumer: ConsumerOptions, options: DeliverOpti
   async function lookForRevived(): Promise<void> {
     while (!signal.aborted) {
       await pause(LOOK_FOR_REVIVED_MS, signal)
-      if (kept.size > 0 || removed.size > 0) continue // The tables are not yet as things are.
+      if (kept.size > 0 || removed.size > 0) continue // The tables are not up to date yet.
       endedSince = new Set()
       for (const due of await findDue(pool, name)) {
         if (!signal.aborted && !endedSince.has(toCursor(due.position))) lanes.resume(due)
@@ -198,6 +197,6 @@ async function deliverWhileAlone(consumer: ConsumerOptions, options: DeliverOpti
   } finally {
     over.abort()
     await lanes.stop(STOP_MS)
-    await flush().catch(() => undefined) // What is not written down is delivered once more.
+    await flush().catch(() => undefined) // Progress that could not be saved means that changes are delivered again.
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Who is given which change when: a lane for each entity, so that its changes are delivered in their order, and one that fails
- * holds back those behind it and nobody else's.
+ * Schedules deliveries: a lane for each entity keeps its changes in order, so that a failed delivery holds back only later changes
+ * of the same entity.
  */
 import type { Waiting } from '../db/changes/consumers.ts'
 import type { FeedEntry } from '../db/changes/read.ts'
@@ -17,19 +17,19 @@ export const SVIX_SCHEDULE_MS: readonly number[] = [
   10 * 3_600,
 ].map((seconds) => seconds * 1_000)
 
-/** What must be written down, so that another process can go on. */
+/** Stores retries, so that another process can continue. */
 export interface Keeper {
-  /** The delivery is to be tried again, or waits, or was given up. */
+  /** Stores a delivery that will be retried, waits behind one, or was given up. */
   keep(item: Item, state: { isDead: boolean; error: string | null }): void
-  /** The delivery that was kept is done. */
+  /** Removes a stored delivery that has succeeded. */
   remove(item: Item): void
 }
 
 export interface Item extends FeedEntry {
   attempts: number
-  /** In ms since 1970; null while it has not failed. */
+  /** The next attempt, in ms since 1970; null if it has not failed. */
   nextAttemptAt: number | null
-  /** Whether it is written down as a delivery of its own. Else the consumer's place stays before it. */
+  /** Whether it has a stored row. If not, the consumer's position stays before it. */
   isKept: boolean
   isDone: boolean
 }
@@ -37,29 +37,29 @@ export interface Item extends FeedEntry {
 export interface LanesOptions {
   deliver: (entry: FeedEntry, attempt: number) => Promise<void>
   keeper: Keeper
-  /** Deliveries under way at once. */
+  /** The number of parallel deliveries. */
   concurrency: number
   scheduleMs: readonly number[]
   /** A delivery failed. */
   onFailure: (entry: FeedEntry, error: unknown, details: { attempt: number; isDead: boolean }) => void
   onDelivered: (entry: FeedEntry, details: { isFirstAttempt: boolean }) => void
-  /** Something is done: there may be room for more. */
+  /** A delivery has ended, so there may be room for more. */
   onProgress: () => void
 }
 
-/** The deliveries of one entity. The first is under way, or ready, or waits for its time. */
+/** The deliveries of one entity. The first is in progress, ready, or waiting for its retry time. */
 interface Lane {
   items: Item[]
 }
 
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-/** A delivery that failed for a reason that may be written down. */
+/** A failed delivery whose message contains no personal data, so that it may be stored. */
 export class DeliveryError extends Error {
   override name = 'DeliveryError'
 }
 
-// What an application's error says may be about a person, and nothing of a person is kept here. The log has where it was thrown.
+// An application's error message may contain personal data, so only its name and code are stored.
 function describe(error: unknown): string {
   if (error instanceof DeliveryError) return error.message
   const { name = 'not an Error', code } = Object(error) as { name?: string; code?: string }
@@ -69,9 +69,9 @@ function describe(error: unknown): string {
 export function createLanes(options: LanesOptions) {
   const { deliver, keeper, concurrency, scheduleMs, onFailure, onDelivered, onProgress } = options
   const lanes = new Map<string, Lane>()
-  /** What was read and is not kept as a delivery of its own, in the order of the feed. */
+  /** Items that were read and have no stored row, in the order of the feed. */
   let unkept: Item[] = []
-  /** Lanes whose first delivery may be made, in the order in which they became ready. */
+  /** Lanes whose first delivery is ready, in the order in which they became so. */
   const ready = new Set<Lane>()
   const timers = new Map<Lane, NodeJS.Timeout>()
   const known = new Set<string>()
@@ -98,12 +98,12 @@ export function createLanes(options: LanesOptions) {
     lane.items.push(item)
     if (item.isKept) kept += 1
     else unkept.push(item)
-    // Behind one that waits for its next attempt it does not hold up the consumer's place.
+    // Behind a waiting retry it is stored too, so that it does not hold back the consumer's position.
     if (lane.items.length > 1 && timers.has(lane)) keep(item, { isDead: false, error: null })
     if (lane.items.length === 1) arm(lane)
   }
 
-  /** Makes the lane ready, now or when its first delivery is due. */
+  /** Makes the lane ready now, or when its first delivery is due. */
   function arm(lane: Lane): void {
     const [first] = lane.items as [Item]
     const waitMs = (first.nextAttemptAt ?? 0) - Date.now()
@@ -174,25 +174,25 @@ export function createLanes(options: LanesOptions) {
   }
 
   return {
-    /** Takes a change that was read from the feed. */
+    /** Adds a change that was read from the feed. */
     read(entry: FeedEntry): void {
       add({ ...entry, attempts: 0, nextAttemptAt: null, isKept: false, isDone: false })
     },
-    /** Takes a delivery that was kept before, unless it is here already. */
+    /** Adds a stored delivery, unless it is already here. */
     resume(waiting: Waiting): void {
       if (!known.has(idOf(waiting))) add({ ...waiting, isKept: true, isDone: false })
     },
-    /** The last place before which nothing is left that is not kept; undefined when that is all that was read. */
+    /** The position before the first open item without a stored row; undefined if there is none. */
     firstOpen(): Position | undefined {
       const first = unkept.findIndex((item) => !item.isDone && !item.isKept)
       unkept = first === -1 ? [] : unkept.slice(first)
       return unkept[0]?.position
     },
-    /** Changes that were read and are neither delivered nor kept, and deliveries that are kept to be made. */
+    /** The number of open items without a stored row, and of stored retries. */
     get counts() {
       return { open: unkept.length, kept }
     },
-    /** Begins nothing more, and resolves when what is under way has ended, or takes too long. */
+    /** Starts no more deliveries, and resolves when those in progress have ended or take too long. */
     async stop(patienceMs: number): Promise<void> {
       isStopped = true
       for (const timer of timers.values()) clearTimeout(timer)

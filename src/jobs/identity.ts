@@ -1,6 +1,6 @@
 /**
- * Whether secret key, issuer and database are of one Clerk instance. A key of another instance would write its users here, and
- * tombstone ours: nothing that it says may reach the tables.
+ * Checks that secret key, issuer and database belong to the same Clerk instance. A key of another instance would write its users
+ * to the tables and delete the existing ones.
  */
 import { createPublicKey } from 'node:crypto'
 import { ClerkUnavailable } from '../clerk/api-errors.ts'
@@ -10,19 +10,19 @@ import type { Executor } from '../db/statement.ts'
 
 export interface IdentityOptions {
   api: Pick<BackendApi, 'findKeys' | 'findInstance'>
-  /** The database that remembers its instance. */
+  /** The database, which stores the id of its instance. */
   executor: Executor
-  /** Whose keys those of the secret key's instance must meet; without it they are not compared. */
+  /** The issuer, whose signing keys must be those of the secret key's instance; without it they are not compared. */
   issuer?: string
-  /** Finds a key of the issuer, where its keys are at hand; by default they are fetched. */
+  /** Finds a key of the issuer in a key store; by default the keys are fetched. */
   findKey?: (kid: string) => Promise<'found' | 'absent' | 'unavailable'>
-  /** A PEM public key, which takes the place of the issuer's keys. */
+  /** A PEM public key, which is used instead of the issuer's keys. */
   jwtKey?: string
-  /** Called where a comparison is left out, because the API does not know the question. */
+  /** Called if a comparison is skipped, because the API does not have the endpoint. */
   onWarning?: (message: string) => void
 }
 
-/** The settings name two Clerk instances. */
+/** The settings belong to different Clerk instances. */
 export class InstanceMismatch extends Error {
   override name = 'InstanceMismatch'
 }
@@ -30,23 +30,23 @@ export class InstanceMismatch extends Error {
 const DEADLINE_MS = 3_000
 
 /**
- * Resolves when all are of one instance; the database remembers which, from the first time on. May be repeated.
- * Rejects with `InstanceMismatch`, with `ClerkRefusal` (401, 403: a wrong key), or `ClerkUnavailable` when Clerk cannot be asked.
+ * Resolves if all belong to the same instance, whose id the first check stores in the database. May be repeated. Rejects with
+ * `InstanceMismatch`, with `ClerkRefusal` (401, 403: a wrong key), or with `ClerkUnavailable` if Clerk cannot be reached.
  */
 export async function checkIdentity(options: IdentityOptions): Promise<void> {
   const { api, executor, issuer, onWarning } = options
   if (issuer !== undefined) await compareKeys({ ...options, issuer })
   const instance = await api.findInstance()
   if (!instance) {
-    onWarning?.('CLERK_API_URL does not know /v1/instance: the Clerk instance of the database is not checked')
+    onWarning?.('CLERK_API_URL has no /v1/instance: the Clerk instance of the database is not checked')
     return
   }
-  // Without an issuer nothing vouches for the key: then it is only compared.
+  // Without an issuer the key is not verified, so the instance is compared but not stored.
   const known = issuer === undefined ? await findInstanceId(executor) : await rememberInstanceId(executor, instance.id)
   if (known !== undefined && known !== instance.id) {
     throw new InstanceMismatch(
-      `CLERK_SECRET_KEY is of the Clerk instance ${instance.id}, but the database of DATABASE_URL holds the users of ${known}. ` +
-        `Set the secret key of ${known}, or the DATABASE_URL of ${instance.id}. To take this database over on purpose: ` +
+      `CLERK_SECRET_KEY belongs to the Clerk instance ${instance.id}, but the database of DATABASE_URL holds the users of ${known}. ` +
+        `Set the secret key of ${known}, or the DATABASE_URL of ${instance.id}. To assign this database to another instance on purpose: ` +
         'clerk-session-sync migrate --adopt-instance',
     )
   }
@@ -56,16 +56,16 @@ async function compareKeys(options: IdentityOptions & { issuer: string }): Promi
   const { api, issuer, jwtKey, onWarning } = options
   const theirs = await api.findKeys()
   if (!theirs) {
-    onWarning?.('CLERK_API_URL does not know /v1/jwks: secret key and issuer are not compared')
+    onWarning?.('CLERK_API_URL has no /v1/jwks: secret key and issuer are not compared')
     return
   }
   if (jwtKey === undefined ? await meetsIssuer(theirs, options) : theirs.some(meetsPem(jwtKey))) return
   const ids = theirs.map(({ kid }) => kid).join(', ')
   const instance = await api.findInstance()
   throw new InstanceMismatch(
-    `CLERK_SECRET_KEY is of another Clerk instance (${instance?.id ?? 'unknown'}, which signs with ${ids || 'no key'}) than ` +
+    `CLERK_SECRET_KEY belongs to another Clerk instance (${instance?.id ?? 'unknown'}, which signs with ${ids || 'no key'}) than ` +
       `${jwtKey === undefined ? `CLERK_ISSUER (${issuer}, which signs with ${await issuerKeyIds(issuer)})` : 'CLERK_JWT_KEY'}. ` +
-      'Take both from one instance (Clerk dashboard, API keys)',
+      'Use both from the same instance (Clerk dashboard, API keys)',
   )
 }
 
@@ -88,7 +88,7 @@ async function meetsIssuer(theirs: Key[], { issuer, findKey }: IdentityOptions &
   return false
 }
 
-/** Whether a key is the public one of this PEM. */
+/** Makes a check whether a JWK is the same key as this PEM. */
 export function meetsPem(pem: string): (key: { n?: unknown }) => boolean {
   const { n } = createPublicKey(pem).export({ format: 'jwk' })
   return (key) => key.n === n

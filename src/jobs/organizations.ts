@@ -1,6 +1,6 @@
 /**
- * Clerk's organizations, roles, memberships and invitations against the tables, by the door that webhooks take. Lists with offsets
- * skip an item when one before it is deleted meanwhile: they are read until two passes agree.
+ * Compares Clerk's organizations, roles, memberships and invitations with the tables, and repairs them through the same write path
+ * as webhooks. Lists with offsets skip an item if an earlier one is deleted meanwhile, so they are read until two passes agree.
  */
 import { createHash } from 'node:crypto'
 import { sql } from 'drizzle-orm'
@@ -31,11 +31,11 @@ export interface OrganizationsOptions {
   database: Pick<JobDatabase, 'pool' | 'repository'>
   api: Pick<BackendApi, 'list' | 'find'>
   signal: AbortSignal
-  /** Writes what is missing or stale. */
+  /** Writes objects that are missing or stale. */
   isFixing: boolean
-  /** Looks for what is gone at Clerk, too; not needed by a backfill. */
+  /** Also looks for objects that no longer exist at Clerk; a backfill does not need it. */
   findsGone: boolean
-  /** More deletions of one kind than that are withheld; default 50 or a tenth, whichever is more. */
+  /** If more objects of one kind would be deleted, none is; default 50 or a tenth, whichever is more. */
   maxDeletions?: number
   onProgress?: (kind: ListKind, checked: number) => void
 }
@@ -53,7 +53,7 @@ const countObjects = statement<{ count: number }>(
     + (select count(*) from ${t(organizationMemberships)} where ended_at is null)::int as count`,
 )
 
-/** How many organizations and memberships have not ended here. */
+/** The number of organizations and memberships in the tables that have not ended. */
 export async function countLivingObjects(executor: Executor): Promise<number> {
   const [row] = (await countObjects(executor)) as [{ count: number }]
   return row.count
@@ -63,15 +63,15 @@ const MAX_PASSES = 6
 const SAMPLE = 20
 
 /**
- * Compares every list with its table. May run beside webhooks and be repeated; one job at a time. An instance without
- * organizations has nothing to compare. Rejects when Clerk or the database cannot be had.
+ * Compares every list with its table. May run beside webhooks and be repeated; one job at a time. Does nothing if the instance
+ * has no organizations. Rejects if Clerk or the database is unavailable.
  */
 export async function checkOrganizations(options: OrganizationsOptions): Promise<OrganizationsReport> {
   const report = noOrganizationsReport()
   try {
     for (const kind of LIST_KINDS) {
       await checkList(kind, report, options)
-      // Without organizations nothing else matters: every instance has roles.
+      // Without organizations the other lists are skipped; roles alone do not matter, because every instance has some.
       const { checked, gone } = report.organization
       if (checked + gone.count === 0) break
     }
@@ -85,7 +85,7 @@ async function checkList(kind: ListKind, report: OrganizationsReport, options: O
   const { database, api, signal, isFixing, onProgress } = options
   const { pool, repository } = database
   const seen = options.findsGone ? await createSeenIds(pool) : undefined
-  // By PostgreSQL's clock, which dates the rows.
+  // From PostgreSQL's clock, which also dates the rows.
   const { now: startedAt } = await measureUsers(pool)
   const found = report[kind]
   const rows = ROWS[kind]
@@ -112,14 +112,14 @@ async function checkList(kind: ListKind, report: OrganizationsReport, options: O
   async function readOnce(isFirst: boolean): Promise<{ digest: string; isWhole: boolean }> {
     const hash = createHash('sha256')
     let isWhole = false
-    // What only an earlier pass named may be gone by now.
+    // An object that only an earlier pass listed may have been deleted since.
     if (!isFirst) await seen?.clear()
     for await (const { changes, ids, unusable, isWhole: isOne } of readList(api, kind)) {
       signal.throwIfAborted()
       isWhole = isOne
       for (const id of ids) hash.update(`${id}\n`)
       await seen?.add(ids)
-      // What drifts is counted once; a pass that repairs finds it the same afterwards.
+      // Drift is counted only in the first pass, because later passes find it repaired.
       if (isFirst || isFixing) await checkPage(changes)
       if (!isFirst) continue
       found.checked += ids.length
@@ -130,7 +130,7 @@ async function checkList(kind: ListKind, report: OrganizationsReport, options: O
   }
 
   let last = await readOnce(true)
-  // A list of one page was read at one time.
+  // A list of a single page cannot have shifted.
   for (let pass = 1; !last.isWhole && pass < MAX_PASSES; pass += 1) {
     const next = await readOnce(false)
     const isSame = next.digest === last.digest
@@ -144,7 +144,7 @@ async function checkList(kind: ListKind, report: OrganizationsReport, options: O
 
 const isDrift = (difference: string | undefined) => difference === 'missing' || difference === 'stale'
 
-/** Of those that no list named, those that Clerk does not know when it is asked for them. */
+/** Handles rows that no list contained, after asking Clerk for each whether it exists. */
 async function checkGone(
   kind: ListKind,
   report: OrganizationsReport,

@@ -7,8 +7,8 @@ export interface Pruned {
 }
 
 /**
- * Deletes old events of the ledger, bodies that nobody needs any more, sessions that have long been over, and old changes of the
- * feed. Of several replicas, one does it.
+ * Deletes old events of the ledger, payloads that are no longer needed, old ended sessions, and old changes of the feed. Only one
+ * replica does so at a time.
  */
 export async function prune(
   repository: Pick<Repository, 'prune' | 'pruneSessions' | 'pruneChanges' | 'supersede'>,

@@ -1,4 +1,4 @@
-/** Clerk against the table, in constant memory: finds every difference, and repairs it by the door that webhooks take. */
+/** Compares Clerk with the table in constant memory, and repairs every difference through the same write path as webhooks. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type BackendApi, MAX_IDS, type UserPage } from '../clerk/backend-api.ts'
 import { createLaneWalk } from '../clerk/lanes.ts'
@@ -21,32 +21,32 @@ export interface ReconcileOptions {
   database: JobDatabase
   api: Pick<BackendApi, 'listUsers' | 'countUsers' | 'isAbsent' | 'list' | 'find'>
   signal: AbortSignal
-  /** Called before anything is written, or found: rejects where the secret key is of another instance than the database. */
+  /** Called before anything is compared; must reject if secret key and database belong to different instances. */
   checkIdentity?: (executor: Executor) => Promise<void>
-  /** Repairs what it finds. */
+  /** Whether to repair the differences. */
   isFixing: boolean
-  /** More deletions than that are withheld altogether; default 50 or a tenth of the users, whichever is more. */
+  /** If more users would be deleted, none is; default 50 or a tenth of the users, whichever is more. */
   maxDeletions?: number
-  /** Ranges of creation time that are read side by side; default 8. */
+  /** Ranges of creation time that are read in parallel; default 8. */
   lanes?: number
-  /** How long a version that Clerk does not have (yet) may be a matter of Clerk's replicas. */
+  /** How long Clerk's replicas may take to show a version that a webhook has already delivered. */
   settleMs?: number
-  /** How long another process may take to end its reconcile; default 0. */
+  /** How long to wait for another process to finish its reconcile; default 0. */
   waitMs?: number
-  /** Does nothing when the last one that repaired began less than so long ago; default 0. */
+  /** Does nothing if the last complete repair started less than this long ago; default 0. */
   notWithinMs?: number
   onProgress?: (progress: { checked: number; total: number; drifting: number }) => void
 }
 
 export type ReconcileRun =
   | { state: 'done'; report: ReconcileReport; ledger: LedgerEntry[]; silence: string[] }
-  /** Another process is at it. */
+  /** Another process is running it. */
   | { state: 'busy' }
   /** Another process has just done it. */
   | { state: 'recent'; startedAt: string }
 
 const JOB = 'reconcile'
-// As many as the service's own reconcile has connections.
+// Equal to the number of connections of the service's own reconcile.
 const CHECKS_AT_ONCE = 2
 const SAMPLE = 20
 
@@ -58,8 +58,8 @@ const KIND_OF: Partial<Record<Difference, DriftKind>> = {
 }
 
 /**
- * Looks for drift and, when fixing, repairs it; says what no webhook delivered. May run beside webhooks and be repeated.
- * Rejects when Clerk or the database cannot be had.
+ * Finds drift and optionally repairs it; reports changes that no webhook delivered. May run beside webhooks and be repeated.
+ * Rejects if Clerk or the database is unavailable.
  */
 export async function reconcile(options: ReconcileOptions): Promise<ReconcileRun> {
   const { database, isFixing, notWithinMs = 0, waitMs } = options
@@ -75,7 +75,7 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRun
       await options.checkIdentity?.(pool)
       const ledger = await findLedgerTypes(pool)
       const report = await search(expectedSince(await findOldestMessage(pool), Date.now()), { ...options, signal })
-      // The next one may be skipped after one that was whole and repaired what it found, and after no other.
+      // Only a complete run that repaired counts for skipping the next one.
       if (isFixing && report.isComplete) await saveState(pool, JOB, report)
       return { state: 'done', report, ledger, silence: explainSilence(ledger, report.undelivered) }
     },
@@ -84,7 +84,7 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRun
   return ran?.result ?? { state: 'busy' }
 }
 
-/** @param since from when on (ms) webhooks ought to have told of every change */
+/** @param since the time (ms) from which webhooks should have delivered every change */
 async function search(since: number, options: ReconcileOptions): Promise<ReconcileReport> {
   const { api, signal, isFixing, lanes, settleMs = 5_000, onProgress } = options
   const { pool, repository } = options.database
@@ -113,7 +113,7 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     drift[kind].sample.push(...ids.slice(0, SAMPLE - drift[kind].sample.length))
   }
 
-  /** Of these that were written, those that are not repaired are noted with the reason. */
+  /** Reports the written users that are still different, with the reason. */
   function noteFailures(
     changes: readonly { id: string }[],
     results: readonly ChangeResult[],
@@ -122,12 +122,12 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     for (const [i, { id }] of changes.entries()) {
       if (isRepaired(id) || report.failures.length === SAMPLE) continue
       const result = results[i]
-      const reason = result && 'error' in result ? result.error.message : 'the row has newer news of the user'
+      const reason = result && 'error' in result ? result.error.message : 'the row has a newer state of the user'
       report.failures.push({ id, reason })
     }
   }
 
-  /** What a webhook should have brought: it would have left the time of its event. */
+  /** Counts a change that no webhook delivered, which shows in the missing time of an event. */
   function noteSilence(user: UserSnapshot, { difference, version }: ComparedRow): void {
     if (user.version.updatedAt < since) return
     const isTold = difference === 'newer' || difference === 'deleted' || difference === 'different'
@@ -135,7 +135,7 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     report.undelivered[Number(user.clerkCreatedAt) >= since ? 'created' : 'updated'] += 1
   }
 
-  /** Notes what drifts and, when fixing, writes it and looks whether it helped. */
+  /** Reports drifting users and, when fixing, writes them and checks the result. */
   async function settle(users: UserSnapshot[], rows: readonly ComparedRow[]): Promise<void> {
     const kinds = new Map(rows.map(({ id, difference }) => [id, KIND_OF[difference]]))
     const drifting = users.filter(({ id }) => kinds.get(id) !== undefined)
@@ -145,7 +145,7 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     const repaired = new Set<string>()
     for (const { id, difference } of await compare(drifting)) {
       const kind = kinds.get(id) as DriftKind
-      // One that was behind may be ahead by now: a webhook came between. One that is ahead still, was not rewound.
+      // A row that was behind may be ahead after a webhook, which is fine. A row that is still ahead could not be reset.
       const isRepaired = KIND_OF[difference] === undefined || (difference === 'newer' && kind !== 'newer')
       if (!isRepaired) continue
       drift[kind].repaired += 1
@@ -154,7 +154,7 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     noteFailures(drifting, results, (id) => repaired.has(id))
   }
 
-  /** The row is read first, then Clerk is asked: what it says now is newer than what the row was then. */
+  /** Compares again, reading the rows before Clerk, so that Clerk's answer is newer than the row. */
   async function lookAgain(ids: readonly string[], mayWait = true): Promise<void> {
     const versions = await findLiving(pool, ids)
     const { users } = await findUsers(ids)
@@ -185,12 +185,12 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     for (const batch of batchesOf(doubtful)) await lookAgain(batch)
   }
 
-  /** Of those that Clerk did not list, those that it does not know when asked for them. */
+  /** Yields ids that Clerk did not list and that it confirms not to exist. */
   async function* gone(): AsyncGenerator<string[]> {
     for await (const unseen of seen.unseen(now)) {
       for (const ids of batchesOf(unseen)) {
         const { users, ids: found } = await findUsers(ids)
-        // Of those who are there after all the rows are looked at, too.
+        // Users that do exist after all are compared too.
         await checkPage(users, found)
         const absent = ids.filter((id) => !found.includes(id))
         const livingNow = await findLiving(pool, absent)
@@ -201,7 +201,7 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
 
   async function deleteGone(): Promise<void> {
     for await (const ids of gone()) {
-      // From before the question: what is dated after it may know better.
+      // Taken before the request, so that anything newer than the answer takes precedence over the deletion.
       const deletedAt = Date.now()
       const isAbsent = await Promise.all(ids.map((id) => api.isAbsent(id)))
       const absent = ids

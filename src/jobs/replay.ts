@@ -1,13 +1,13 @@
-/** Failed webhooks, once more: from their stored bodies, by the code of the intake, through `repository.apply`. */
+/** Applies failed webhooks again: from their stored payloads, with the code that receives webhooks, through `repository.apply`. */
 import type { FailedEvent, FailedEventsFilter } from '../db/failed-events.ts'
 import type { ChangeResult, Repository } from '../db/repository.ts'
 import type { Change, Outcome } from '../domain/change.ts'
 import { ignoreForeign, readReceivedEvent } from '../resources/received-event.ts'
 
-/** Applies one change; so does the app's repository, where those of requests share a batch. */
+/** Applies one change; matches the app's repository, where concurrent changes share a batch. */
 type ApplyOne = (change: Change) => Promise<ChangeResult>
 
-/** What became of a failed message: an outcome of the intake, or why it failed again. */
+/** The result of a replay: an outcome, or why the message failed again. */
 export type ReplayResult = { event: FailedEvent } & (
   | { outcome: Outcome; error?: undefined }
   | { outcome: 'failed'; error: string }
@@ -16,7 +16,7 @@ export type ReplayResult = { event: FailedEvent } & (
 const PAGE = 100
 
 /**
- * Replays one failed message. One that fails again stays in the ledger with the new reason. May be repeated, and may race
+ * Replays one failed message. If it fails again, it stays in the ledger with the new reason. May be repeated, and may race with
  * redeliveries by Svix: a message is applied once. Rejects with `DatabaseUnavailable`.
  */
 export async function replayEvent(
@@ -24,7 +24,7 @@ export async function replayEvent(
   event: FailedEvent,
   nowMs: number,
 ): Promise<ReplayResult> {
-  if (event.payload === null) return { event, outcome: 'failed', error: 'its body was not kept' }
+  if (event.payload === null) return { event, outcome: 'failed', error: 'its payload was not kept' }
   const sentAt = (event.eventAt ?? event.receivedAt).getTime()
   const read = readReceivedEvent({ id: event.id, sentAt }, event.payload, nowMs)
   const received = ignoreForeign(read, await repository.instanceId())
@@ -38,7 +38,7 @@ export async function replayEvent(
     : { event, outcome: result.outcome }
 }
 
-/** Replays the failed messages of a filter one after the other, the oldest first, each of them once. */
+/** Replays the failed messages of a filter one by one, oldest first, each once. */
 export async function* replayFailedEvents(
   repository: Pick<Repository, 'apply' | 'fail' | 'failedEvents' | 'instanceId'>,
   filter: FailedEventsFilter = {},
@@ -49,7 +49,7 @@ export async function* replayFailedEvents(
   }
 }
 
-/** All failed messages of a filter, the oldest first, a page at a time in memory. */
+/** Yields all failed messages of a filter, oldest first, with one page in memory at a time. */
 export async function* listFailedEvents(
   repository: Pick<Repository, 'failedEvents'>,
   filter: FailedEventsFilter = {},

@@ -1,7 +1,7 @@
-/** Work on the database that takes turns, so that lanes never wait so long for a connection that it counts as trouble. */
+/** Limits concurrent database work, so that lanes queue here and do not run into the pool's connection timeout. */
 export type Turns = <T>(work: () => Promise<T>) => Promise<T>
 
-/** Runs so many at once, each as its turn comes; one that fails holds up no other. */
+/** Runs at most `atOnce` functions at a time, in order; a failure does not affect the others. */
 export function createTurns(atOnce: number): Turns {
   const waiting: (() => void)[] = []
   let underWay = 0

@@ -1,6 +1,6 @@
 /**
- * One look-out for everybody in this process who waits for changes: however many wait, each wake-up is one query. A wake-up is
- * a `NOTIFY`, where the connection lets it through, and else a poll with growing pauses.
+ * Waits for changes on behalf of all readers of this process: each wake-up is one query for all of them. A wake-up is a `NOTIFY`
+ * if the connection supports it (a pooler may not), otherwise a poll with growing pauses.
  */
 import pg from 'pg'
 import { type FeedPage, findLatest, readChanges } from '../db/changes/read.ts'
@@ -10,24 +10,24 @@ import { isBehind, type Position } from '../domain/feed.ts'
 
 export interface WatchOptions {
   pool: Pool
-  /** For the connection that listens; without it there are only polls. */
+  /** For the connection that listens; without it there is only polling. */
   connectionString?: string
-  /** The database did not answer; it is asked again. */
+  /** The database did not answer; the query is retried. */
   onTrouble: (error: unknown) => void
 }
 
 export interface ChangeWatch {
-  /** The changes after a place, at once. Rejects with PostgreSQL's error. */
+  /** Reads the changes after a position, without waiting. Rejects with PostgreSQL's error. */
   read(after: Position | undefined, limit: number): Promise<FeedPage>
-  /** The place behind everything that may be read now. */
+  /** The position after everything that can be read now. */
   latest(): Promise<Position>
-  /** The changes after a place as soon as there are any; undefined when the signal aborts, or the watch ends, before that. */
+  /** The changes after a position as soon as there are any; undefined if the signal aborts or the watch ends first. */
   wait(after: Position, limit: number, signal: AbortSignal): Promise<FeedPage | undefined>
-  /** Whether a reader at this place is not behind what was seen last, and need not ask the database. */
+  /** Whether a reader at this position has read everything that is known, so that it need not query the database. */
   isUpToDate(after: Position): boolean
-  /** How many wait. */
+  /** The number of waiting readers. */
   readonly waiting: number
-  /** Answers everybody who waits with nothing. */
+  /** Ends all waits without changes. */
   end(): Promise<void>
 }
 
@@ -39,20 +39,20 @@ interface Waiter {
 
 const PAGE = 1_000
 const FIRST_PAUSE_MS = 10
-// While `NOTIFY` works, a poll only finds what a lost connection has missed.
+// While `NOTIFY` works, a poll only finds changes that a broken connection missed.
 const LONGEST_PAUSE_MS = { listening: 5_000, polling: 1_000, held: 1_000 }
 const RECONNECT_MS = 5_000
 
 export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions): ChangeWatch {
   const waiters = new Set<Waiter>()
-  /** The newest change that was seen, or where there was none; and up to where a place can be by now. */
+  /** The newest position that was seen, and the highest that a reader can have by now. */
   let seen: Position | undefined
   let horizon = 0n
   let pauseMs = FIRST_PAUSE_MS
   let timer: NodeJS.Timeout | undefined
   let isLooking = false
   let isWoken = false
-  /** Whether something has come since the database was asked last. */
+  /** Whether a wake-up came since the last query. */
   let isStale = false
   let isEnded = false
   let isHeld = false
@@ -61,7 +61,7 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
 
   function onListen(listens: boolean): void {
     isListening = listens
-    // What came while nobody listened.
+    // Changes may have come while nobody listened.
     if (listens) wake()
   }
 
@@ -97,7 +97,7 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
     pauseMs = Math.min(pauseMs * 2, longest)
   }
 
-  /** Answers whom it can by one query. Says whether there may be more for those who are left. */
+  /** Answers waiting readers with one query. Returns whether there may be more changes for the remaining ones. */
   async function serve(): Promise<boolean> {
     const present = [...waiters]
     const after = present.map((waiter) => waiter.after).reduce((a, b) => (isBehind(a, b) ? b : a))
@@ -167,7 +167,7 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
   }
 }
 
-/** What a reader that is further than the others, or wants less, gets of a page. */
+/** The part of a page for a reader that is further ahead than others, or wants fewer changes. */
 function partOf(page: FeedPage, { after, limit }: Waiter): FeedPage {
   const rest = page.entries.filter(({ position }) => isBehind(position, after))
   const entries = rest.slice(0, limit)
@@ -176,12 +176,12 @@ function partOf(page: FeedPage, { after, limit }: Waiter): FeedPage {
     entries,
     next: entries.at(-1)?.position ?? after,
     hasMore: page.hasMore || rest.length > limit,
-    // Of somebody else's place: whoever waits has read up to what was there by then.
+    // Only another reader's position can be expired: a waiting reader had already read everything.
     isExpired: false,
   }
 }
 
-/** A connection of its own that listens, and is made again whenever it breaks. */
+/** Listens on a separate connection, and reconnects whenever it breaks. */
 function listen(
   connectionString: string,
   schema: string,
@@ -220,7 +220,7 @@ function listen(
       await fresh.query(`listen ${WAKE_UP_CHANNEL}`)
       if (!isBroken) onListen(true)
     } catch {
-      again() // Polls say what is wrong with the database.
+      again() // Polling reports the problem with the database.
     }
   }
 

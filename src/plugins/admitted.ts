@@ -1,4 +1,4 @@
-/** What a guard left on its request, without the null that routes without a guard have there. */
+/** Typed access to what a guard put on its request, for handlers that would otherwise have to check for null. */
 import type { FastifyRequest } from 'fastify'
 import type { Membership } from '../domain/membership.ts'
 import type { SessionToken } from '../domain/session-token.ts'
@@ -15,6 +15,6 @@ export const getClerkOrganization = ({ clerkOrganization }: FastifyRequest): Mem
   found(clerkOrganization, 'requireClerkUser({ organization: true })')
 
 function found<T>(value: T | null, guard: string): T {
-  if (value === null) throw new TypeError(`this route has no guard for that: add onRequest: app.${guard}`)
+  if (value === null) throw new TypeError(`this route lacks a guard: add onRequest: app.${guard}`)
   return value
 }

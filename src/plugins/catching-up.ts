@@ -1,16 +1,16 @@
 import fp from 'fastify-plugin'
 import { type CatchUpReport, catchUp } from '../jobs/catch-up.ts'
-import { catchUpChannel, tell } from './channels.ts'
+import { catchUpChannel, publish } from './channels.ts'
 import { type ClerkJobOptions, repeat } from './clerk-job.ts'
 
 export interface CatchingUpOptions extends ClerkJobOptions {
-  /** How long a webhook may be under way before it counts as lost; default a minute. */
+  /** How long a webhook may be in transit before it counts as lost; default a minute. */
   settleMs?: number
 }
 
 /**
- * Asks Clerk at every interval what changed last, so that a lost webhook heals within two intervals, and a service without a
- * public URL has a working sync.
+ * Asks Clerk at every interval what changed last, so that a lost webhook is repaired within two intervals, and a service
+ * without a public URL has a working sync.
  */
 export default fp<CatchingUpOptions>(
   async (app, { settleMs, ...options }) => {
@@ -25,17 +25,20 @@ export default fp<CatchingUpOptions>(
       { startsAtOnce: false },
     )
 
-    // Without webhooks, to bring everything is its work; with them, it is a sign that the endpoint needs care.
+    // Without webhooks every change is found here; with them, a change found here means that the endpoint has a problem.
     function report({ healed, lost, deletionsWithheld, organizations }: CatchUpReport): void {
       const details = { healed, lost, organizations, deletionsWithheld }
-      const isTold = app.hasPlugin('clerk-webhooks')
+      const receivesWebhooks = app.hasPlugin('clerk-webhooks')
       if (deletionsWithheld > 0) {
-        app.log.error(details, 'too many users are gone at Clerk: none was deleted, see clerk-session-sync reconcile')
+        app.log.error(
+          details,
+          'too many users are missing at Clerk: none was deleted, see clerk-session-sync reconcile',
+        )
       }
       const countOf = (counts: object) => Object.values(counts).reduce((sum: number, count) => sum + count, 0)
-      if (isTold) tell(catchUpChannel, { server: app.server, ...lost })
-      if (isTold && countOf(lost) > 0)
-        app.log.warn(details, 'webhooks were lost: catch-up brought what they would have said')
+      if (receivesWebhooks) publish(catchUpChannel, { server: app.server, ...lost })
+      if (receivesWebhooks && countOf(lost) > 0)
+        app.log.warn(details, 'webhooks were lost: catch-up applied their changes')
       else if (countOf(healed) + organizations > 0) app.log.info(details, 'caught up with Clerk')
     }
   },

@@ -1,4 +1,4 @@
-/** A job that compares with Clerk at every interval, on one replica at a time, as long as the app runs. */
+/** Runs a job that compares the tables with Clerk at every interval, on one replica at a time, until the app closes. */
 import type { FastifyInstance } from 'fastify'
 import { type BackendApi, type BackendApiOptions, createBackendApi } from '../clerk/backend-api.ts'
 import type { Executor } from '../db/statement.ts'
@@ -9,28 +9,28 @@ import type { DatabaseOptions } from './database.ts'
 export interface ClerkJobOptions {
   database: DatabaseOptions
   backendApi: Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'dispatcher'>
-  /** Whose keys those of the secret key's instance must meet. */
+  /** The issuer, whose signing keys must be those of the secret key's instance. */
   issuer?: string
   jwtKey?: string
   intervalMs: number
 }
 
-/** What a run of the job works with. It ends when the signal aborts. */
+/** What a run of the job needs. It must end when the signal aborts. */
 export interface ClerkJobTools {
   database: JobDatabase
   api: BackendApi
   signal: AbortSignal
   checkIdentity: (executor: Executor) => Promise<void>
-  /** Whether another replica has done it just now. */
+  /** A run is skipped if another replica began one within this time. */
   notWithinMs: number
 }
 
-// Timers drift: a run that is due in a moment is due.
+// Timers drift, so a run that is due in a moment counts as due.
 const ALMOST = 0.9
 
 /**
- * Runs it on connections of its own, so that it takes none from requests. A run that fails is in the log, and the next one
- * comes all the same.
+ * Uses a separate pool, so that it takes no connections from requests. A failed run is logged, and the next one starts as
+ * scheduled.
  * @param name of the job, in the log and in PostgreSQL
  */
 export function repeat(

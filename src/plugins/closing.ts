@@ -3,20 +3,20 @@ import { ShuttingDown } from '../errors.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Whether the app closes, or is about to. */
+    /** Whether the app is closing, or about to. */
     clerkIsClosing: () => boolean
     /** Whether new requests are refused. */
     clerkIsRefusing: () => boolean
-    /** Turns health to 503 and ends connections after their next reply, while requests are still served. */
+    /** Makes health answer 503 and closes connections after their next reply; requests are still served. */
     clerkStartDraining: () => void
   }
   interface FastifyContextConfig {
-    /** Probes are answered to the end. */
+    /** Set on probes, which are answered until the end. */
     servesWhileClosing?: boolean
   }
 }
 
-/** Tells whether the app closes. */
+/** Decorates the app with its closing state. */
 export default fp(
   async (app) => {
     let isDraining = false
@@ -33,15 +33,15 @@ export default fp(
   { name: 'clerk-closing', fastify: '5.x' },
 )
 
-/** Answers 503 `SHUTTING_DOWN` to requests that still come to its routes, over connections kept open, while the app closes. */
+/** While the app closes, answers 503 `SHUTTING_DOWN` to requests that still arrive on keep-alive connections. */
 export const closingReplies = fp(
   async (app) => {
-    // Callbacks, here and in other hooks of every request: a promise each costs more than what they do.
+    // Hooks of every request use callbacks: creating a promise would cost more than their work.
     app.addHook('onRequest', (request, _reply, done) => {
       const isRefused = app.clerkIsRefusing() && !request.routeOptions.config.servesWhileClosing
       done(isRefused ? new ShuttingDown() : undefined)
     })
-    // Also for requests accepted before: a connection kept open would keep the server from closing.
+    // Also for requests accepted before, because a keep-alive connection would keep the server from closing.
     app.addHook('onSend', (_request, reply, payload, done) => {
       if (app.clerkIsClosing()) reply.header('connection', 'close')
       done(null, payload)

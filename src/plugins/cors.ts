@@ -4,15 +4,15 @@ import { createOriginCheck } from '../domain/origin.ts'
 import { addVary } from './private-replies.ts'
 
 export interface CorsOptions {
-  /** The origins whose pages may call and read replies; `*` is any, without cookies. */
+  /** The origins whose pages may call and read replies; `*` allows any origin, without cookies. */
   origins: readonly string[]
 }
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** False keeps CORS off the route, ours and that of @fastify/cors. */
+    /** False turns CORS off for the route, both this plugin's and that of @fastify/cors. */
     cors?: false
-    /** Whether ours applies; decided when the route is declared. */
+    /** Whether this plugin's CORS applies; decided when the route is declared. */
     clerkCors?: boolean
   }
 }
@@ -22,8 +22,8 @@ const EXPOSED = 'Retry-After, WWW-Authenticate'
 const MAX_AGE_SECONDS = '600'
 
 /**
- * CORS for the routes of its own context, and no others (https://fetch.spec.whatwg.org/#http-cors-protocol). @fastify/cors adds a
- * decorator and a route for the whole application, so that an application with its own could not start.
+ * CORS for the routes of its own context only (https://fetch.spec.whatwg.org/#http-cors-protocol). @fastify/cors is not used
+ * because its decorator and route are global: a host application that registers it too could not start.
  */
 export default fp<CorsOptions>(
   async (app, options) => {
@@ -42,7 +42,7 @@ export default fp<CorsOptions>(
       const { config } = request.routeOptions
       if (config.clerkCors === false) return done()
       addHeaders(request.headers.origin, reply)
-      // Preflights of forward-auth go to the application behind the proxy.
+      // With forward-auth, the application behind the proxy answers preflights.
       if (request.method !== 'OPTIONS' || config.isForwardAuth) return done()
       addVary(reply, ['Access-Control-Request-Headers'])
       const asked = request.headers['access-control-request-headers']
@@ -52,18 +52,18 @@ export default fp<CorsOptions>(
         .headers({
           'access-control-allow-methods': METHODS,
           'access-control-max-age': MAX_AGE_SECONDS,
-          // Some browsers wait for a body without it.
+          // Without it some browsers wait for a body.
           'content-length': '0',
         })
         .send()
     })
 
-    // A route of its own for each path, whose preflights the hook above answers before any guard.
+    // Each path gets an OPTIONS route, so that the hook above answers preflights before any guard.
     const answered = new Set<string>()
     app.addHook('onRoute', function answerPreflights(route) {
       const { cors, isForwardAuth = false } = route.config ?? {}
       const clerkCors = cors !== false || isForwardAuth
-      // False for the @fastify/cors of an application around us: it would answer with its own origins.
+      // False for the host application's @fastify/cors, which would answer with its own origins.
       route.config = { ...route.config, clerkCors, cors: false }
       if (isForwardAuth || !clerkCors || route.schema?.hide || answered.has(route.url)) return
       answered.add(route.url)

@@ -1,4 +1,4 @@
-/** Where a request carries its session token: in the header, else in one of Clerk's cookies. */
+/** Finds the session token of a request: in the Authorization header, otherwise in one of Clerk's cookies. */
 import { createHash } from 'node:crypto'
 import { parseCookie } from 'cookie'
 import type { FastifyRequest } from 'fastify'
@@ -15,7 +15,7 @@ export interface Credential {
 export interface CredentialOptions {
   issuer: string
   allowsCookies: boolean
-  /** Names the cookies of this Clerk instance; without it, `__session` is the only one. */
+  /** Determines the cookie name of this Clerk instance; without it, only `__session` is read. */
   publishableKey?: string
 }
 
@@ -23,15 +23,15 @@ const COOKIE = '__session'
 const MAX_TOKEN_LENGTH = 16_384
 
 /**
- * Clerk's name of the session cookie of one instance (`getCookieSuffix` in @clerk/shared): two apps on one domain each have
- * their own.
+ * Clerk's session cookie name for one instance (`getCookieSuffix` in @clerk/shared), so that two apps on one domain do not share
+ * a cookie.
  */
 export const suffixedCookie = (publishableKey: string) =>
   `${COOKIE}_${createHash('sha1').update(publishableKey).digest('base64url').slice(0, 8)}`
 
 /**
- * Makes the function that finds the tokens to try, in order; a bearer token takes precedence over cookies. It throws the 401
- * that says what is wrong.
+ * Makes the function that returns the tokens to try, in order; a bearer token takes precedence over cookies. It throws the
+ * 401 that describes the fault.
  */
 export function createCredentialFinder({ issuer, allowsCookies, publishableKey }: CredentialOptions) {
   const cookieNames = [...(publishableKey ? [suffixedCookie(publishableKey)] : []), COOKIE]
@@ -49,7 +49,7 @@ export function createCredentialFinder({ issuer, allowsCookies, publishableKey }
     const sent = cookie.split(';').map((pair) => parseCookie(pair))
     const names = cookieNames.map((name) => sent.flatMap((pair) => pair[name] || []).map(readCopy))
     const tokens = chooseCopies(names, { issuer, nowSeconds: Date.now() / 1000 })
-    if (tokens === 'ambiguous') throw new InvalidToken('its cookie was sent for different users')
+    if (tokens === 'ambiguous') throw new InvalidToken('its cookie was sent several times for different users')
     return tokens
   }
 }
@@ -57,7 +57,7 @@ export function createCredentialFinder({ issuer, allowsCookies, publishableKey }
 function findBearer(request: FastifyRequest): string | undefined {
   const { authorization } = request.headers
   if (authorization === undefined) return undefined
-  // Node keeps the first of several Authorization headers and drops the rest without a word.
+  // Node.js silently keeps only the first of several Authorization headers.
   const { rawHeaders } = request.raw
   let given = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -69,7 +69,7 @@ function findBearer(request: FastifyRequest): string | undefined {
   return authorization.slice(6).trim() || undefined
 }
 
-/** A copy with its claims as they stand there, to be verified later. */
+/** A cookie's token with its claims, which are not verified yet. */
 function readCopy(token: string): CookieCopy {
   const [, payload = ''] = token.length > MAX_TOKEN_LENGTH ? [] : token.split('.')
   try {

@@ -6,60 +6,56 @@ import { createPool, type PoolOptions } from '../db/pool.ts'
 import { type ChangeResult, createRepository, type Repository } from '../db/repository.ts'
 import type { Change } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
-import type { AuthKey, AuthState } from '../resources/auth-state.ts'
 import type { SyncedMetadata } from '../resources/user/metadata.ts'
-import { batchChannel, tell } from './channels.ts'
+import { batchChannel, publish } from './channels.ts'
 import errorHeaders from './error-headers.ts'
 
 export interface DatabaseOptions extends Omit<PoolOptions, 'onError'> {
-  /** Keep the bodies of applied webhooks too. They hold personal data. */
+  /** Keeps the payloads of applied webhooks too. They contain personal data. */
   storePayloads?: boolean
   /**
-   * Runs in the transaction of each change that the feed tells, so that what it writes is committed with the change or not at all.
-   * It needs the change feed to be on.
+   * Runs in the transaction of each change in the feed, so that its writes are committed with the change or not at all. Requires
+   * the change feed.
    */
   onChange?: OnChange
-  /** The metadata of users that are kept beside the public ones; none by default. */
+  /** The metadata of users to store in addition to the public metadata; none by default. */
   syncMetadata?: readonly SyncedMetadata[]
-  /** Batches under way at once, and what may wait for them. */
+  /** The limits of parallel batches and of their queues. */
   batching?: Partial<typeof BATCHING>
 }
 
-/** The repository with requests that wait at the same moment sharing statements and transactions. */
-export interface BatchedRepository
-  extends Omit<Repository, 'apply' | 'applyEach' | 'findAuthState' | 'findAuthStates'> {
+/** The repository, where concurrent requests share statements and transactions. */
+export interface BatchedRepository extends Omit<Repository, 'apply' | 'applyEach' | 'findAuthStates'> {
   /** Applies one change and answers after the commit. */
   apply(change: Change): Promise<ChangeResult>
-  /** The row of a user and the state of a session, never older than the call. */
-  findAuthState(key: AuthKey): Promise<AuthState>
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The only reader and writer of the tables. */
+    /** All reads and writes of the tables go through it. */
     clerkRepository: BatchedRepository
-    /** The connections of the pool, and the callers that wait for one. */
+    /** The connections of the pool, and the number of callers that wait for one. */
     clerkDatabasePool: () => { total: number; idle: number; waiting: number }
   }
 }
 
 const BATCHING = {
-  // Each goes on while the other waits, for its commit or for a row that somebody else has locked.
+  // Two, so that one proceeds while the other waits for its commit or for a row lock.
   writesAtOnce: 2,
   readsAtOnce: 4,
   maxBatchSize: 256,
-  // More at once in smaller batches: PostgreSQL works on some while the answers of others go out.
+  // Several smaller batches: PostgreSQL works on some while the answers of others are sent.
   minShare: 16,
-  /** Of the bodies of webhooks in a batch, together. */
-  maxBatchBytes: 4 * 1_048_576,
-  /** One more is answered 503, in number or in bytes of bodies. */
+  /** The total length of the webhook payloads in a batch, in UTF-16 units. */
+  maxBatchLength: 4 * 1_048_576,
+  /** Beyond this number of waiting changes, or total length of their payloads in UTF-16 units, calls are answered 503. */
   maxWaiting: 10_000,
-  maxWaitingBytes: 32 * 1_048_576,
+  maxWaitingLength: 32 * 1_048_576,
 }
 
 const OVERLOADED_RETRY_AFTER_MS = 1_000
 
-/** Decorates the app with `clerkRepository` on a pool of its own. The database must be migrated (see `migrate`). */
+/** Decorates the app with `clerkRepository`, which has its own pool. The database must be migrated (see `migrate`). */
 export default fp<DatabaseOptions>(
   async (app, { storePayloads, syncMetadata, onChange, batching, ...poolOptions }) => {
     if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
@@ -73,15 +69,15 @@ export default fp<DatabaseOptions>(
       maxBatchSize: limits.maxBatchSize,
       minShare: limits.minShare,
       maxWaiting: limits.maxWaiting,
-      // A server that answers with an error answers the next batch too.
+      // A database that answers with an error is reachable, so the other batches may still succeed.
       failsAll: (error: unknown) => !isServerError((error as Error).cause),
       overloaded: () => retryAfter(new DatabaseUnavailable(), OVERLOADED_RETRY_AFTER_MS),
     }
     const { server } = app
-    const telling =
+    const published =
       <I, O>(kind: 'read' | 'write', run: (items: I[]) => Promise<O[]>) =>
       (items: I[]) => {
-        tell(batchChannel, { server, kind, size: items.length })
+        publish(batchChannel, { server, kind, size: items.length })
         return run(items)
       }
     app.decorate('clerkDatabasePool', () => pool.counts)
@@ -90,16 +86,16 @@ export default fp<DatabaseOptions>(
       apply: createBatcher({
         ...common,
         name: 'write batch',
-        run: telling('write', repository.applyEach),
+        run: published('write', repository.applyEach),
         maxConcurrent: limits.writesAtOnce,
         weightOf: ({ message }: Change) => message?.payload.length ?? 0,
-        maxBatchWeight: limits.maxBatchBytes,
-        maxWaitingWeight: limits.maxWaitingBytes,
+        maxBatchWeight: limits.maxBatchLength,
+        maxWaitingWeight: limits.maxWaitingLength,
       }),
       findAuthState: createBatcher({
         ...common,
         name: 'read batch',
-        run: telling('read', repository.findAuthStates),
+        run: published('read', repository.findAuthStates),
         maxConcurrent: limits.readsAtOnce,
       }),
     })

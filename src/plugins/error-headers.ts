@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import { errorHeaders, isServiceError } from '../errors.ts'
 
-/** Adds `WWW-Authenticate` to our 401 and `Retry-After` to our 503, whatever error handler the app has; its own errors stay. */
+/** Adds `WWW-Authenticate` to a 401 and `Retry-After` to a 503 of this service, under any error handler. Other errors are unchanged. */
 export default fp(
   async (app) => {
     app.addHook('onError', async (_request, reply, error) => {

@@ -7,11 +7,11 @@ import errorHeaders from './error-headers.ts'
 export interface ErrorRepliesOptions {
   /** Adds details of an error to its reply, and of a 5xx its stack. Never in production. */
   showsDetails?: boolean
-  /** Answers what no route knows, too: for hosts that serve nothing else. */
+  /** Also answers unknown routes, for hosts that serve nothing else. */
   answersNotFound?: boolean
 }
 
-/** Answers every error of its context in one shape. A 5xx says nothing of its cause to the caller, and everything to the log. */
+/** Answers every error of its context in one shape. The cause of a 5xx is logged, but hidden from the caller. */
 export default fp<ErrorRepliesOptions>(
   async (app, { showsDetails = false, answersNotFound = false }) => {
     if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
@@ -24,7 +24,7 @@ export default fp<ErrorRepliesOptions>(
   { name: 'clerk-error-replies', fastify: '5.x' },
 )
 
-/** Sends an error in the shape of the contract, and logs what is ours to fix. */
+/** Sends an error in the documented shape, and logs it if it is a fault of the service. */
 export function sendError(
   error: FastifyError,
   request: FastifyRequest,
@@ -40,7 +40,7 @@ export function sendError(
     error: STATUS_CODES[statusCode] ?? 'Error',
     message: isUnexpected && !showsDetails ? 'Something went wrong on our side' : error.message,
     requestId: request.id,
-    // A refusal is expected: where it was thrown says nothing to its caller.
+    // A refusal is expected, so its stack would not help the caller.
     ...(showsDetails && { details: error.validation ?? error.cause, ...(statusCode >= 500 && { stack: error.stack }) }),
   })
 }

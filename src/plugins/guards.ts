@@ -1,4 +1,4 @@
-/** What all guards have in common: they are made by a call, may ask for conditions, and keep their replies out of caches. */
+/** The common parts of all guards: they are made by a call, accept conditions, and keep replies out of caches. */
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import type { Authorization } from '../domain/authorization.ts'
 import { type Conditions, findBadCondition, findUnmet } from '../domain/conditions.ts'
@@ -8,21 +8,21 @@ import { Forbidden, ReverificationRequired } from '../errors.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The user's membership in the active organization; null where a guard did not ask for it, or there is none. */
+    /** The user's membership in the active organization; null if there is none or the guard did not ask for it. */
     clerkOrganization: Membership | null
   }
 }
 
-/** The rights of an admitted request: what its rows say of the organization counts where they were read. */
+/** The rights of an admitted request: from the rows of the organization if they were read, otherwise from the token. */
 export function authorizationOf({ clerkAuth, clerkOrganization }: FastifyRequest): Authorization {
   const { authorization } = clerkAuth as SessionToken
   return clerkOrganization ? { ...authorization, organization: clerkOrganization } : authorization
 }
 
-/** Makes guards; throws a TypeError on conditions that are none, so that the app fails at the start. */
+/** Makes a guard. Throws a TypeError on invalid conditions, so that the app fails at startup. */
 export type GuardFactory = (conditions?: Conditions) => onRequestAsyncHookHandler
 
-/** Makes a factory of guards: passed as a hook itself, by a forgotten `()`, it refuses instead of letting through. */
+/** Makes a factory of guards. If it is passed as a hook itself because `()` was forgotten, it throws instead of admitting. */
 export function guardFactory(
   name: string,
   admit: (request: FastifyRequest, conditions: Conditions) => Promise<void>,
@@ -30,7 +30,7 @@ export function guardFactory(
   return (conditions = {}, ...misplaced: unknown[]) => {
     if (misplaced.length > 0) throw new TypeError(`${name} makes a guard: write onRequest: app.${name}()`)
     const bad = findBadCondition(conditions)
-    if (bad !== undefined) throw new TypeError(`${name}: ${bad} is no condition, or its value cannot be one`)
+    if (bad !== undefined) throw new TypeError(`${name}: ${bad} is not a known condition, or its value is not valid`)
     return async (request) => {
       request.clerkIsPrivate = true
       await admit(request, conditions)

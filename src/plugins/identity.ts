@@ -11,15 +11,15 @@ export interface IdentityOptions {
   backendApi: Pick<BackendApiOptions, 'secretKey' | 'apiUrl' | 'dispatcher'>
   issuer: string
   jwtKey?: string
-  /** Whether a mismatch ends the start; else it is an error in the log, and jobs refuse to run. */
+  /** Whether a mismatch makes the start fail; otherwise it is logged as an error, and jobs refuse to run. */
   isStrict: boolean
 }
 
 const DEADLINE_MS = 3_000
 
 /**
- * Compares secret key, issuer and database before anything is served. Clerk being out of reach delays no start: jobs compare
- * again before their first write.
+ * Checks before anything is served that secret key, issuer and database belong to the same Clerk instance. If Clerk is
+ * unreachable, the service starts anyway: jobs check again before their first write.
  */
 export default fp<IdentityOptions>(
   async (app, { database, backendApi, issuer, jwtKey, isStrict }) => {
@@ -32,7 +32,7 @@ export default fp<IdentityOptions>(
       onError: (error) => app.log.warn({ err: error }, 'a database connection broke'),
     })
     const api = createBackendApi({ ...backendApi, maxAttempts: 1, deadlineMs: DEADLINE_MS })
-    // The keys are those of the key store: no fetch of their own.
+    // Uses the keys of the key store, without another fetch.
     const findKey = app.clerkFindKey
 
     async function check(): Promise<void> {
@@ -41,9 +41,13 @@ export default fp<IdentityOptions>(
         await checkIdentity({ api, executor: pool, issuer, jwtKey, findKey, onWarning })
       } catch (error) {
         if (error instanceof ClerkUnavailable || isDatabaseTrouble(error)) {
-          app.log.warn({ err: error }, 'whether settings and database are of one Clerk instance could not be checked')
+          app.log.warn(
+            { err: error },
+            'could not check whether settings and database belong to the same Clerk instance',
+          )
         } else if (isStrict) throw error
-        else app.log.error({ err: error }, 'the settings are of two Clerk instances, or the secret key is wrong')
+        else
+          app.log.error({ err: error }, 'the settings belong to different Clerk instances, or the secret key is wrong')
       }
     }
     app.addHook('onReady', check)

@@ -12,32 +12,32 @@ import { describeWebhooks } from './webhooks/openapi.ts'
 
 export interface OpenapiOptions {
   version: string
-  /** Describes what Clerk sends, too. */
+  /** Whether to describe the webhooks that Clerk sends. */
   receivesWebhooks?: boolean
-  /** Describes the reading of the change feed, and what it sends. */
+  /** Whether to describe reading the change feed, and the webhooks that it sends. */
   readsChanges?: boolean
   pushesChanges?: boolean
 }
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What the route needs, by its names in this document. Not in the schema: the document of an application around us has no such names, and could not be made. */
+    /** The security schemes of the route. Not in its schema, because the host application's document does not define these schemes. */
     credentials?: Record<string, string[]>[]
   }
 }
 
-// The one style that swagger-ui's script adds to its page. Another version may add another: a test in a browser tells.
+// The hash of the style that swagger-ui's script adds to its page. A browser test fails if a new version changes it.
 const STYLE = "'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='"
 
 const CHANGES_TAG = {
   name: 'changes',
-  description: 'Called by whoever acts when a user, a session… appears, changes or goes',
+  description: 'For services that react when a user, session or other entity is created, updated or deleted',
 }
 
-const DESCRIPTION = `Keeps a backend's users table in step with Clerk: no valid session meets a backend without its user.
+const DESCRIPTION = `Keeps a backend's users table in sync with Clerk, so that every valid session has a user in the backend.
 
 Every error has one shape, and its code says what to do. A 401 says that the token or the session is no good, and nothing else;
-trouble on this side is a 503 with \`Retry-After\`. A path that is not here is a 404, \`NOT_FOUND\`.`
+a problem of the service itself is a 503 with \`Retry-After\`. An unknown path is a 404, \`NOT_FOUND\`.`
 
 /** Serves the OpenAPI description of every route registered after it, at `/docs` (a page) and `/docs/json`. */
 export default fp<OpenapiOptions>(
@@ -75,13 +75,13 @@ export default fp<OpenapiOptions>(
               type: 'apiKey',
               in: 'cookie',
               name: '__session',
-              description: 'Or __session_<suffix>; only where CLERK_AUTHORIZED_PARTIES is set',
+              description: 'Or __session_<suffix>; accepted only if CLERK_AUTHORIZED_PARTIES is set',
             },
             svixSignature: {
               type: 'apiKey',
               in: 'header',
               name: 'svix-signature',
-              description: 'Made by Svix of `svix-id`, `svix-timestamp` and the raw body, with the signing secret',
+              description: 'Made by Svix from `svix-id`, `svix-timestamp` and the raw body, with the signing secret',
             },
             ...(readsChanges && {
               changesToken: { type: 'http' as const, scheme: 'bearer', description: 'CHANGES_TOKEN' },
@@ -92,10 +92,10 @@ export default fp<OpenapiOptions>(
       },
     })
     await app.register(async (pages) => {
-      // The policy is swagger-ui's, narrowed; helmet adds the other headers of a page.
+      // A stricter form of swagger-ui's policy; helmet adds the other security headers.
       await pages.register(helmet, { contentSecurityPolicy: false })
-      // swagger-ui serialises the document for each request and streams its files from the disk: peers that never read would
-      // pile up copies. Here each is one buffer, which all replies share.
+      // @fastify/swagger-ui serialises the document and opens the files for each request, so peers that never read could pile up
+      // copies. Here all replies share one buffer per file.
       const files = readSwaggerFiles(pages.swagger)
       pages.addHook('onRequest', async ({ url }, reply) => {
         const file = files.get(url.split('?', 1)[0] as string)
@@ -112,7 +112,7 @@ export default fp<OpenapiOptions>(
   { name: 'clerk-openapi', fastify: '5.x' },
 )
 
-// Of no route, and so of none of those that are described.
+// Thrown for unknown files, like for an unknown route.
 function notFound() {
   const { description, 'x-examples': examples, ...schema } = errorReplySchemas(404)[404] as TSchema
   return { description: description as string, content: { 'application/json': { schema, examples } } }

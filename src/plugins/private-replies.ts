@@ -3,11 +3,11 @@ import fp from 'fastify-plugin'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Whether the reply is for the sender of the request alone. */
+    /** Whether the reply is private to the sender of the request. */
     clerkIsPrivate: boolean
   }
   interface FastifyContextConfig {
-    /** The route needs a credential: no cache may keep its replies, refusals included. Guards set the same for their route. */
+    /** The route needs a credential, so no cache may store its replies, including refusals. Guards set this for their routes. */
     isPrivate?: true
   }
 }
@@ -15,8 +15,8 @@ declare module 'fastify' {
 const CREDENTIALS = ['Authorization', 'Cookie']
 
 /**
- * Keeps replies of routes that need a credential out of caches, which else could hand one user's profile to another: `no-store`,
- * unless the handler set `Cache-Control` itself, and `Vary` with the credentials.
+ * Keeps replies of routes that need a credential out of caches, which could otherwise serve one user's profile to another. Sets
+ * `Cache-Control: no-store` unless the handler set the header itself, and adds the credentials to `Vary`.
  */
 export default fp(
   async (app) => {
@@ -32,7 +32,7 @@ export default fp(
   { name: 'clerk-private-replies', fastify: '5.x' },
 )
 
-/** Adds names to `Vary`, each once; what is there stays. */
+/** Adds names to `Vary`, each once, and keeps the existing ones. */
 export function addVary(reply: FastifyReply, names: readonly string[]): void {
   const present = [reply.getHeader('vary') ?? []].flat().join(',')
   const listed = present.toLowerCase().split(/\s*,\s*/)

@@ -2,14 +2,14 @@ import fp from 'fastify-plugin'
 import { prune } from '../jobs/prune.ts'
 
 export interface PruningOptions {
-  /** Days after which the ledger forgets an event; default 30. */
+  /** Days after which events are deleted from the ledger; default 30. */
   retentionDays?: number
-  /** The same of the change feed; default 7. */
+  /** Days after which changes are deleted from the feed; default 7. */
   changesRetentionDays?: number
   intervalMs?: number
 }
 
-/** Prunes the ledger, sessions that are over and the change feed, at the start and then hourly; of several replicas, one does it. */
+/** Prunes the ledger, ended sessions and the change feed, at startup and then hourly, on one replica at a time. */
 export default fp<PruningOptions>(
   async (app, { retentionDays = 30, changesRetentionDays = 7, intervalMs = 3_600_000 }) => {
     let timer: NodeJS.Timeout | undefined

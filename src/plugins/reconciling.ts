@@ -6,7 +6,7 @@ import { type ClerkJobOptions, repeat } from './clerk-job.ts'
 
 export type ReconcilingOptions = ClerkJobOptions
 
-/** Reconciles with Clerk at every interval and repairs what it finds, so that a dead webhook endpoint heals and is reported. */
+/** Reconciles with Clerk at every interval and repairs drift, so that a broken webhook endpoint is compensated and reported. */
 export default fp<ReconcilingOptions>(
   async (app, options) => {
     repeat(
@@ -46,7 +46,7 @@ export default fp<ReconcilingOptions>(
       const drifts = [...Object.values(drift), ...lists.flatMap(({ missing, stale, gone }) => [missing, stale, gone])]
       const isQuiet = drifts.every(({ count }) => count === 0) && silence.length === 0
       if (isQuiet) app.log.info(details, 'reconciled with Clerk: no drift')
-      else app.log.warn(details, 'reconciled with Clerk: webhooks did not bring everything')
+      else app.log.warn(details, 'reconciled with Clerk: webhooks did not deliver everything')
     }
   },
   { name: 'clerk-reconciling', fastify: '5.x' },

@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 
-/** One line a request, when it is answered; probes only at level debug. Fastify's own two lines should be off. */
+/** Logs one line per request, when it is answered; probes only at level debug. Turn off Fastify's own request logging. */
 export default fp(
   async (app) => {
     app.addHook('onResponse', (request, reply, done) => {
@@ -8,7 +8,7 @@ export default fp(
       request.log[level](
         {
           method: request.method,
-          // The pattern, since a path or a query may hold what no log should.
+          // The route's pattern, because a path or query may contain secrets or personal data.
           route: request.routeOptions.url ?? 'none',
           statusCode: reply.statusCode,
           durationMs: Math.round(reply.elapsedTime * 100) / 100,

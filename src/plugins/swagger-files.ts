@@ -1,4 +1,4 @@
-/** What `/docs` serves, each as one buffer: the document and the files of swagger-ui. */
+/** The files that `/docs` serves, each as one buffer: the document and the files of swagger-ui. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, extname, join } from 'node:path'
@@ -22,7 +22,7 @@ interface Describe {
   (options: { yaml: true }): string
 }
 
-/** @param describe the whole document; called once, at the first request, when every route is registered */
+/** @param describe makes the document; called once, at the first request, when every route is registered */
 export function readSwaggerFiles(describe: Describe): ReadonlyMap<string, SharedFile> {
   const files = new Map<string, SharedFile>()
   for (const name of readdirSync(STATIC)) {

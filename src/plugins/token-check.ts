@@ -8,7 +8,7 @@ export function createTokenCheck(token: string): (authorization: string | undefi
   return (authorization = '') => {
     const [, sent] = /^Bearer (.+)$/i.exec(authorization) ?? []
     if (sent === undefined) return 'missing'
-    // Of the digests, so that neither the time nor the length tells anything.
+    // Compares digests in constant time, so that timing reveals neither the token nor its length.
     return timingSafeEqual(digest(sent), expected) ? 'good' : 'wrong'
   }
 }

@@ -25,7 +25,7 @@ import { isFinal } from '../resources/session/change.ts'
 import type { SyncSource } from '../resources/user/change.ts'
 import { claimsChange, claimsIssuedAt } from '../resources/user/change.ts'
 import type { User } from '../resources/user/payload.ts'
-import { apiCallChannel, apiSkipChannel, syncChannel, tell } from './channels.ts'
+import { apiCallChannel, apiSkipChannel, publish, syncChannel } from './channels.ts'
 import { type GuardFactory, guardFactory } from './guards.ts'
 
 export interface UserSyncOptions {
@@ -69,7 +69,7 @@ export default fp<UserSyncOptions>(
   async (app, { autoSync = true, backendApi }) => {
     const repository = app.clerkRepository
     const { server } = app
-    const onAnswer = (status: number) => tell(apiCallChannel, { server, status })
+    const onAnswer = (status: number) => publish(apiCallChannel, { server, status })
     const findAtClerk = backendApi && createUserLookup({ ...backendApi, onAnswer })
 
     /** Writes what Clerk says of the user now, and says where that came from. */
@@ -82,7 +82,7 @@ export default fp<UserSyncOptions>(
         return { ...(await write({ user: lookup.answer.user })), source: 'clerk_api' as const }
       }
       if (lookup?.answer.state === 'absent' && isUnknown) throw new UserDeleted()
-      if (lookup?.answer.state === 'not-asked') tell(apiSkipChannel, { server, reason: lookup.answer.reason })
+      if (lookup?.answer.state === 'not-asked') publish(apiSkipChannel, { server, reason: lookup.answer.reason })
       if (lookup?.isFresh) {
         const { answer } = lookup
         request.log.warn({ userId: auth.userId, answer }, 'the Backend API did not give the user')
@@ -131,7 +131,7 @@ export default fp<UserSyncOptions>(
       if ((before.isDeleted || before.user) && !mayBeOutdated(before)) allowedUser(auth, before)
       const { created, source } = await refresh(request, auth, before)
       const user = allowedUser(auth, before.user && source === 'database' ? before : await readState(auth))
-      tell(syncChannel, { server, source, created })
+      publish(syncChannel, { server, source, created })
       request.log.info({ userId: user.id, source, created, durationMs: msSince(startedAt) }, 'synced')
       return { user, created, source }
     })
@@ -141,7 +141,7 @@ export default fp<UserSyncOptions>(
       if (autoSync && state.user === undefined && (!state.isDeleted || mayBeOutdated(state))) {
         const startedAt = performance.now()
         const { created, source } = await refresh(request, auth, state)
-        tell(syncChannel, { server, source, created })
+        publish(syncChannel, { server, source, created })
         request.log.info(
           { userId: auth.userId, source, created, durationMs: msSince(startedAt) },
           'synced just in time',

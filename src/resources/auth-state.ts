@@ -1,4 +1,4 @@
-/** What every request must know: the row of its user, the state of its session and, where it asks, its membership. */
+/** The state that every authenticated request needs: the user's row, the session's state and, if asked for, the membership. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { PgColumn } from 'drizzle-orm/pg-core'
 import { type Executor, milliseconds, type Qualify, statement } from '../db/statement.ts'
@@ -13,38 +13,38 @@ import type { User } from './user/payload.ts'
 import { users } from './user/table.ts'
 import { isTime, list, profileColumns } from './user/upsert.ts'
 
-/** Whose state is asked for; tokens of JWT templates have no session. */
+/** The user and session to look up; tokens of JWT templates have no session. */
 export interface AuthKey {
   userId: string
   sessionId: string | null
-  /** Where the request asks for its membership: what the token says of it, and when that was (ms). */
+  /** Set if the membership is needed: what the token says about it, and when it was issued (ms). */
   organization?: { id: string; role: string | null; issuedAtMs: number }
 }
 
-/** What a request must know of its user and its session, read in one query and never cached. */
+/** The state of a user and a session, read in one query and never cached. */
 export interface AuthState {
-  /** Undefined when no row is there, or only a tombstone. */
+  /** Undefined if there is no row, or only a tombstone. */
   user: User | undefined
   isDeleted: boolean
-  /** The deletion was inferred: Clerk may say otherwise. */
+  /** Whether the deletion was inferred, so that Clerk may undo it. */
   isInferred: boolean
   isBanned: boolean
   isDeprovisioned: boolean
-  /** Undefined when no event told of the session yet. */
+  /** Undefined before the first event about the session. */
   sessionStatus: string | undefined
-  /** Undefined when the key named no organization. */
+  /** Undefined if the key has no organization. */
   organization: OrganizationRows | undefined
-  /** The row's version and the age of its claims, in ms since 1970; -Infinity where there is none. */
+  /** The row's version and the time of its claims, in ms since 1970; -Infinity if there is none. */
   clerkUpdatedAt: number
   claimsIssuedAt: number
 }
 
 interface StateRow extends Record<string, unknown> {
-  /** The place of its key, from 1, as pg gives a bigint. */
+  /** The position of its key, from 1; a string, because pg returns bigint so. */
   n: string
   id: string | null
   session_status: string | null
-  /** Of statements with organizations alone. */
+  /** Only in statements with organizations. */
   organization_known?: boolean
 }
 
@@ -61,7 +61,7 @@ const READ = [
   users.deletedAt,
 ]
 
-// Times leave as they came, in milliseconds, and metadata as text: both cost less than what pg would make of them.
+// Times are selected as milliseconds and metadata as text, because pg's own conversion would cost more.
 const output = (name: string, column: PgColumn) => {
   if (column.getSQLType() === 'jsonb') return `u.${name}::text`
   return isTime(column) ? `round(date_part('epoch', u.${name}) * 1000) as ${name}` : `u.${name}`
@@ -85,7 +85,7 @@ const selectStates = statement<StateRow>('auth_states', (t) =>
 const version = (of: string) => sql`${milliseconds(sql.raw(`${of}.clerk_updated_at`))} as ${sql.raw(of)}_at,
     ${milliseconds(sql.raw(`${of}.clerk_event_at`))} as ${sql.raw(of)}_event_at`
 
-/** The same with the membership. */
+/** The same, with the membership. */
 const selectStatesWithMembership = statement<StateRow & MembershipRow>('auth_states_membership', (t) =>
   states(t, {
     arrays: '(select $1::text[]), (select $2::text[]), (select $3::text[]), (select $4::text[]), (select $5::float8[])',
@@ -124,7 +124,7 @@ interface MembershipRow {
   role_event_at: number | null
 }
 
-/** The states of many users and sessions, in the order asked. Keys that ask for no membership pay nothing for those that do. */
+/** The states of many users and sessions, in the order of the keys. Keys without an organization use a cheaper statement. */
 export async function findAuthStates(executor: Executor, keys: AuthKey[]): Promise<AuthState[]> {
   const found = new Map<AuthKey, AuthState>()
   const plain = keys.filter(({ organization }) => organization === undefined)
@@ -201,7 +201,7 @@ function toUser(row: Record<string, unknown>): User {
     lastName: row.last_name as string | null,
     username: row.username as string | null,
     imageUrl: row.image_url as string | null,
-    // As text, so that numbers beyond 2^53 come back as they were stored.
+    // Parsed from text, so that numbers beyond 2^53 are returned exactly.
     publicMetadata: parseJson(row.public_metadata as string) as User['publicMetadata'],
     lastSignInAt: row.last_sign_in_at === null ? null : toIso(row.last_sign_in_at),
     createdAt: toIso(row.created_at),

@@ -1,4 +1,4 @@
-/** What Clerk knows of and we keep, in the order in which it is written. Adding one is adding a folder and a line here. */
+/** The resources that are stored, in the order in which they are written. To add one, add a folder and a line here. */
 import type { Resource } from '../db/resource.ts'
 import type { EventReader } from '../domain/payload.ts'
 import { invitation } from './invitation/index.ts'
@@ -10,8 +10,8 @@ import { user } from './user/index.ts'
 
 export const resources = [user, session, organization, membership, role, invitation] as readonly Resource[]
 
-/** How each type of event is read that changes something here. Every other type is ledgered as ignored. */
+/** The readers of all event types that change something. Events of other types are stored in the ledger as ignored. */
 export const EVENTS: Readonly<Record<string, EventReader>> = Object.assign({}, ...resources.map(({ events }) => events))
 
-/** Their names: what the endpoint in Clerk's dashboard should be subscribed to. */
+/** The event types that the endpoint in Clerk's dashboard should be subscribed to. */
 export const EVENT_TYPES: readonly string[] = Object.keys(EVENTS)

@@ -1,4 +1,4 @@
-/** What a webhook's body stands for, whether it has just come or is replayed from the ledger. */
+/** Converts a webhook's body to a change, both for new deliveries and for replays from the ledger. */
 import type { Static, TSchema } from '@sinclair/typebox'
 import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler'
 import { type Change, InvalidEventError, isAhead, type Message, type States } from '../domain/change.ts'
@@ -7,12 +7,12 @@ import { ClerkEnvelope, Time } from '../domain/payload.ts'
 import { toMilliseconds, type Version } from '../domain/version.ts'
 import { EVENTS } from './index.ts'
 
-/** A change to apply; or, of a body that cannot be used, the message to keep as failed and why. */
+/** A change to apply or, for an unusable body, the message to store as failed, with the reason. */
 export type ReceivedEvent = { change: Change } | { unusable: Message; reason: string }
 
 /**
- * Reads the body of a well-signed delivery.
- * @param delivery the Svix message id, and its timestamp (ms, dates an envelope without one)
+ * Reads the body of a delivery with a valid signature.
+ * @param delivery the Svix message id, and its timestamp (ms), which is used if the envelope has none
  */
 export function readReceivedEvent(
   delivery: { id: string; sentAt: number },
@@ -33,13 +33,13 @@ export function readReceivedEvent(
 }
 
 /**
- * The same, but of an event of another Clerk instance the message alone, to be ignored, and without its body.
- * @param instanceId ours, where it is known
+ * Reduces an event from another Clerk instance to its message without payload, which is ignored.
+ * @param instanceId the database's instance, if it is known
  */
 export function ignoreForeign(received: ReceivedEvent, instanceId: string | undefined): ReceivedEvent {
   const message = 'change' in received ? received.change.message : received.unusable
   if (!message?.instanceId || instanceId === undefined || message.instanceId === instanceId) return received
-  const ignoredFor = `of another Clerk instance: ${message.instanceId}; ours is ${instanceId}`
+  const ignoredFor = `from another Clerk instance: ${message.instanceId}; the database belongs to ${instanceId}`
   return { change: { message: { ...message, payload: '', ignoredFor } } }
 }
 
@@ -50,10 +50,10 @@ const eventChecks = new Map<string, TypeCheck<TSchema>>(
 )
 
 /**
- * The change that a parsed webhook event stands for; an event of a type not handled becomes a message alone, without its body.
- * @param delivery the Svix message id, its timestamp (ms, dates an envelope without one) and the body as it came
- * @param nowMs to refuse what is dated more than a day ahead, which would shut out every later event
- * @throws InvalidEventError when the event is not of its type's schema, or from the future
+ * Converts a parsed webhook event to a change; an event of an unhandled type becomes only a message, without payload.
+ * @param delivery the Svix message id, its timestamp (ms), which is used if the envelope has none, and the body as received
+ * @param nowMs to refuse events dated more than a day ahead, which would block every later event
+ * @throws InvalidEventError if the event does not match its type's schema, or is from the future
  */
 export function changeFromEvent(
   event: unknown,
@@ -79,7 +79,7 @@ export function changeFromEvent(
   return { message, ...states }
 }
 
-// Of a type that changes nothing here nothing is demanded, and nothing is kept that a replay could not use.
+// Events of unhandled types are not validated, and their payload is not stored.
 function readUnknownType(event: unknown, delivery: { id: string; sentAt: number; payload: string }) {
   const { type } = (event ?? {}) as { type?: unknown }
   const isUnknown = typeof type === 'string' && type !== '' && type.length <= 255 && !Object.hasOwn(EVENTS, type)
@@ -91,7 +91,7 @@ function instanceIdOf(event: unknown): string | null {
   return typeof id === 'string' && id !== '' ? cleanText(id).slice(0, 255) : null
 }
 
-/** The user whom an event is about, as far as it can be read; of what cannot be read, the first user that it names. */
+/** The user that an event is about; for an unparsable body, the first user id in it. */
 function userIdOf(event: unknown, body = ''): string | null {
   const { type, data } = (event ?? {}) as { type?: unknown; data?: Record<string, unknown> | null }
   const nested = (name: string) => (data?.[name] as { id?: unknown; user_id?: unknown } | null | undefined) ?? {}
@@ -132,7 +132,7 @@ function parse(body: string): unknown {
   }
 }
 
-// What can be said of an event whose schema is wrong, or is nobody's business here.
+// The message of an event that does not match its schema, or of an unhandled type.
 function unusableMessage(event: unknown, { id, sentAt }: { id: string; sentAt: number }, payload: string): Message {
   const { type, timestamp, data } = (event ?? {}) as { type?: unknown; timestamp?: unknown; data?: unknown }
   return {

@@ -6,7 +6,7 @@ import { errorReplySchemas } from '../errors.ts'
 
 const Check = Type.Object({
   status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down'), Type.Literal('disabled')]),
-  latencyMs: Type.Optional(Type.Number({ description: 'How long the check or its last fetch took' })),
+  latencyMs: Type.Optional(Type.Number({ description: 'The duration of the check, or of the last fetch' })),
   reason: Type.Optional(Type.String()),
 })
 type Check = Static<typeof Check>
@@ -20,11 +20,11 @@ const HealthReply = Type.Object(
       database: Check,
       jwks: Check,
       webhooks: Check,
-      changes: Type.Optional(Type.Object(Check.properties, { description: 'The change feed, where it is on' })),
+      changes: Type.Optional(Type.Object(Check.properties, { description: 'The change feed, if it is on' })),
     }),
   },
   {
-    description: '`ok`, or `degraded` and why: it serves',
+    description: '`ok` or `degraded`: requests are served',
     examples: [
       {
         status: 'ok',
@@ -41,7 +41,7 @@ const HealthReply = Type.Object(
 )
 const DownReply = {
   ...HealthReply,
-  description: 'The database cannot be reached, or this replica shuts down',
+  description: 'The database cannot be reached, or this replica is shutting down',
   headers: { 'Retry-After': { type: 'string', description: 'Seconds' } },
   examples: [
     {
@@ -61,18 +61,18 @@ type Summary = Awaited<ReturnType<FastifyInstance['clerkRepository']['ledgerSumm
 
 export interface HealthOptions {
   version: string
-  /** False leaves `/readyz` to the application around us. */
+  /** False leaves `/readyz` to the host application. */
   hasReadyz?: boolean
   /** How long the database may take to answer before it counts as down. */
   deadlineMs?: number
 }
 
-/** `GET /api/auth/health` and `GET /readyz`: 503 while the database cannot be reached or the service drains. */
+/** `GET /api/auth/health` and `GET /readyz`: 503 while the database cannot be reached or the service is shutting down. */
 const health: FastifyPluginAsyncTypebox<HealthOptions> = async (
   app,
   { version, hasReadyz = true, deadlineMs = 1_500 },
 ) => {
-  // Probes that come while one is under way share it, so that a frozen database is not asked again and again.
+  // Concurrent probes share one check, so that they do not pile up on a frozen database.
   let probe: Promise<Omit<Static<typeof HealthReply>['checks'], 'jwks'>> | undefined
 
   async function checkDatabase() {
@@ -82,7 +82,7 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (
     const deadline = sleep(deadlineMs, undefined, { ref: false }).then(() => {
       throw new Error(`no answer in ${deadlineMs} ms`)
     })
-    for (const racer of [summary, changes, deadline]) racer.catch(() => undefined) // One of them comes after the race.
+    for (const racer of [summary, changes, deadline]) racer.catch(() => undefined) // Those that lose the race may still reject.
     try {
       const ledger = await Promise.race([summary, deadline])
       const latencyMs = Math.round((performance.now() - startedAt) * 100) / 100
@@ -103,12 +103,12 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (
   function webhooksCheck({ lastReceivedAt, failed, foreign, foreignInstanceId, lostToday }: Summary): Check {
     if (!app.hasPlugin('clerk-webhooks')) return { status: 'disabled', reason: 'no signing secret is set' }
     const reasons = [
-      ...(failed > 0 ? [`${failed} failed events wait for a replay`] : []),
+      ...(failed > 0 ? [`${failed} failed events are waiting for a replay`] : []),
       ...(foreign > 0
-        ? [`${foreign} events of another Clerk instance (${foreignInstanceId}) were ignored within a day`]
+        ? [`${foreign} events of another Clerk instance (${foreignInstanceId}) were ignored in the last day`]
         : []),
       ...(lostToday > 0
-        ? [`webhooks lost: ${lostToday} today, brought by the catch-up; check the endpoint at Clerk`]
+        ? [`webhooks lost: ${lostToday} today, repaired by the catch-up; check the endpoint at Clerk`]
         : []),
     ]
     if (reasons.length > 0) return { status: 'degraded', reason: reasons.join('; ') }
@@ -134,10 +134,10 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (
     const keys = app.clerkKeysStatus()
     if (!keys) return { status: 'ok', reason: 'a fixed key is set' }
     if (keys.state === 'ok') return { status: 'ok', latencyMs: Math.round(Number(keys.lastFetchMs)) }
-    // Not the error itself, which may name what is inside; that is in the log.
+    // The error itself is only logged, because it may contain internal names.
     return keys.state === 'empty'
       ? { status: 'down', reason: keys.failures > 0 ? 'no keys: the last fetch failed' : 'not fetched yet' }
-      : { status: 'degraded', reason: 'the last fetch failed, the last good keys serve' }
+      : { status: 'degraded', reason: 'the last fetch failed, the previous keys are still used' }
   }
 
   for (const url of hasReadyz ? ['/api/auth/health', '/readyz'] : ['/api/auth/health']) {

@@ -1,10 +1,10 @@
 import { errorCodes } from 'fastify'
 import fp from 'fastify-plugin'
 
-/** Leaves the request's body unread, whatever it claims to be. For a context of its own. */
+/** Leaves request bodies of any type unread. Register it in a separate context. */
 export default fp(
   async (app) => {
-    // Fastify refuses a type that it cannot read (415), and QUERY without any (400). A POST without a body it reads as none.
+    // Fastify refuses an unknown content type (415), and a QUERY without one (400).
     app.addHook('onRequest', ({ headers, method }, _reply, done) => {
       if (headers['content-type'] !== undefined || method === 'QUERY')
         headers['content-type'] = 'application/octet-stream'

@@ -6,7 +6,7 @@ const OrganizationsReply = Type.Object(
   {
     active: Type.Unsafe<string | null>({
       type: ['string', 'null'],
-      description: "Id of the token's organization; null when there is none, or its membership has ended",
+      description: "Id of the token's organization; null if there is none, or if its membership has ended",
     }),
     organizations: Type.Array(Organization),
   },
@@ -16,7 +16,7 @@ const OrganizationsReply = Type.Object(
   },
 )
 
-/** `GET /api/auth/organizations`: the caller's living memberships. An unknown user is synced first. */
+/** `GET /api/auth/organizations`: the caller's current memberships. A user without a row is synced first. */
 const organizations: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/api/auth/organizations',

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { AUTH_ERRORS, BEARER, UserReply } from './replies.ts'
 
-/** `GET /api/auth/profile`: the caller's row, synced first when it is missing. */
+/** `GET /api/auth/profile`: the caller's row. A user without a row is synced first. */
 const profile: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/api/auth/profile',

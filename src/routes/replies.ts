@@ -8,7 +8,7 @@ export const UserReply = Type.Object(
   { description: 'The row of the user', examples: [{ user: USER_EXAMPLE }] },
 )
 
-/** What every route behind a token may answer with. */
+/** The error replies of every route that needs a token. */
 export const AUTH_ERRORS = errorReplySchemas(401, 403, 429, 503)
 
 export const BEARER: Record<string, string[]>[] = [{ bearerToken: [] }, { sessionCookie: [] }]

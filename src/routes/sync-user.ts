@@ -6,11 +6,11 @@ import { AUTH_ERRORS, BEARER } from './replies.ts'
 
 const SyncReply = Type.Object({
   user: User,
-  created: Type.Boolean({ description: 'Whether this call made the row' }),
+  created: Type.Boolean({ description: 'Whether this call created the row' }),
   source: Type.Unsafe<'clerk_api' | 'session_claims' | 'database'>({
     type: 'string',
     enum: ['clerk_api', 'session_claims', 'database'],
-    description: "Where the profile came from: Clerk's Backend API, the token's claims, or the row that was there",
+    description: "The source of the profile: Clerk's Backend API, the token's claims, or the existing row",
   }),
 })
 const syncReply = (description: string, created: boolean) => ({
@@ -31,8 +31,8 @@ const syncUser: FastifyPluginAsyncTypebox = async (app) => {
         tags: ['auth'],
         summary: 'Bring the row of the signed-in user up to date',
         response: {
-          200: syncReply('The row was there, and is as new as its source', false),
-          201: syncReply('The row has been made', true),
+          200: syncReply('The row existed, and is now as new as its source', false),
+          201: syncReply('The row was created', true),
           ...AUTH_ERRORS,
           ...errorReplySchemas(413),
         },

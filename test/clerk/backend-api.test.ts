@@ -31,8 +31,8 @@ test('every fault is tried again, and the answer comes in the end', async (t) =>
     ['reset', 'no connection'],
     ['hang', 'no answer in 300 ms'],
     ['drip', 'no answer in 300 ms'],
-    ['html', 'an answer that is no JSON'],
-    ['empty', 'an answer that is no JSON'],
+    ['html', 'an answer that is not JSON'],
+    ['empty', 'an answer that is not JSON'],
   ]
   for (const [fault, reason] of faults) {
     clerk.faults.api = fault
@@ -60,7 +60,7 @@ test('an answer of another shape is named at once: to ask again would not change
     const { message } = (await api.listUsers({}).catch((error) => error)) as Error
     t.match(
       message,
-      new RegExp(`^Clerk's Backend API: an unexpected body from GET /v1/users \\(${shape}\\): is CLERK_API_URL`),
+      new RegExp(`^Clerk's Backend API: an unexpected body from GET /v1/users \\(${shape}\\): does CLERK_API_URL`),
     )
     t.notMatch(message, 'ada@', 'its values are not shown')
   }

@@ -114,7 +114,7 @@ test('kids that arrive during the first fetch and are not in there share one loo
   t.equal(server.hits.length, 2)
 })
 
-test('a kid that arrives during a look is not settled by it: the issuer may have rotated since', async (t) => {
+test('a kid that arrives during a lookup is not settled by it: the issuer may have rotated since', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now })
@@ -128,7 +128,7 @@ test('a kid that arrives during a look is not settled by it: the issuer may have
   t.equal(server.hits.length, 2)
 })
 
-test('a kid that had arrived before a look began joins it and is settled by it', async (t) => {
+test('a kid that had arrived before a lookup began joins it and is settled by it', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now })

@@ -217,7 +217,7 @@ test('a fetch that an unknown kid caused is followed by refreshes even without s
   t.equal(jwks.status().failures, 0)
 })
 
-test('unless told otherwise, a fetch has 3 s and a refresh follows after 5 minutes', async (t) => {
+test('by default a fetch has 3 s and a refresh follows after 5 minutes', async (t) => {
   const server = await startJwksServer(t, sendKeys('a'))
   const timers = t.capture(globalThis, 'setTimeout', setTimeout)
   const jwks = createJwks({ issuer: server.issuer })

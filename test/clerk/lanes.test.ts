@@ -326,16 +326,16 @@ test('an API that does not follow the cursor is found out', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(501)
   const listUsers: Api['listUsers'] = () => api.listUsers({ orderBy: 'created_at' })
-  await t.rejects(walk({ api: { ...api, listUsers }, total: 501, lanes: 1 }), /same page again and again/)
+  await t.rejects(walk({ api: { ...api, listUsers }, total: 501, lanes: 1 }), /same page repeatedly/)
 })
 
 test('the first error ends all lanes; an abort is none', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(5_000)
   const broken = async () => {
-    throw new TypeError('a fault of ours')
+    throw new TypeError('a bug')
   }
-  await t.rejects(walk({ api, total: 5_000, take: broken }), /a fault of ours/)
+  await t.rejects(walk({ api, total: 5_000, take: broken }), /a bug/)
   await t.rejects(
     walk({
       api: { ...api, listUsers: () => Promise.reject(new Error('Clerk is away')) },
@@ -346,9 +346,9 @@ test('the first error ends all lanes; an abort is none', async (t) => {
   const stop = new AbortController()
   const stopping = async () => {
     stop.abort()
-    throw new TypeError('a fault of ours')
+    throw new TypeError('a bug')
   }
-  await t.rejects(walk({ api, total: 5_000, signal: stop.signal, take: stopping }), /a fault of ours/)
+  await t.rejects(walk({ api, total: 5_000, signal: stop.signal, take: stopping }), /a bug/)
   const aborted = AbortSignal.abort(new Error('stop'))
   const stopped = createBackendApi({ secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, signal: aborted })
   t.strictSame((await walk({ api: stopped, total: 5, signal: aborted })).ids, [])

@@ -38,7 +38,7 @@ test('a user is found, absent, or the API is unavailable', async (t) => {
     ['error', { reason: 'status 500', status: 500 }],
     [answer(JSON.stringify(ahead)), { reason: 'dated more than a day ahead', status: 200 }],
     ['reset', { reason: 'no connection' }],
-    ['html', { reason: 'an answer that is no JSON', status: 200 }],
+    ['html', { reason: 'an answer that is not JSON', status: 200 }],
     ['hang', { reason: 'no answer in 2000 ms' }],
     ['drip', { reason: 'no answer in 2000 ms' }],
     [answer('{"object":"user","id":7}'), { reason: 'an unexpected body', status: 200 }],

@@ -91,7 +91,7 @@ test('10,000 users, with faults, limits, a kill in the middle, and changes under
   t.equal(await stopped.exit, 130, stopped.output())
   const partial = JSON.parse(stopped.stdout())
   t.strictSame([partial.isComplete, partial.resumedAfter, partial.refused], [false, before, 0])
-  t.match(stopped.output(), /stopping when what is under way is done/)
+  t.match(stopped.output(), /stopping after the current step/)
 
   const askedBefore = pagesAsked()
   const last = await run('backfill', '--json')
@@ -116,11 +116,11 @@ test('Retry-After is honoured, and said', async (t) => {
   clerk.seedUsers(1_200)
   // A limit that the client does not know of.
   clerk.faults.api = { status: 429, headers: { 'retry-after': '1' } }
-  const mended = waitUntil('the first request', async () => clerk.stats.apiRequests > 0).then(() => {
+  const restored = waitUntil('the first request', async () => clerk.stats.apiRequests > 0).then(() => {
     clerk.faults.api = undefined
   })
   const { code, json, output } = await run('backfill', '--json')
-  await mended
+  await restored
   t.equal(code, 0, output)
   t.match(output, /Clerk: status 429, trying again in 1000 ms/)
   const { seconds, usersPerSecond, rateLimited, retries, organizations, ...counts } = json
@@ -160,7 +160,7 @@ test('a dry run writes nothing, and says what a backfill would do', async (t) =>
   clerk.updateUser([...clerk.users()][0]?.id ?? '', { firstName: 'Ada' })
   const { code, output } = await run('backfill', '--dry-run')
   t.equal(code, 0)
-  t.match(output, /Of 4 users a backfill would create 1 and update 1; 2 are here already/)
+  t.match(output, /Of 4 users a backfill would create 1 and update 1; 2 are up to date/)
   const again = await run('backfill')
   t.match(again.output, /4 users in .*: 1 created, 1 updated, 2 unchanged, 0 refused/)
 })
@@ -176,8 +176,8 @@ test('--restart begins anew, a place that Clerk does not know any more too', asy
     )
   await setPlace({ lanes: [{ cursor: ids[499] }] })
   const resumed = await run('backfill')
-  t.match(resumed.output, /Going on after 500 users, begun .*; --restart begins anew/)
-  t.match(resumed.output, /100 users in .*\n500 had been done before/)
+  t.match(resumed.output, /Resuming after 500 users, started .*; --restart starts again/)
+  t.match(resumed.output, /100 users in .*\n500 had been copied by an earlier run/)
   await setPlace({ lanes: [{ cursor: 'user_nobody' }] })
   const { users, created } = (await run('backfill', '--json')).json
   t.strictSame([users, created], [600, 500])
@@ -225,7 +225,7 @@ test('one backfill at a time', async (t) => {
   await withLease(pool, 'backfill', async () => {
     const second = await run('backfill')
     t.equal(second.code, 1)
-    t.match(second.output, /Another backfill is under way on this database/)
+    t.match(second.output, /Another backfill is running on this database/)
   })
 })
 
@@ -272,7 +272,7 @@ test('a dry run may be interrupted or refused, and a second Ctrl-C ends at once'
   const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
   await waitUntil('the wait for the table', async () => (await database.query(waits)).length > 0)
   blocked.child.kill('SIGINT')
-  await blocked.until(/once more to stop at once/)
+  await blocked.until(/press Ctrl-C again to stop at once/)
   blocked.child.kill('SIGINT')
   t.equal(await blocked.exit, 130)
   await client.end()

@@ -121,7 +121,7 @@ test('a transaction that delays the feed is named, with its process and its age'
 
 test('the doctor says whether the feed is on', async (t) => {
   const { run, env } = await startCommandLine(t, {}, { CHANGES_TOKEN: 'a-token-of-the-feed' })
-  t.match((await run('doctor')).output, /WARN +change feed +off, although its token or webhook is set/)
+  t.match((await run('doctor')).output, /WARN +change feed +off, although CHANGES_TOKEN or CHANGES_WEBHOOK_URL is set/)
   env.CHANGES = 'true'
   await run('migrate')
   t.match((await run('doctor')).output, /pass +change feed +on, 0 consumers/)

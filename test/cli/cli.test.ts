@@ -69,7 +69,7 @@ test('dev embeds what is missing, tells the story, ends without a trace, and fin
   const env = { PORT: String(port) }
   const first = runNode(t, [CLI, 'dev'], env, { cwd })
   const [, token] = await first.until(/TOKEN=(\S+)/)
-  await first.until(/Ctrl-C ends all of it/)
+  await first.until(/Press Ctrl-C to stop everything/)
   const get = (path: string) =>
     fetch(`http://127.0.0.1:${port}${path}`, { headers: { authorization: `Bearer ${token}` } })
   const profile = await get('/api/auth/profile')
@@ -122,7 +122,7 @@ test('dev embeds what is missing, tells the story, ends without a trace, and fin
   // As after a power cut: the lock file of a process that is no more.
   writeFileSync(join(cwd, '.data/postgres/postmaster.pid'), `${postgresPid}\n`)
   const again = runNode(t, [CLI, 'dev'], env, { cwd })
-  await again.until(/Ctrl-C ends all of it/)
+  await again.until(/Press Ctrl-C to stop everything/)
   const [, url] = await again.until(/PostgreSQL\s+(postgres:\S+)/)
   const { default: pg } = await import('pg')
   const client = new pg.Client(url)
@@ -176,7 +176,7 @@ test('dev uses what is set, and says which port is taken', async (t) => {
     { PORT: String(port), DATABASE_URL: database.url, CLERK_ISSUER: 'http://127.0.0.1:9' },
     { cwd },
   )
-  await run.until(/Ctrl-C ends all of it/)
+  await run.until(/Press Ctrl-C to stop everything/)
   t.notMatch(run.output(), /emulator/i)
   t.notOk(existsSync(join(cwd, '.data/dev.env')), 'nothing is embedded, and nothing written down')
   const reset = runNode(
@@ -186,7 +186,7 @@ test('dev uses what is set, and says which port is taken', async (t) => {
     { cwd },
   )
   t.equal(await reset.exit, 1)
-  t.match(reset.output(), /--reset empties the embedded database alone/)
+  t.match(reset.output(), /--reset empties only the embedded database/)
   run.child.kill('SIGINT')
   t.equal(await run.exit, 0)
 

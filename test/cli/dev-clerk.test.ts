@@ -42,7 +42,7 @@ test('two keys, and it works: instance, users, keys, webhooks and what to call a
   const port = await freePorts()
   const url = `http://127.0.0.1:${port}`
   const run = runNode(t, [CLI, 'dev'], { PORT: String(port), ...keys }, { cwd })
-  await run.until(/Ctrl-C ends all of it/)
+  await run.until(/Press Ctrl-C to stop everything/)
   const steps = [
     'starting PostgreSQL',
     'asking Clerk',
@@ -72,7 +72,7 @@ test('two keys, and it works: instance, users, keys, webhooks and what to call a
   }
   const [ada] = [...clerk.users()]
   t.equal((await profile(ada?.id as string)).user.email, 'seed-0@example.com')
-  // No webhook tells of it.
+  // No webhook is sent for it.
   clerk.updateUser(ada?.id as string, { firstName: 'Ada' })
   await waitUntil('the change', async () => (await profile(ada?.id as string)).user.firstName === 'Ada')
   run.child.kill('SIGINT')
@@ -89,7 +89,7 @@ test('a key of another instance, or one that is none, ends it with a message tha
     return run.output()
   }
   const another = await start({ CLERK_SECRET_KEY: other.secretKey, CLERK_API_URL: other.apiUrl })
-  t.match(another, /CLERK_SECRET_KEY is of another Clerk instance \(.+\) than CLERK_ISSUER/)
+  t.match(another, /CLERK_SECRET_KEY belongs to another Clerk instance \(.+\) than CLERK_ISSUER/)
   t.match(await start({ CLERK_SECRET_KEY: 'sk_test_none' }), /401.+: CLERK_SECRET_KEY is not valid/)
 })
 
@@ -113,7 +113,7 @@ test('what it finds, in every state', async (t) => {
     prepareClerk(loadConfig({ NODE_ENV: 'test', DATABASE_URL: database.url, ...keys, ...more }), signal)
   const [, users, , webhooks] = await prepare({ CATCH_UP_INTERVAL_SECONDS: '0' })
   t.equal(users, 'users           3 at Clerk, 3 here')
-  t.match(webhooks, 'off, nothing stands in')
+  t.match(webhooks, 'off, and catch-up is off too')
   clerk.createUser()
   const again = await prepare({ CLERK_WEBHOOK_SIGNING_SECRET: clerk.webhookSecret })
   t.match(again[1], '4 at Clerk, 3 here', 'the catch-up brings the rest')
@@ -131,5 +131,5 @@ test('what it finds, in every state', async (t) => {
     /fetched from the issuer/,
   ])
   clerk.faults.api = 'error'
-  t.match(await prepare(), [/^Clerk {11}out of reach \(status 5\d\d\): users are synced as soon as it answers$/])
+  t.match(await prepare(), [/^Clerk {11}unreachable \(status 5\d\d\): users are synced as soon as it answers$/])
 })

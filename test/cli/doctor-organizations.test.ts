@@ -34,8 +34,8 @@ test('organizations whose events never came are named with the remedy', async (t
   await clerk.webhooks.idle()
   t.match(await examine(), {
     status: 'warn',
-    detail: /1 organizations; of role\.\*, organizationInvitation\.\* none came lately/,
-    remedy: /subscribe these events, then clerk-session-sync backfill/,
+    detail: /1 organizations; no role\.\*, organizationInvitation\.\* event came recently/,
+    remedy: /subscribe to these events, then run clerk-session-sync backfill/,
   })
   clerk.organizations.createRole({ key: 'org:editor' })
   clerk.organizations.invite(organization.id, 'mary@example.com')

@@ -67,7 +67,7 @@ test('Ctrl-C ends a replay between two events', async (t) => {
   const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
   await waitUntil('the wait for the row', async () => (await database.query(waits)).length > 0)
   running.child.kill('SIGTERM')
-  await running.until(/stopping when what is under way is done/)
+  await running.until(/stopping after the current step/)
   await client.query('rollback')
   await client.end()
   t.equal(await running.exit, 130)
@@ -103,7 +103,7 @@ test('prune deletes old events and sessions that are over, and nothing else', as
   await database.query(`update sessions set updated_at = now() - interval '3 days' where id = 'ended1'`)
   const { code, output } = await run('prune')
   t.equal(code, 0)
-  t.match(output, /0 events older than 30 days and 1,499 sessions that are over were deleted/)
+  t.match(output, /0 events older than 30 days and 1,499 ended sessions were deleted/)
   t.strictSame((await run('prune', '--days', '1', '--json')).json, {
     retentionDays: 1,
     events: 1,

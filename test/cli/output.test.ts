@@ -78,19 +78,19 @@ test('a key that does not fit its surroundings', async (t) => {
 })
 
 test('a crowded database is warned of', async (t) => {
-  t.match(checkCrowd(90, 100, 10), { status: 'warn', detail: /^90 of 100 .*=10 a replica/ })
+  t.match(checkCrowd(90, 100, 10), { status: 'warn', detail: /^90 of 100 .*=10 for each replica/ })
   t.match(checkCrowd(80, 100, 10), { status: 'pass' })
 })
 
 test('failed events are a finding of their own', async (t) => {
   const at = new Date()
   const ledger = [{ type: 'user.created', messages: 2, failed: 1, firstReceivedAt: at, lastReceivedAt: at }]
-  const found = '1 events came and failed: see `clerk-session-sync replay --list`'
+  const found = '1 events failed: see `clerk-session-sync replay --list`'
   t.strictSame(explainSilence(ledger, { created: 0, updated: 0, deleted: 0 }), [found])
   t.strictSame(explainSilence([], { created: 0, updated: 0, deleted: 0 }), [])
   const [first, second, ...others] = explainSilence(ledger, { created: 0, updated: 0, deleted: 1 })
   t.strictSame([first, others], [found, []])
-  t.match(second, /^user.deleted did not come lately/)
+  t.match(second, /^user.deleted were not received recently/)
 })
 
 test('a service that is ready and breaks off deliveries', async (t) => {

@@ -96,12 +96,12 @@ test('the report for people, with what to do next', async (t) => {
   const { code, output } = await run('reconcile')
   t.equal(code, 1)
   t.match(output, /2 users of Clerk compared with the table:/)
-  t.match(output, /gone at Clerk +1 +user_gone/)
+  t.match(output, /missing at Clerk +1 +user_gone/)
   t.match(output, `Clerk's answer could not be read for ${ada.id}`)
   t.match(output, /Repair with: clerk-session-sync reconcile --fix/)
   t.match(output, /Not delivered by any webhook since .*: 1 created, 0 updated, 1 deleted/)
-  t.match(output, /no webhook has ever come/)
-  t.match((await run('reconcile', '--fix')).output, /gone at Clerk +1 +1 repaired +user_gone/)
+  t.match(output, /no webhook has been received/)
+  t.match((await run('reconcile', '--fix')).output, /missing at Clerk +1 +1 repaired +user_gone/)
 })
 
 test('a repair that failed is named with its reason, and fails the command', async (t) => {
@@ -123,7 +123,7 @@ test('deletions by the score are withheld: it may be another instance', async (t
     select 'user_other' || n, 'webhook' from generate_series(1, 60) n`)
   const { code, output } = await run('reconcile', '--fix')
   t.equal(code, 1)
-  t.match(output, /60 are so many that nothing is deleted: is CLERK_SECRET_KEY of this instance/)
+  t.match(output, /60 are too many, so nothing was deleted: does CLERK_SECRET_KEY belong to this instance/)
   await database.query(`delete from users where id > 'user_other2'`)
   const few = (await run('reconcile', '--json')).json
   t.strictSame([few.drift.gone.count, few.deletionsWithheld], [12, 0])
@@ -173,8 +173,8 @@ test('silence: what no webhook told is counted, and what that suggests', async (
   t.equal(silent.json.undelivered.created + silent.json.undelivered.updated, 2)
   t.equal(silent.json.silence.length, 2)
   t.match(silent.json.silence, [
-    /^user.updated did not come lately though others did/,
-    /the last webhook came at .*is it disabled/,
+    /^user.updated were not received recently, but other types were/,
+    /the last webhook was received at .*is it disabled/,
   ])
 
   t.equal((await run('reconcile', '--fix')).code, 0)
@@ -208,7 +208,7 @@ test('one reconcile at a time', async (t) => {
   await withLease(pool, 'reconcile', async () => {
     const second = await run('reconcile')
     t.equal(second.code, 1)
-    t.match(second.output, /Another reconcile is under way/)
+    t.match(second.output, /Another reconcile is running/)
   })
 })
 

@@ -191,7 +191,7 @@ test('a commit whose answer is lost is told as trouble, and the redelivery as a 
   const change = event('msg_1', snapshot('user_1', T0))
   const lost = t.rejects(apply(change), { code: 'DATABASE_UNAVAILABLE' })
   await waitUntil('the commit', async () => (await ledger(database)).length > 0)
-  await proxy.mend()
+  await proxy.restore()
   await lost
   t.strictSame(await apply(change), ['duplicate'])
   t.strictSame(await ledger(database), [{ id: 'msg_1', outcome: 'applied', attempts: 2 }])
@@ -206,7 +206,7 @@ test('a connection that is cut before the statements arrive leaves nothing', asy
   proxy.freeze()
   const lost = t.rejects(apply(event('msg_1', snapshot('user_1', T0))), { code: 'DATABASE_UNAVAILABLE' })
   await waitUntil('the statements being on their way', async () => pool.counts.idle === 0)
-  await proxy.mend()
+  await proxy.restore()
   await lost
   await assertEmpty(t, database, 'nothing arrived')
   t.strictSame(await apply(event('msg_1', snapshot('user_1', T0))), ['applied'])

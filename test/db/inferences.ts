@@ -3,7 +3,7 @@ import type { ClerkUserJson } from '../helpers/model.ts'
 import type { Random } from './delivery.ts'
 import type { Saying } from './history.ts'
 
-/** What a job of ours said of one user: an answer of the Backend API with the time of its question, or that it had none. */
+/** What a job wrote about one user: an answer of the Backend API with the time of the request, or that there was no user. */
 export type JobSaying = { askedAt: number } & (
   | { kind: 'naming'; user: ClerkUserJson }
   | { kind: 'inference'; userId: string }

@@ -45,7 +45,7 @@ test('inferred deletions, revivals and real deletions end in the rows of the mod
   t.ok(revivals > HISTORIES / 10, `${revivals} users came back`)
 })
 
-/** Events and tokens in any order, several times; what a job of ours said of a user in the order in which it said so. */
+/** Events and tokens in any order, several times; what jobs wrote about a user in the order of their writes. */
 async function deliver(replicas: Repository[], told: Told[][], prefix: string, random: Random): Promise<void> {
   const lanes: Change[][] = Array.from({ length: LANES }, () => [])
   for (const [n, sayings] of told.entries()) {

@@ -64,11 +64,14 @@ test('an event makes an inferred deletion final', async (t) => {
 
 test('who comes back finds the sessions as Clerk told of them', async (t) => {
   const { apply, repository } = await start(t)
-  const status = async () => (await repository.findAuthState('user_1', 'sess_1')).sessionStatus
+  const status = async () => (await repository.findAuthState({ userId: 'user_1', sessionId: 'sess_1' })).sessionStatus
   await apply({ user: snapshot('user_1', T0) }, { session: session('sess_1', 'user_1', 'active', T0) })
   await apply({ user: inferred('user_1', T0 + 10) })
   await apply({ session: session('sess_2', 'user_1', 'active', T0 + 20) })
-  t.match(await repository.findAuthState('user_1', 'sess_2'), { isDeleted: true, isInferred: true })
+  t.match(await repository.findAuthState({ userId: 'user_1', sessionId: 'sess_2' }), {
+    isDeleted: true,
+    isInferred: true,
+  })
   await apply({ user: snapshot('user_1', T0 + 20) })
   t.equal(await status(), 'active')
   await apply({ user: deletion('user_1', T0 + 30) })
@@ -133,7 +136,7 @@ test('a database whose transactions are serializable by default changes nothing'
     ids.map((id, i) => strict.apply({ user: snapshot(id, T0 + i) }, { user: snapshot('user_all', T0 + i) })),
   )
   await apply({ user: snapshot('user_all', T0 + 1) })
-  t.equal((await repository.findAuthState('user_all', null)).clerkUpdatedAt, T0 + 7)
+  t.equal((await repository.findAuthState({ userId: 'user_all', sessionId: null })).clerkUpdatedAt, T0 + 7)
 })
 
 test('an answer counts by when it was asked for, also where an event of the same batch says more', async (t) => {

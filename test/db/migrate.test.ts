@@ -119,7 +119,7 @@ test('the rows of a database of the previous migration survive, and work', async
 
 test('a migration that fails leaves nothing, and says why', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
-  // An index of ours is taken, which no look at the tables could tell.
+  // The name of an index is already used, which does not show in the tables.
   await database.query(
     'create schema clerk; create table clerk.mine (a int); create index users_email_idx on clerk.mine (a)',
   )

@@ -175,7 +175,7 @@ test('without an answer in time the connection is closed, its callers hear of it
   t.match((error as Error).stack, /pool/, 'and its stack leads to who asked')
   t.ok(isDatabaseTrouble(error))
   t.strictSame(pool.counts, { total: 0, idle: 0, waiting: 0 })
-  await proxy.mend()
+  await proxy.restore()
   t.strictSame(await runOn(pool, 'select 1 as one'), [{ one: 1 }])
 })
 

@@ -135,7 +135,7 @@ for (const transactionPooling of [true, false]) {
         session: session(`sess_${i}`, `user_${i % 6}`, 'active', T0),
       }
       const [outcome] = await apply({ message: message(`msg_${i}`), ...changes })
-      const { user } = await repository.findAuthState(`user_${i % 6}`, `sess_${i}`)
+      const { user } = await repository.findAuthState({ userId: `user_${i % 6}`, sessionId: `sess_${i}` })
       return [outcome, user?.id]
     })
     t.strictSame(
@@ -172,7 +172,7 @@ test('in transaction mode, what failed gives nobody the answers of others', asyn
     const [outcome] = await apply({ message: message(`msg_${i}`), user })
     if (i % 2 === 0) return t.match(outcome, { code: '23514' })
     t.equal(outcome, 'applied')
-    t.equal((await repository.findAuthState(`user_${i}`, null)).user?.username, `name_${i}`)
+    t.equal((await repository.findAuthState({ userId: `user_${i}`, sessionId: null })).user?.username, `name_${i}`)
   })
   await Promise.all(rounds)
   t.strictSame(

@@ -238,7 +238,7 @@ test('every method rejects with DatabaseUnavailable when the database is in trou
   const unavailable = { code: 'DATABASE_UNAVAILABLE', statusCode: 503, retryAfterSeconds: 2, cause: Error }
   await t.rejects(repository.apply([named('1', 'Ada')]), unavailable)
   await t.rejects(repository.fail(message('msg_1'), 'why'), unavailable)
-  await t.rejects(repository.findAuthState('user_1', null), unavailable)
+  await t.rejects(repository.findAuthState({ userId: 'user_1', sessionId: null }), unavailable)
   await t.rejects(repository.ledgerSummary(), unavailable)
   await t.rejects(repository.prune(30), unavailable)
 })
@@ -270,13 +270,13 @@ test('a read-only, slow or restarting database is trouble, and nothing of the ch
   t.strictSame(await database.query('select 1 from users union all select 1 from webhook_events'), [])
 })
 
-test('a database that is not migrated is trouble of ours; an error that is not its own comes through as it is', async (t) => {
+test('a database that is not migrated is a 503; an error that is not from the database is unchanged', async (t) => {
   const { repository, database } = await startRepository(t)
   await database.query('alter table users rename to renamed')
-  await t.rejects(repository.findAuthState('user_1', null), { code: 'DATABASE_UNAVAILABLE' })
+  await t.rejects(repository.findAuthState({ userId: 'user_1', sessionId: null }), { code: 'DATABASE_UNAVAILABLE' })
   await database.query('alter table renamed rename to users')
   await database.query('alter table users rename column email to mail')
-  await t.rejects(repository.findAuthState('user_1', null), { code: '42703' })
+  await t.rejects(repository.findAuthState({ userId: 'user_1', sessionId: null }), { code: '42703' })
   await t.rejects(repository.apply([{ user: { kind: 'claims' } as never }]), TypeError)
 })
 
@@ -286,7 +286,13 @@ test('the state of a request: its user and its session', async (t) => {
     user: snapshot('user_1', T0, { firstName: 'Ada' }),
     session: session('sess_1', 'user_1', 'revoked', T0),
   })
-  t.match(await repository.findAuthState('user_1', 'sess_1'), { user: { firstName: 'Ada' }, sessionStatus: 'revoked' })
-  t.match(await repository.findAuthState('user_1', 'sess_2'), { user: { firstName: 'Ada' }, sessionStatus: undefined })
-  t.match(await repository.findAuthState('user_2', null), { user: undefined, isDeleted: false })
+  t.match(await repository.findAuthState({ userId: 'user_1', sessionId: 'sess_1' }), {
+    user: { firstName: 'Ada' },
+    sessionStatus: 'revoked',
+  })
+  t.match(await repository.findAuthState({ userId: 'user_1', sessionId: 'sess_2' }), {
+    user: { firstName: 'Ada' },
+    sessionStatus: undefined,
+  })
+  t.match(await repository.findAuthState({ userId: 'user_2', sessionId: null }), { user: undefined, isDeleted: false })
 })

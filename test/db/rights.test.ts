@@ -83,7 +83,7 @@ test('each missing right is one message with the SQL, and exactly that SQL cures
     const { apply, repository } = await startRepository(t, { database: { ...database, url } })
     const change = { user: snapshot('user_1', T0), session: session('sess_1', 'user_1', 'active', T0) }
     t.match(await apply({ message: message('msg_1'), ...change }), [/applied|duplicate/])
-    t.equal((await repository.findAuthState('user_1', null)).user?.id, 'user_1')
+    t.equal((await repository.findAuthState({ userId: 'user_1', sessionId: null })).user?.id, 'user_1')
   }
   const nothing = await messageOf(migrate(url))
   t.match(nothing, `grant usage on schema "clerk" to ${role}`)
@@ -147,7 +147,7 @@ test("an application's own tables are named, with the cure, and stay as they are
     const database = await createDatabase(t, { isEmpty: true })
     await database.query(`create table public.${table} (mine text); insert into public.${table} values ('mine')`)
     const message = await messageOf(migrate(database.url, { schema: 'public' }))
-    t.match(message, `the schema "public" already has tables that are not of clerk-session-sync: ${table}.`)
+    t.match(message, `the schema "public" already has tables that do not belong to clerk-session-sync: ${table}.`)
     t.match(message, 'Set DATABASE_SCHEMA to a schema of its own (the default is "clerk")')
     await migrate(database.url, { schema: 'clerk' })
     t.strictSame(await database.query(`select * from public.${table}`), [{ mine: 'mine' }])

@@ -138,7 +138,7 @@ test('what PostgreSQL says is passed on when it does not start', async (t) => {
   await t.rejects(startEmbeddedPostgres({ directory: full }), { message: /does not start in .*not empty/s })
 })
 
-test('a platform without binaries is a sentence that names the mend', async (t) => {
+test('a platform without binaries is an error that names the remedy', async (t) => {
   const arch = Object.getOwnPropertyDescriptor(process, 'arch') as PropertyDescriptor
   Object.defineProperty(process, 'arch', { ...arch, value: 'pdp11' })
   t.teardown(() => Object.defineProperty(process, 'arch', arch))

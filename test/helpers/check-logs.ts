@@ -29,7 +29,7 @@ const SHAPES: Record<string, RegExp> = {
   'a password of PostgreSQL': /postgres(ql)?:\/\/(?!user:password@host)[^\s:@/]*:[^\s@/]+@/,
   'an email address': /[\w.+-]+(@|%40)[\w-]+(\.[\w-]+)+/i,
 }
-// A name that is a word of ours, too, would be found in what is no leak.
+// A name that the logs also use as a word would look like a leak.
 const LEAST_CHARACTERS = 3
 const LEAST_OF_USERNAME = 6
 const WORDS = /[\p{L}\p{N}][\p{L}\p{N}_'-]*/gu

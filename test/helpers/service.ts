@@ -48,7 +48,7 @@ export interface ServiceOptions {
   onEmulator?: (clerk: ClerkEmulator) => void
   /** Another replica: shares these with the service given. */
   beside?: Pick<Service, 'clerk' | 'database'>
-  /** Whether the Backend API is configured; true unless told. */
+  /** Whether the Backend API is configured; true by default. */
   hasSecretKey?: boolean
   /** Receives each line of the log, of every level. */
   log?: (line: string) => void

@@ -16,7 +16,7 @@ export interface TcpProxy {
   /** What clients have said so far, in bytes. */
   sent(): number
   /** Passes everything on again. */
-  mend(): Promise<void>
+  restore(): Promise<void>
   /** Leads new connections to another server, and resets those that are open: as a name that moves in a failover. */
   leadTo(serverUrl: string): void
 }
@@ -78,7 +78,7 @@ export async function createTcpProxy(t: Scope, serverUrl: string): Promise<TcpPr
       stopAt = sentBytes + bytes
     },
     sent: () => sentBytes,
-    async mend() {
+    async restore() {
       isFrozen = isMute = false
       stopAt = Infinity
       resetAll()

@@ -33,15 +33,15 @@ test('a failover is waited for; trouble that stays ends the backfill', async (t)
   const none = { updated: 0, unchanged: 0, refused: 0 }
   const { place, ...counts } = result
   t.strictSame(counts, { isComplete: true, pages: 1, users: 3, created: 3, ...none })
-  t.strictSame(reasons, ['in trouble', 'in trouble'])
+  t.strictSame(reasons, ['unavailable', 'unavailable'])
   t.strictSame(places, [3])
 
   failures = 2
   await t.rejects(writePages({ ...options, patienceMs: 0 }), { code: 'DATABASE_UNAVAILABLE' })
   failures = 1
   t.equal((await writePages(options)).created, 3, 'nobody has to listen')
-  const broken: BackfillStore = { ...store, apply: () => Promise.reject(new TypeError('a fault of ours')) }
-  await t.rejects(writePages({ ...options, store: broken }), /a fault of ours/)
+  const broken: BackfillStore = { ...store, apply: () => Promise.reject(new TypeError('a bug')) }
+  await t.rejects(writePages({ ...options, store: broken }), /a bug/)
 })
 
 test('what was read before Clerk went away is written, and its place kept', async (t) => {

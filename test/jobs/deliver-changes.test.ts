@@ -154,7 +154,7 @@ test('what is kept is delivered by the next process, and by another after troubl
   await proxy.cut()
   await waitUntil('trouble', async () => troubles.length > 0)
   await insert('user_2')
-  await proxy.mend()
+  await proxy.restore()
   await waitUntil('the next', async () => seen.includes('user_2 created'))
 })
 
@@ -191,7 +191,7 @@ test('a consumer behind a database that is away is told of, and goes on', async 
   start({ pool })
   await waitUntil('trouble', async () => troubles.length > 0)
   await insert('user_1')
-  await proxy.mend()
+  await proxy.restore()
   await waitUntil('it', async () => delivered.length === 1)
 })
 

@@ -62,7 +62,7 @@ test('a wrong key is refused; who cannot be asked is told apart', async (t) => {
   t.equal(await findInstanceId(options.executor), undefined)
 })
 
-test('a bug of ours is none of the database, whatever its message says', (t) => {
+test('a bug is not taken for a database problem, whatever its message says', (t) => {
   const bug = new TypeError("Cannot read properties of undefined (reading 'timeoutMs')")
   t.throws(() => markTrouble(bug), bug)
   t.notOk(isDatabaseTrouble(bug))

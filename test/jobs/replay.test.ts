@@ -70,7 +70,7 @@ test('what fails again stays, with the reason of now', async (t) => {
     'msg_1 failed: the body is not JSON',
     /^msg_2 failed: \/data\/id: /,
     /^msg_3 failed: .*no_three/,
-    'msg_4 failed: its body was not kept',
+    'msg_4 failed: its payload was not kept',
   ])
   const rows = await database.query('select outcome, error, attempts, payload from webhook_events order by id')
   t.equal(rows.length, 4)

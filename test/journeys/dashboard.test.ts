@@ -14,7 +14,7 @@ const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js'
 // Each page has a context of its own: no storage, no cache and no cookie is shared.
 const browser = await startBrowser(tap)
 
-/** Webhooks of every outcome: two users created, one stale event, one that no replay would repair, one that a replay repairs. */
+/** Webhooks of every outcome: two users created, one stale event, one that no replay can fix, one that a replay fixes. */
 async function fill({ clerk, call, database }: Service): Promise<void> {
   const ada = clerk.createUser({ email: 'ada@example.com', firstName: 'Ada', lastName: '<img src=x onerror=alert(1)>' })
   clerk.createUser({ email: 'grace@example.com' })
@@ -163,7 +163,7 @@ test('the page says when it cannot reach the service or the database, and recove
   t.equal(await page.locator('#status').innerText(), 'down')
   const tile = page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: 'Database' }) })
   t.match(await tile.innerText(), /down\s+unreachable/, 'health is of now, though the figures are not')
-  await proxy.mend()
+  await proxy.restore()
   await page.locator('#trouble').waitFor({ state: 'hidden' })
   await page.context().setOffline(true)
   await page.getByText(/The service cannot be reached\. What is shown is old\./).waitFor()

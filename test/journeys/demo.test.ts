@@ -29,8 +29,8 @@ async function startDev(t: Test): Promise<{ url: string; clerkUrl: string }> {
     dev.child.kill('SIGINT')
     await dev.exit
   })
-  const [, url] = await dev.until(/See it work\s+(\S+)\/demo/)
-  await dev.until(/Ctrl-C ends all of it/)
+  const [, url] = await dev.until(/demo\s+(\S+)\/demo/)
+  await dev.until(/Press Ctrl-C to stop everything/)
   return { url: url as string, clerkUrl: `http://127.0.0.1:${port + 1}` }
 }
 

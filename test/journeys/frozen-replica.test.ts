@@ -97,7 +97,7 @@ test('stopped at whatever byte of a large batch, it holds no row', async (t) => 
   const last = Array.from({ length: 6 }, (_, i) => whole - 5 - i * 25)
   const places = [...Array.from({ length: steps }, (_, i) => Math.floor((i * whole) / steps)), whole - 300, ...last]
   for (const [i, bytes] of places.entries()) {
-    await proxy.mend()
+    await proxy.restore()
     // On a connection that has parsed the statements, so that no more is sent than before.
     await waitUntil('a connection', () =>
       apply(...batch(T0 + 2 * i + 2)).then(
@@ -116,5 +116,5 @@ test('stopped at whatever byte of a large batch, it holds no row', async (t) => 
     await proxy.cut()
     await stopped
   }
-  await proxy.mend()
+  await proxy.restore()
 })

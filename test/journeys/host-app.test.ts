@@ -1,4 +1,4 @@
-/** Somebody else's application, with handlers, headers and plugins of its own, and every plugin of ours beside them. */
+/** A host application with its own handlers, headers and plugins, and every plugin of this service beside them. */
 import fastifyCors from '@fastify/cors'
 import fastifyHelmet from '@fastify/helmet'
 import fastifyJwt from '@fastify/jwt'
@@ -212,7 +212,9 @@ test('a prefix is honoured, or refused with what to do', async (t) => {
     t.teardown(() => other.close())
     await other.register(clerkDatabase, { connectionString })
     await other.register(clerkAuth, { issuer: clerk.issuer })
-    await t.rejects(async () => void (await mount(other)), { message: /takes no prefix: register it in a context/ })
+    await t.rejects(async () => void (await mount(other)), {
+      message: /does not support prefix: register it in a context/,
+    })
   }
 })
 

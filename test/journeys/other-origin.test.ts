@@ -63,7 +63,7 @@ test('a page of another origin reads and changes nothing of emulator, demo and d
     dev.child.kill('SIGINT')
     await dev.exit
   })
-  await dev.until(/Ctrl-C ends all of it/)
+  await dev.until(/Press Ctrl-C to stop everything/)
   const service = `http://127.0.0.1:${port}`
   const clerk = `http://127.0.0.1:${port + 1}`
   const stateOf = async () => (await (await fetch(`${clerk}/emulator/state`)).json()) as State

@@ -33,7 +33,7 @@ test('a secret key of another instance reaches no row, by whatever command', asy
   for (const args of [['reconcile', '--fix'], ['backfill'], ['sync', String(users[0]?.id)]]) {
     const { code, output } = await run(...args)
     t.equal(code, 1, args.join(' '))
-    t.match(output, /CLERK_SECRET_KEY is of another Clerk instance .* than CLERK_ISSUER/)
+    t.match(output, /CLERK_SECRET_KEY belongs to another Clerk instance .* than CLERK_ISSUER/)
     t.match(output, instanceId)
     t.notMatch(output, secretKey)
     t.strictSame(await rowsOf(database), before)
@@ -89,7 +89,7 @@ test('in production the service does not start with a key of another instance, a
   }
   const wrong = runNode(t, ['src/server.ts'], env)
   t.equal(await wrong.exit, 1)
-  t.match(wrong.output(), /CLERK_SECRET_KEY is of another Clerk instance/)
+  t.match(wrong.output(), /CLERK_SECRET_KEY belongs to another Clerk instance/)
   const invalid = runNode(t, ['src/server.ts'], {
     ...env,
     CLERK_API_URL: clerk.apiUrl,
@@ -123,7 +123,7 @@ test('events of another instance are ignored, counted and named; those that name
   t.strictSame(await rowsOf(database), before)
   const [event] = await database.query(`select * from webhook_events where object_id = '${admin.id}'`)
   t.match(event, { outcome: 'ignored', instance_id: other.instanceId, payload: null })
-  t.match(event?.error, `of another Clerk instance: ${other.instanceId}; ours is ${clerk.instanceId}`)
+  t.match(event?.error, `from another Clerk instance: ${other.instanceId}; the database belongs to ${clerk.instanceId}`)
   t.match((await call('/api/auth/health')).body, {
     status: 'degraded',
     checks: { webhooks: { status: 'degraded', reason: other.instanceId } },

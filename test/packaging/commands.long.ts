@@ -58,7 +58,7 @@ for (const [who, identity] of Object.entries(users)) {
       const output = collect(t, dev)
       const ended = once(dev, 'exit')
       await Promise.race([
-        waitUntil('the banner', async () => output().includes('Ctrl-C ends all of it.')),
+        waitUntil('the banner', async () => output().includes('Press Ctrl-C to stop everything.')),
         ended.then(() => Promise.reject(new Error(output()))),
       ])
       t.equal((await fetch(`http://127.0.0.1:${port}/readyz`)).status, 200)

@@ -218,7 +218,7 @@ async function startDev(t: Test): Promise<{ port: number; emulatorPort: number }
   const directory = temporaryDirectory(t)
   const { port, emulatorPort } = await freePorts()
   const dev = start(t, [join(ROOT, 'src/cli/index.ts'), 'dev'], directory, { PORT: String(port) })
-  await dev.printed('Ctrl-C ends all of it.')
+  await dev.printed('Press Ctrl-C to stop everything.')
   return { port, emulatorPort }
 }
 

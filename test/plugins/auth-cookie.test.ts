@@ -43,7 +43,7 @@ test('with authorized parties the cookie is as good as a bearer token', async (t
   await assertCode(t, service, { cookie: 'theme=dark' }, 'MISSING_TOKEN')
 })
 
-test('the header goes before the cookie, be it good or bad; other schemes leave the cookie in force', async (t) => {
+test('the header takes precedence over the cookie, valid or not; with other schemes the cookie is used', async (t) => {
   const service = await startSignedIn(t, parties)
   const { token } = service
   const cookie = `__session=${token()}`

@@ -10,7 +10,7 @@ import { eventually } from '../helpers/jwks-server.ts'
 import { keptLogger } from '../helpers/run-log.ts'
 import { startService } from '../helpers/service.ts'
 
-/** Somebody's own app, with this one plugin of ours and nothing else. */
+/** A host application with only this plugin. */
 async function startHost(t: Test, options: AuthOptions, prepare?: (app: FastifyInstance) => Promise<unknown>) {
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())

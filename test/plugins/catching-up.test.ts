@@ -61,7 +61,7 @@ test('too many deletions are an error in the log', async (t) => {
   await waitUntil('all users', async () => (await database.query('select 1 from users')).length === 12)
   clerk.webhooks.dropNext(12)
   for (const { id } of [...clerk.users()]) clerk.deleteUser(id)
-  await until('too many users are gone at Clerk')
+  await until('too many users are missing at Clerk')
   t.equal((await database.query('select 1 from users where deleted_at is null')).length, 12)
 })
 

@@ -13,7 +13,7 @@ test('changes that wait together share a transaction, each with its own outcome'
   const { url, query } = await createDatabase(t)
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())
-  await app.register(database, { connectionString: url, batching: { maxBatchBytes: 1_000 } })
+  await app.register(database, { connectionString: url, batching: { maxBatchLength: 1_000 } })
   const outcomes = await Promise.all([1, 2, 3, 3, 4].map((n) => app.clerkRepository.apply(change(n))))
   t.strictSame(
     outcomes.map((result) => 'outcome' in result && result.outcome),
@@ -26,7 +26,7 @@ test('changes that wait together share a transaction, each with its own outcome'
   await app.clerkRepository.apply({})
 })
 
-test('when too many wait, one more is refused as trouble of ours', async (t) => {
+test('when too many wait, one more is refused with 503', async (t) => {
   const { url } = await createDatabase(t)
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())
@@ -39,11 +39,11 @@ test('when too many wait, one more is refused as trouble of ours', async (t) => 
   t.match(await first, { user: undefined, isDeleted: false })
 })
 
-test('when the bodies that wait are too many bytes, one more is refused as trouble of ours', async (t) => {
+test('when the waiting bodies are too long together, one more is refused with 503', async (t) => {
   const { url } = await createDatabase(t)
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())
-  await app.register(database, { connectionString: url, batching: { maxWaitingBytes: 100 } })
+  await app.register(database, { connectionString: url, batching: { maxWaitingLength: 100 } })
   const webhook = (id: string): Change => ({
     message: { id, type: 'email.created', objectId: null, eventAt: null, payload: 'x'.repeat(60) },
   })

@@ -67,7 +67,7 @@ test('the description names every route of the contract with its replies', async
   ])
 })
 
-test('the document is valid OpenAPI 3.1, and leaves nothing without a word', async (t) => {
+test('the document is valid OpenAPI 3.1, and describes everything', async (t) => {
   const { call } = await startService(t, { settings })
   const { body } = await call('/docs/json')
   const validator = new Validator()

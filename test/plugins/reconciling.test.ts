@@ -21,7 +21,7 @@ const HOUR = 3_600_000
 test('what webhooks did not bring is brought, and said', async (t) => {
   const onEmulator: ServiceOptions['onEmulator'] = (clerk) => void clerk.createUser({ email: 'ada@example.com' })
   const { database, until, lines } = await start(t, HOUR, { onEmulator })
-  await until('webhooks did not bring everything')
+  await until('webhooks did not deliver everything')
   t.strictSame(await database.query('select email from users'), [{ email: 'ada@example.com' }])
   const line = JSON.parse(lines.find((text) => text.includes('webhooks did not')) as string)
   const { level, checked, drift, remaining, silence } = line
@@ -30,7 +30,7 @@ test('what webhooks did not bring is brought, and said', async (t) => {
     { level: 40, checked: 1, drift: { missing: 1, stale: 0, newer: 0, gone: 0 }, remaining: 0 },
   )
   t.equal(silence.length, 1)
-  t.match(silence[0], /^no webhook has ever come/)
+  t.match(silence[0], /^no webhook has been received/)
   t.strictSame(
     await database.query(`select job, state -> 'checked' as checked from sync_state where job = 'reconcile'`),
     [{ job: 'reconcile', checked: 1 }],

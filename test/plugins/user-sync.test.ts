@@ -300,17 +300,17 @@ test('trouble of the database is 503, never a 401', async (t) => {
   }
   await proxy.cut()
   await refused('unreachable')
-  await proxy.mend()
+  await proxy.restore()
   while ((await sync(service, token)).status !== 200);
   const startedAt = performance.now()
   proxy.freeze()
   await refused('frozen')
   t.ok(performance.now() - startedAt < 7_000, 'within the time limits')
-  await proxy.mend()
+  await proxy.restore()
   while ((await sync(service, token)).status !== 200);
 })
 
-test('a row that the database refuses is a failure of ours, and says nothing of it', async (t) => {
+test('a row that the database refuses is a 500 that does not quote it', async (t) => {
   const service = await startService(t)
   await service.database.query('create unique index on users (first_name)')
   t.equal((await sync(service, signInUnseen(service, { firstName: 'Ada' }).token)).status, 201)

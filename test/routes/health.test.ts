@@ -102,7 +102,7 @@ test('an unreachable database is 503 down, a frozen one within its time limit; b
   t.match(cut, { status: 503, body: { status: 'down', checks: { database: { status: 'down', reason: String } } } })
   t.ok(cut.headers.get('retry-after'))
   t.equal((await call('/livez')).status, 200, 'the process serves')
-  await proxy.mend()
+  await proxy.restore()
   while ((await call('/readyz')).status !== 200);
 
   proxy.freeze()
@@ -110,7 +110,7 @@ test('an unreachable database is 503 down, a frozen one within its time limit; b
   const frozen = await Promise.all(Array.from({ length: 20 }, () => call('/readyz')))
   t.ok(frozen.every(({ status }) => status === 503))
   t.ok(performance.now() - startedAt < 3_500, 'probes do not queue up')
-  await proxy.mend()
+  await proxy.restore()
   while ((await call('/readyz')).status !== 200);
 })
 

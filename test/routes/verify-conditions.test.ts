@@ -148,6 +148,6 @@ test('guards of an application take the same conditions, and fail at the start o
   t.strictSame(await ask('/fresh', RIGHTS), [200, undefined])
   t.strictSame(await ask('/fresh', { fva: [11, -1] }), [403, 'REVERIFICATION_REQUIRED'])
   for (const wrong of [{ rol: 'org:admin' }, { role: '' }, { permission: [] }, { maxFactorAge: 0 }]) {
-    t.throws(() => app.requireClerkAuth(wrong as never), /requireClerkAuth: \w+ is no condition/)
+    t.throws(() => app.requireClerkAuth(wrong as never), /requireClerkAuth: \w+ is not a known condition/)
   }
 })

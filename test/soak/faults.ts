@@ -52,12 +52,12 @@ export const FAULTS: Record<string, Fault> = {
   async 'network: cut'({ network }, random) {
     await network.cut()
     await sleep(random(1_500))
-    await network.mend()
+    await network.restore()
   },
   async 'network: silent'({ network }, random) {
     network.freeze()
     await sleep(2_000 + random(4_000))
-    await network.mend()
+    await network.restore()
   },
   async 'service and PostgreSQL: kill -9'({ mortal, postgres }, random) {
     await Promise.all([mortal.end('SIGKILL'), postgres.kill()])

@@ -1,6 +1,6 @@
 import { certificateRemedy } from '../../db/errors.ts'
 
-/** One line of the doctor's: what was looked at, how it is, and what to do about it. */
+/** One line of the doctor's report: what was checked, the result, and the remedy. */
 export interface Check {
   name: string
   status: 'pass' | 'warn' | 'fail'
@@ -12,7 +12,7 @@ export const pass = (name: string, detail: string): Check => ({ name, status: 'p
 export const warn = (name: string, detail: string, remedy: string): Check => ({ name, status: 'warn', detail, remedy })
 export const fail = (name: string, detail: string, remedy: string): Check => ({ name, status: 'fail', detail, remedy })
 
-/** Runs checks; whatever goes wrong in them is a line of its own, and the others go on. */
+/** Runs checks. If they throw, the error becomes a failed check, so that other checks still run. */
 export async function guarded(name: string, checks: () => Promise<Check[]>, remedy: string): Promise<Check[]> {
   try {
     return await checks()
@@ -21,12 +21,12 @@ export async function guarded(name: string, checks: () => Promise<Check[]>, reme
   }
 }
 
-/** What an error says in one line; pg's errors about connections have no message of their own. */
+/** The reason of an error, in one line. */
 export function reasonOf(error: unknown): string {
   const { cause, message, code } = error as Error & { code?: string }
   if (cause instanceof Error) return reasonOf(cause)
   const remedy = certificateRemedy(error)
   if (remedy !== undefined) return remedy
-  // Of several addresses that refused, the error has no message of its own.
+  // The AggregateError for a host with several addresses has an empty message.
   return message || String(code)
 }

@@ -12,9 +12,9 @@ import { type Check, fail, guarded, pass, reasonOf, warn } from './check.ts'
 const DEADLINE_MS = 5_000
 const SKEW_SECONDS = 5
 const ISSUER_REMEDY =
-  'check CLERK_ISSUER (Clerk dashboard, API keys: the Frontend API URL) and the way out of this host'
+  'check CLERK_ISSUER (Clerk dashboard, API keys: the Frontend API URL) and outgoing connections of this host'
 
-/** The issuer's keys and clock, the secret key, and a sample of the users. */
+/** Checks the issuer's keys and clock, the secret key, and a sample of the users. */
 export async function checkClerk(context: Context, hasDatabase: boolean): Promise<Check[]> {
   const { CLERK_ISSUER, CLERK_JWT_KEY } = context.config
   const keys = await checkKeys(CLERK_ISSUER as string, CLERK_JWT_KEY)
@@ -28,9 +28,9 @@ export async function checkClerk(context: Context, hasDatabase: boolean): Promis
       (CLERK_JWT_KEY
         ? theirs.some(meetsPem(CLERK_JWT_KEY))
         : keys.ids.length === 0 || theirs.some(({ kid }) => keys.ids.includes(kid)))
-    const users = `valid, of an instance with ${count(await api.countUsers())} users`
+    const users = `the secret key is valid, for an instance with ${count(await api.countUsers())} users`
     const remedy = `take CLERK_SECRET_KEY and ${CLERK_JWT_KEY ? 'CLERK_JWT_KEY' : 'CLERK_ISSUER'} from one instance`
-    checks.push(isSame ? pass('Backend API', users) : fail('Backend API', `${users} that is not the issuer's`, remedy))
+    checks.push(isSame ? pass('Backend API', users) : fail('Backend API', `${users} other than the issuer's`, remedy))
     const identity = hasDatabase ? await checkInstance(context, api) : undefined
     if (identity) checks.push(identity)
     if (identity?.status === 'pass') {
@@ -47,7 +47,7 @@ export async function checkClerk(context: Context, hasDatabase: boolean): Promis
   return checks
 }
 
-/** Whether secret key, issuer and database are of one Clerk instance. */
+/** Whether secret key, issuer and database belong to the same Clerk instance. */
 async function checkInstance(context: Context, api: BackendApi): Promise<Check> {
   const warnings: string[] = []
   const { CLERK_ISSUER: issuer, CLERK_JWT_KEY: jwtKey } = context.config
@@ -57,9 +57,9 @@ async function checkInstance(context: Context, api: BackendApi): Promise<Check> 
       return findInstanceId(executor)
     })
     if (warnings.length > 0) return warn('instance', warnings.join('; '), 'check CLERK_API_URL')
-    return pass('instance', `secret key, issuer and database are of ${known}`)
+    return pass('instance', `secret key, issuer and database belong to ${known}`)
   } catch (error) {
-    return fail('instance', reasonOf(error), 'nothing is written until it is of one instance')
+    return fail('instance', reasonOf(error), 'nothing is written until they belong to the same instance')
   }
 }
 
@@ -67,7 +67,7 @@ async function checkKeys(issuer: string, pem?: string): Promise<{ checks: Check[
   try {
     const { keys, skewSeconds } = await fetchKeys(issuer)
     const ids = keys.map(({ kid }) => String(kid))
-    const skew = `ours minus Clerk's is ${skewSeconds} s`
+    const skew = `this host's clock minus Clerk's is ${skewSeconds} s`
     return {
       ids,
       checks: [
@@ -77,13 +77,13 @@ async function checkKeys(issuer: string, pem?: string): Promise<{ checks: Check[
             ? pass('keys (JWKS)', `${ids.length} at ${issuer}`)
             : fail('keys (JWKS)', `none at ${issuer}`, ISSUER_REMEDY),
         Math.abs(skewSeconds) > SKEW_SECONDS
-          ? fail('clock', skew, 'set the clock by NTP: tokens and webhooks are dated')
-          : pass('clock', 'in step with Clerk'),
+          ? fail('clock', skew, 'synchronize the clock with NTP: tokens and webhooks carry times')
+          : pass('clock', "agrees with Clerk's"),
       ],
     }
   } catch (error) {
     const reason = `${keysUrl(issuer)}: ${reasonOf(error)}`
-    // With a key of its own the service never asks there.
+    // With CLERK_JWT_KEY the service never fetches the issuer's keys.
     const check = pem
       ? pass('keys (CLERK_JWT_KEY)', `a public key; not compared with the issuer's (${reason})`)
       : fail('keys (JWKS)', reason, ISSUER_REMEDY)
@@ -91,12 +91,12 @@ async function checkKeys(issuer: string, pem?: string): Promise<{ checks: Check[
   }
 }
 
-/** Whether the key that the settings hold is one of those that the issuer signs with. */
+/** Whether CLERK_JWT_KEY is one of the issuer's signing keys. */
 function checkPem(pem: string, keys: PublishedKey[], issuer: string): Check {
   if (keys.some(meetsPem(pem))) return pass('keys (CLERK_JWT_KEY)', `the issuer's own (${issuer})`)
-  const detail = `none of the ${keys.length} with which ${issuer} signs: every token will be refused`
+  const detail = `not one of the ${keys.length} signing keys of ${issuer}: every token will be refused`
   const remedy =
-    'copy the JWKS public key again (Clerk dashboard, API keys), or leave CLERK_JWT_KEY out: keys are then fetched'
+    'copy the JWKS public key again (Clerk dashboard, API keys), or unset CLERK_JWT_KEY to have the keys fetched'
   return fail('keys (CLERK_JWT_KEY)', detail, remedy)
 }
 
@@ -107,7 +107,7 @@ export interface PublishedKey {
 
 const keysUrl = (issuer: string) => `${issuer}/.well-known/jwks.json`
 
-/** The keys that the issuer publishes, and how far our clock is ahead of its, to the second. */
+/** The keys that the issuer publishes, and by how many seconds the local clock is ahead of the issuer's. */
 export async function fetchKeys(issuer: string): Promise<{ keys: PublishedKey[]; skewSeconds: number }> {
   const response = await fetch(keysUrl(issuer), { signal: AbortSignal.timeout(DEADLINE_MS) })
   if (!response.ok) throw new Error(`status ${response.status}`)
@@ -122,17 +122,17 @@ async function checkSample(context: Context, api: BackendApi): Promise<Check> {
   const drifting = rows.filter(({ difference }) => difference !== 'same' && difference !== 'deleted').length
   const detail = `${drifting} of the ${users.length} users that changed last at Clerk`
   if (users.length > 0 && rows.every(({ difference }) => difference === 'missing')) {
-    return warn('drift', `${detail}: none of them is here`, 'clerk-session-sync backfill brings them all')
+    return warn('drift', `${detail}: none of them has a row`, 'run clerk-session-sync backfill to copy all users')
   }
   return drifting > 0
-    ? warn('drift', detail, 'clerk-session-sync reconcile, then reconcile --fix')
+    ? warn('drift', detail, 'run clerk-session-sync reconcile, then reconcile --fix')
     : pass('drift', detail)
 }
 
-// What the endpoint must be subscribed to for organizations.
+// The event types that the endpoint must be subscribed to for organizations.
 const ORGANIZATION_EVENTS = ['organization', 'organizationMembership', 'role', 'organizationInvitation']
 
-/** Whether events about organizations come, where the instance has any. */
+/** Whether events about organizations arrive, if the instance has organizations. */
 async function checkOrganizations(context: Context, api: BackendApi): Promise<Check[]> {
   const { total, items } = await api.list('/v1/organizations', { limit: 1 }).catch((error) => {
     if (hasNoOrganizations(error)) return { total: 0, items: [] }
@@ -148,8 +148,8 @@ async function checkOrganizations(context: Context, api: BackendApi): Promise<Ch
       ? pass('organization events', detail)
       : warn(
           'organization events',
-          `${detail}; of ${silent.map((name) => `${name}.*`).join(', ')} none came lately`,
-          'in the Clerk dashboard, Webhooks, subscribe these events, then clerk-session-sync backfill',
+          `${detail}; no ${silent.map((name) => `${name}.*`).join(', ')} event came recently`,
+          'in the Clerk dashboard, Webhooks, subscribe to these events, then run clerk-session-sync backfill',
         ),
   ]
 }

@@ -13,7 +13,7 @@ const QUIET_HOURS = 24
 const MEGABYTE = 1_048_576
 const CROWDED = 0.8
 
-/** The database: reachable, migrated, and what the ledger and the sizes of the tables say. */
+/** Checks that the database is reachable and migrated, then its connections, tables, ledger and change feed. */
 export async function checkDatabase(context: Context): Promise<Check[]> {
   const { DATABASE_URL, DATABASE_SCHEMA } = context.config
   const startedAt = performance.now()
@@ -22,7 +22,13 @@ export async function checkDatabase(context: Context): Promise<Check[]> {
     const status = await findMigrationStatus(DATABASE_URL as string, DATABASE_SCHEMA)
     pending = status.filter(({ isApplied }) => !isApplied).map(({ name }) => name)
   } catch (error) {
-    return [fail('database', reasonOf(error), 'check DATABASE_URL, and that PostgreSQL runs and lets this host in')]
+    return [
+      fail(
+        'database',
+        reasonOf(error),
+        'check DATABASE_URL, and that PostgreSQL runs and accepts connections from this host',
+      ),
+    ]
   }
   const reachable = pass('database', `answers after ${Math.round(performance.now() - startedAt)} ms`)
   if (pending.length > 0) {
@@ -30,7 +36,7 @@ export async function checkDatabase(context: Context): Promise<Check[]> {
   }
   const tables = () => checkTables(context)
   const remedy =
-    'see its message; a pooler may refuse what connections of the service set: compare with a direct DATABASE_URL'
+    'see its message; a pooler may refuse session settings of the service: try a DATABASE_URL without the pooler'
   return [reachable, pass('migrations', 'all applied'), ...(await guarded('tables', tables, remedy))]
 }
 
@@ -50,9 +56,9 @@ async function checkTables(context: Context): Promise<Check[]> {
   })
 }
 
-/** Whether the next replica still finds connections. */
+/** Whether enough connections are left for another replica. */
 export function checkCrowd(connections: number, maxConnections: number, poolMax: number): Check {
-  const crowd = `${connections} of ${maxConnections} connections taken, DATABASE_POOL_MAX=${poolMax} a replica`
+  const crowd = `${connections} of ${maxConnections} connections in use, DATABASE_POOL_MAX=${poolMax} for each replica`
   return connections > maxConnections * CROWDED
     ? warn('connections', crowd, 'lower DATABASE_POOL_MAX, or raise max_connections')
     : pass('connections', crowd)
@@ -62,17 +68,17 @@ const checkSummary = (summary: LedgerSummary): Check[] => [checkForeign(summary)
 
 function checkLost({ lostToday }: LedgerSummary): Check {
   if (lostToday === 0) return pass('lost webhooks', 'none today')
-  const remedy = 'in the Clerk dashboard, Webhooks, look whether the endpoint is disabled or its attempts fail'
-  return warn('lost webhooks', `${count(lostToday)} today, brought by the catch-up`, remedy)
+  const remedy = 'in the Clerk dashboard, Webhooks, check whether the endpoint is disabled or its deliveries fail'
+  return warn('lost webhooks', `${count(lostToday)} today, repaired by the catch-up`, remedy)
 }
 
 function checkForeign({ foreign, foreignInstanceId }: LedgerSummary): Check {
-  if (foreign === 0) return pass('foreign events', 'none within a day')
+  if (foreign === 0) return pass('foreign events', 'none in the last day')
   const remedy =
-    "take the other instance's secret out of CLERK_WEBHOOK_SIGNING_SECRET, or its endpoint out of the Clerk dashboard, Webhooks"
+    "remove the other instance's secret from CLERK_WEBHOOK_SIGNING_SECRET, or remove its endpoint in the Clerk dashboard, Webhooks"
   return warn(
     'foreign events',
-    `${count(foreign)} of another Clerk instance (${foreignInstanceId}) within a day`,
+    `${count(foreign)} of another Clerk instance (${foreignInstanceId}) in the last day`,
     remedy,
   )
 }
@@ -81,15 +87,23 @@ function checkLedger(ledger: Awaited<ReturnType<typeof findLedgerTypes>>, nowMs:
   const failed = ledger.reduce((sum, entry) => sum + entry.failed, 0)
   const last = Math.max(...ledger.map(({ lastReceivedAt }) => +lastReceivedAt))
   const hours = (nowMs - last) / 3_600_000
-  const remedy = 'clerk-session-sync reconcile says whether that is too quiet'
+  const remedy = 'clerk-session-sync reconcile tells whether webhooks are missing'
   return [
     ledger.length === 0
-      ? warn('last webhook', 'none has ever come', 'in the Clerk dashboard, Webhooks, add the endpoint and send a test')
+      ? warn(
+          'last webhook',
+          'none has been received',
+          'in the Clerk dashboard, Webhooks, add the endpoint and send a test event',
+        )
       : hours > QUIET_HOURS
         ? warn('last webhook', `${Math.floor(hours)} hours ago`, remedy)
         : pass('last webhook', new Date(last).toISOString()),
     failed > 0
-      ? warn('failed events', `${count(failed)} wait for a replay`, 'clerk-session-sync replay --list, then replay')
+      ? warn(
+          'failed events',
+          `${count(failed)} are waiting for a replay`,
+          'run clerk-session-sync replay --list, then replay',
+        )
       : pass('failed events', 'none'),
   ]
 }
@@ -100,7 +114,7 @@ function checkChanges({ CHANGES, CHANGES_TOKEN, CHANGES_WEBHOOK_URL }: Config, {
   const checks: Check[] = []
   if (!CHANGES) {
     if (CHANGES_TOKEN || CHANGES_WEBHOOK_URL) {
-      checks.push(warn('change feed', 'off, although its token or webhook is set', 'set CHANGES=true'))
+      checks.push(warn('change feed', 'off, although CHANGES_TOKEN or CHANGES_WEBHOOK_URL is set', 'set CHANGES=true'))
     }
     return checks
   }
@@ -114,17 +128,17 @@ function checkChanges({ CHANGES, CHANGES_TOKEN, CHANGES_WEBHOOK_URL }: Config, {
         warn(
           'change feed',
           `${count(dead)} changes were given up for ${name}`,
-          'clerk-session-sync changes status, then replay --changes',
+          'run clerk-session-sync changes status, then replay --changes',
         ),
       )
     }
     if (behind > 0 && lagSeconds > LATE_SECONDS && !delay) {
-      const remedy = 'see whether a replica with this consumer runs, and what its log says'
+      const remedy = 'check that a replica with this consumer runs, and see its log'
       checks.push(warn('change feed', `${name} is ${count(behind)} changes and ${duration(lagSeconds)} behind`, remedy))
     }
     if (waiting > 0) {
-      const remedy = 'they are tried again by themselves; the log says why they failed'
-      checks.push(warn('change feed', `${count(waiting)} deliveries to ${name} wait`, remedy))
+      const remedy = 'they are retried automatically; the log tells why they failed'
+      checks.push(warn('change feed', `${count(waiting)} deliveries to ${name} are waiting`, remedy))
     }
   }
   return checks.length > 0 ? checks : [pass('change feed', `on, ${count(consumers.length)} consumers`)]

@@ -1,4 +1,4 @@
-/** `doctor`: looks at everything that a report of trouble would ask about, each with one line of remedy. */
+/** `doctor`: checks settings, database, Clerk and the running service, and names a remedy for each problem. */
 import type { Config } from '../../config.ts'
 import { type Context, EXIT_DONE, EXIT_FAILED } from '../context.ts'
 import { columns, type Output } from '../output.ts'
@@ -10,13 +10,13 @@ import { checkSettings } from './settings.ts'
 import { explainToken } from './token.ts'
 
 export interface DoctorFlags {
-  /** Of the running service; default HOST and PORT. */
+  /** The URL of the running service; by default made from HOST and PORT. */
   url?: string
-  /** A session token, or `-` for stdin. */
+  /** A session token to explain, or `-` to read it from stdin. */
   token?: string
 }
 
-/** Exit code 1 when something fails; warnings are for reading. */
+/** Resolves to exit code 1 if a check fails; warnings do not count. */
 export async function runDoctor(context: Context, { url, token }: DoctorFlags): Promise<number> {
   const { config, output } = context
   const database = await checkDatabase(context)
@@ -32,7 +32,7 @@ export async function runDoctor(context: Context, { url, token }: DoctorFlags): 
   return report(output, [...checkSettings(config), ...database, ...clerk, ...service])
 }
 
-/** For settings that cannot be read: what is wrong with each. */
+/** Reports settings that cannot be used: one failed check for each problem. */
 export function reportSettings(output: Output, problems: readonly string[]): number {
   return report(
     output,
@@ -61,7 +61,7 @@ function report(output: Output, checks: Check[]): number {
       checks.map(({ name, status, detail, remedy }) => [SIGNS[status], name, remedy ? `${detail}: ${remedy}` : detail]),
     ),
     '',
-    failed + warned === 0 ? 'All is well.' : `${failed} failed, ${warned} to look at.`,
+    failed + warned === 0 ? 'All checks passed.' : `${failed} failed, ${warned} warnings.`,
   ])
   return failed > 0 ? EXIT_FAILED : EXIT_DONE
 }

@@ -6,7 +6,7 @@ import { type Check, fail, pass, reasonOf, warn } from './check.ts'
 
 const DEADLINE_MS = 5_000
 
-/** The running service: whether it is ready, and takes what the signing secrets sign. */
+/** Checks that the service is ready, and accepts webhooks signed with each signing secret. */
 export async function checkService(config: Config, url: string): Promise<Check[]> {
   const ready = await checkReady(url)
   if (ready.status === 'fail') return [ready]
@@ -21,15 +21,19 @@ async function checkReady(url: string): Promise<Check> {
     const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(DEADLINE_MS) })
     const health = readHealth(await response.text())
     if (!health) {
-      const remedy = 'something else runs there: name the address of the service with --url, or set PORT'
-      return fail('service', `${url} answers ${response.status}, and is no clerk-session-sync`, remedy)
+      const remedy = 'another program runs there: give the URL of the service with --url, or set PORT'
+      return fail('service', `${url} answers ${response.status}, but is not clerk-session-sync`, remedy)
     }
     const { status, checks } = health
     if (status === 'ok') return pass('service', `ready at ${url}`)
     const reasons = Object.entries(checks).flatMap(([name, { reason }]) => (reason ? `${name}: ${reason}` : []))
-    return warn('service', `${status} at ${url} (${reasons.join('; ')})`, 'see the other lines, and its log')
+    return warn(
+      'service',
+      `${status} at ${url} (${reasons.join('; ')})`,
+      'see the other checks and the log of the service',
+    )
   } catch (error) {
-    return fail('service', `${url}: ${reasonOf(error)}`, 'start it, or name its address with --url')
+    return fail('service', `${url}: ${reasonOf(error)}`, 'start the service, or give its URL with --url')
   }
 }
 
@@ -38,7 +42,7 @@ interface Health {
   checks: Record<string, { reason?: string }>
 }
 
-/** The reply of a service of ours; undefined when it is of anything else. */
+/** Parses a health reply; undefined if the reply is not from this service. */
 function readHealth(text: string): Health | undefined {
   try {
     const { status, checks } = JSON.parse(text) as Health
@@ -50,7 +54,7 @@ function readHealth(text: string): Health | undefined {
   }
 }
 
-/** A delivery of our own: of a type that changes nothing, signed as Svix signs. */
+/** Sends a test delivery, signed like Svix, of an event type that changes nothing. */
 async function checkDelivery(url: string, secret: string): Promise<Check> {
   const id = `msg_test_${randomUUID()}`
   const sentAt = Date.now()
@@ -68,10 +72,10 @@ async function checkDelivery(url: string, secret: string): Promise<Check> {
       body,
       signal: AbortSignal.timeout(DEADLINE_MS),
     })
-    if (response.ok) return pass('webhook delivery', 'signed here, taken there')
+    if (response.ok) return pass('webhook delivery', 'the service accepts a delivery signed with this secret')
     const { code } = (await response.json()) as { code: string }
     const remedy =
-      'see its log; after a 400 it runs with another CLERK_WEBHOOK_SIGNING_SECRET: set it, and start it anew'
+      'see the log of the service; a 400 means that it runs with another CLERK_WEBHOOK_SIGNING_SECRET: set it there, and restart'
     return fail('webhook delivery', `refused with ${response.status} ${code}`, remedy)
   } catch (error) {
     return fail('webhook delivery', reasonOf(error), 'see the log of the service')

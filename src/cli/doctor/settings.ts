@@ -1,31 +1,31 @@
 import type { Config } from '../../config.ts'
 import { type Check, pass, warn } from './check.ts'
 
-/** What can be said of the settings without asking anybody. */
+/** Checks the settings themselves, without any connection. */
 export function checkSettings(config: Config): Check[] {
   const checks: Check[] = [pass('settings', `complete and well formed (NODE_ENV=${config.NODE_ENV})`)]
   const { CLERK_SECRET_KEY, CLERK_ISSUER = '', CLERK_WEBHOOK_SIGNING_SECRET, CLERK_AUTHORIZED_PARTIES } = config
   if (!CLERK_SECRET_KEY) {
     const remedy = 'set CLERK_SECRET_KEY (Clerk dashboard, API keys): backfill and reconcile need it'
-    checks.push(warn('secret key', 'not set: profiles come from webhooks and claims alone', remedy))
+    checks.push(warn('secret key', 'not set: profiles come only from webhooks and claims', remedy))
   } else {
     const isTest = CLERK_SECRET_KEY.startsWith('sk_test_')
     const isTestIssuer = CLERK_ISSUER.endsWith('.accounts.dev')
     if (config.isProduction && isTest) {
-      checks.push(warn('secret key', 'of a development instance, in production', 'take the sk_live_ key'))
+      checks.push(warn('secret key', 'of a development instance, in production', 'use the sk_live_ key'))
     } else if (!isTest && isTestIssuer) {
-      const remedy = 'take both from one instance (Clerk dashboard, API keys)'
-      checks.push(warn('secret key', 'of a production instance, with the issuer of a development one', remedy))
+      const remedy = 'use the key and issuer of the same instance (Clerk dashboard, API keys)'
+      checks.push(warn('secret key', 'of a production instance, with the issuer of a development instance', remedy))
     } else checks.push(pass('secret key', isTest ? 'of a development instance' : 'of a production instance'))
   }
   checks.push(
     CLERK_WEBHOOK_SIGNING_SECRET.length === 0
-      ? warn('signing secret', 'not set: no webhooks are taken', 'set CLERK_WEBHOOK_SIGNING_SECRET')
+      ? warn('signing secret', 'not set: webhooks are not accepted', 'set CLERK_WEBHOOK_SIGNING_SECRET')
       : pass('signing secret', `${CLERK_WEBHOOK_SIGNING_SECRET.length} set`),
     CLERK_AUTHORIZED_PARTIES.length === 0
       ? warn(
           'authorized parties',
-          'any front end may use its tokens here',
+          'not set: tokens made for any front end of the instance are accepted',
           'set CLERK_AUTHORIZED_PARTIES to your origins',
         )
       : pass('authorized parties', CLERK_AUTHORIZED_PARTIES.join(', ')),

@@ -1,4 +1,4 @@
-/** Why a token is accepted or refused, claim by claim, by the rules of the service. The token itself is never shown. */
+/** Explains claim by claim why the service accepts or refuses a token. The token itself is never shown. */
 import { createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto'
 import type { Config } from '../../config.ts'
 import { type JsonObject, parseJson } from '../../domain/clean.ts'
@@ -10,20 +10,20 @@ import { fetchKeys } from './clerk.ts'
 
 const GET_ANOTHER = 'get a fresh token from Clerk: getToken()'
 
-// Another token would have the same fault: it is the setting that does not fit.
+// Remedies for faults that another token would have too, because a setting does not fit.
 const REMEDIES: Record<string, (value: unknown) => string | undefined> = {
   iss: (value) =>
     value === undefined
       ? undefined
-      : `if ${show(value)} is your Clerk instance, set CLERK_ISSUER to it; else the token is of another app`,
+      : `if ${show(value)} is your Clerk instance, set CLERK_ISSUER to it; otherwise the token belongs to another app`,
   azp: (value) =>
     value === undefined
-      ? 'the client sends no Origin: CLERK_AZP_OPTIONAL=true lets its bearer tokens pass'
+      ? 'the client sends no Origin header: CLERK_AZP_OPTIONAL=true accepts its bearer tokens'
       : `if ${show(value)} is one of your front ends, add it to CLERK_AUTHORIZED_PARTIES`,
   cat: () => 'send a session token: getToken() without a template; or set CLERK_JWT_TEMPLATES=true',
 }
 
-/** The token alone, of what is pasted: a header, with or without its name, quotes and line breaks of a terminal. */
+/** Extracts the token from pasted text: drops the header name, quotes and line breaks of a terminal. */
 const bareToken = (text: string) =>
   text
     .replaceAll(/["'\s]+/g, ' ')
@@ -31,7 +31,7 @@ const bareToken = (text: string) =>
     .replace(/^(authorization: ?)?(bearer )?/i, '')
     .replaceAll(' ', '')
 
-/** One line a claim. Of a token that cannot be read, one line in all. */
+/** One check for each claim, or a single one if the token cannot be parsed. */
 export async function explainToken(context: Context, token: string, hasDatabase: boolean): Promise<Check[]> {
   const parts = bareToken(token).split('.')
   let header: JsonObject
@@ -59,7 +59,7 @@ export async function explainToken(context: Context, token: string, hasDatabase:
   ]
 }
 
-// Each claim alone in an otherwise good token, so that the rules of the service say what is wrong with it.
+// Puts each header field alone into an otherwise valid token, so that the service's own rules judge it.
 function explainHeader(header: JsonObject, rules: TokenRules): Check[] {
   return ['alg', 'typ', 'cat', 'crit', 'b64'].flatMap((name) => {
     if (!(name in header) && name !== 'alg') return []
@@ -88,7 +88,7 @@ function explainTimes({ exp, nbf, sts }: JsonObject, nowSeconds: number): Check[
     checks.push(fail('not yet valid', `for ${Math.ceil(nbf - nowSeconds)} s`, 'check the clock of this host'))
   }
   if (sts === 'pending') {
-    checks.push(fail('claim sts', 'pending (403 SESSION_PENDING)', "the user has a task of Clerk's to finish"))
+    checks.push(fail('claim sts', 'pending (403 SESSION_PENDING)', "the user must finish a session task of Clerk's"))
   }
   return checks
 }
@@ -99,16 +99,24 @@ async function explainSignature(config: Config, parts: string[], kid: unknown): 
     if (!key)
       return fail(
         'header kid',
-        'none of the keys of the issuer',
-        'is it a token of this instance? Compare CLERK_ISSUER with its claim iss',
+        'not a key of the issuer',
+        'check that the token belongs to this instance: compare CLERK_ISSUER with its iss claim',
       )
     const [header, payload, signature = ''] = parts
     const isGood = verify('sha256', Buffer.from(`${header}.${payload}`), key, Buffer.from(signature, 'base64url'))
     return isGood && parts.length === 3
       ? pass('signature', 'made with a key of the issuer')
-      : fail('signature', 'not made with the key that the header names', 'is the token whole, and of this instance?')
+      : fail(
+          'signature',
+          'not made with the key that the header names',
+          'check that the token is complete and belongs to this instance',
+        )
   } catch (error) {
-    return warn('signature', `not checked: ${reasonOf(error)}`, 'check CLERK_ISSUER and the way out of this host')
+    return warn(
+      'signature',
+      `not checked: ${reasonOf(error)}`,
+      'check CLERK_ISSUER and outgoing connections of this host',
+    )
   }
 }
 
@@ -119,14 +127,16 @@ async function findKey({ CLERK_JWT_KEY, CLERK_ISSUER }: Config, kid: unknown): P
   return jwk && createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
 }
 
-/** What the tables know of the user and the session; in the order of the contract. */
+/** What the tables hold about the user and the session, in the order in which the service checks it. */
 async function explainState(context: Context, { sub, sid }: JsonObject): Promise<Check[]> {
   const sessionId = typeof sid === 'string' ? sid : null
-  const state = await withDatabase(context, ({ repository }) => repository.findAuthState(sub as string, sessionId))
+  const state = await withDatabase(context, ({ repository }) =>
+    repository.findAuthState({ userId: sub as string, sessionId }),
+  )
   if (state.isDeleted) {
     const remedy = state.isInferred
       ? "Clerk's API did not know the user: clerk-session-sync sync <id> asks again"
-      : 'nothing: a deleted user stays deleted'
+      : 'none: a deleted user stays deleted'
     return [fail('user', 'deleted (403 USER_DELETED)', remedy)]
   }
   if (state.isBanned) return [fail('user', 'banned (403 USER_BANNED)', 'unban the user in the Clerk dashboard')]
@@ -137,9 +147,9 @@ async function explainState(context: Context, { sub, sid }: JsonObject): Promise
   }
   const user = state.user
     ? pass('user', 'has a row')
-    : warn('user', 'has no row yet', 'the first call syncs it; or: clerk-session-sync sync <id>')
+    : warn('user', 'has no row yet', 'the first call syncs it, or run clerk-session-sync sync <id>')
   const isOver = state.sessionStatus !== undefined && isFinal(state.sessionStatus)
-  const status = state.sessionStatus ?? 'not heard of, which is fine'
+  const status = state.sessionStatus ?? 'no event about it yet, which is accepted'
   return [user, isOver ? fail('session', `${status} (401 SESSION_REVOKED)`, 'sign in again') : pass('session', status)]
 }
 

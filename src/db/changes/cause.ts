@@ -2,7 +2,7 @@ import type { Change } from '../../domain/change.ts'
 import type { Cause } from '../../domain/feed.ts'
 import { resources } from '../../resources/index.ts'
 
-/** Why the rows of a batch change, as the triggers read it: one cause, or causes by id where they differ. */
+/** The cause of a batch's row changes, in the format that the triggers read: one cause, or causes by id if they differ. */
 export function causeOf(changes: readonly Change[]): string {
   const causes = changes.map(causeOfOne)
   const main = causes.includes('webhook') ? 'webhook' : (causes[0] as Cause)
@@ -12,7 +12,7 @@ export function causeOf(changes: readonly Change[]): string {
     const cause = causes[i] as Cause
     for (const { name } of resources) {
       const { id } = (change[name] ?? {}) as { id?: string }
-      // What a token says of a user whom a snapshot names too counts for less.
+      // A snapshot's cause takes precedence over that of a token's claims about the same user.
       if (id !== undefined && (cause !== 'session_claims' || byId[id] === undefined)) byId[id] = cause
     }
   }

@@ -1,4 +1,4 @@
-/** How far each consumer of the feed is, and the deliveries that it has not accepted. */
+/** The position of each consumer of the feed, and its deliveries that have not succeeded. */
 import { sql } from 'drizzle-orm'
 import type { Position } from '../../domain/feed.ts'
 import { $, type Call, type Executor, milliseconds, statement } from '../statement.ts'
@@ -20,24 +20,24 @@ const advance = statement(
   where name = ${$(1)} and (xid, seq) < (${$(2)}::xid8, ${$(3)}::bigint)`,
 )
 
-/** Makes a consumer known, which begins with the changes from now on. One that is known stays where it is. */
+/** Registers a consumer, which starts with the changes from now on. A registered one keeps its position. */
 export async function addConsumer(executor: Executor, name: string): Promise<void> {
   await insert(executor, name)
 }
 
-/** Behind the last change that the consumer was given. */
+/** The position after the last change that was delivered to the consumer. */
 export async function findPlace(executor: Executor, name: string): Promise<Position> {
   const [row] = (await find(executor, name)) as [Position]
   return row
 }
 
-/** The statement that moves a consumer forward, never back. */
+/** Makes the call that moves a consumer forward, never back. */
 export const moveTo = (name: string, { xid, seq }: Position): Call => advance.call(name, xid, seq)
 
-/** A delivery that failed, or that waits behind one of the same entity that did. */
+/** A delivery that failed, or that waits behind a failed one of the same entity. */
 export interface Waiting extends FeedEntry {
   attempts: number
-  /** In ms since 1970; null behind another of its entity. */
+  /** The next attempt, in ms since 1970; null if it waits behind another delivery of its entity. */
   nextAttemptAt: number | null
 }
 
@@ -61,12 +61,12 @@ const remove = statement(
 )
 
 export interface Kept extends Waiting {
-  /** Given up, until somebody sends it again. */
+  /** Whether it was given up, until an operator sends it again. */
   isDead: boolean
   error: string | null
 }
 
-/** The statement that keeps these deliveries. */
+/** Makes the call that stores these deliveries. */
 export const keepDeliveries = (name: string, deliveries: Kept[]): Call =>
   keep.call(
     name,
@@ -87,7 +87,7 @@ export const keepDeliveries = (name: string, deliveries: Kept[]): Call =>
     ),
   )
 
-/** The statement that forgets these deliveries, since they were accepted. */
+/** Makes the call that removes these deliveries after they succeeded. */
 export const removeDeliveries = (name: string, positions: Position[]): Call =>
   remove.call(name, JSON.stringify(positions))
 
@@ -113,12 +113,12 @@ const toWaiting = (row: WaitingRow): Waiting => ({
   nextAttemptAt: row.next_attempt_at,
 })
 
-/** The deliveries that are not given up, in their order. */
+/** The deliveries that were not given up, in the order of the feed. */
 export async function findWaiting(executor: Executor, name: string): Promise<Waiting[]> {
   return (await selectWaiting(executor, name)).map(toWaiting)
 }
 
-/** Those whose time has come, among them dead letters that somebody wants to be sent again. */
+/** The deliveries that are due, including dead letters that an operator has revived. */
 export async function findDue(executor: Executor, name: string): Promise<Waiting[]> {
   return (await selectDue(executor, name)).map(toWaiting)
 }
@@ -164,7 +164,7 @@ const revive = statement<{ consumer: string; seq: string }>(
 
 const parametersOf = ({ consumer, ids }: DeadLetterFilter) => [consumer ?? null, ids ?? null]
 
-/** Deliveries that were given up, 1,000 at most by default. */
+/** Deliveries that were given up; by default at most 1,000. */
 export async function findDeadLetters(
   executor: Executor,
   filter: DeadLetterFilter = {},
@@ -183,7 +183,7 @@ export async function findDeadLetters(
   }))
 }
 
-/** Has dead letters sent again, with the whole schedule before them. Says which. */
+/** Schedules dead letters again, with all retries. Returns which. */
 export async function reviveDeadLetters(executor: Executor, filter: DeadLetterFilter = {}) {
   const rows = await revive(executor, ...parametersOf(filter))
   return rows.map(({ consumer, seq }) => ({ consumer, id: idOf(seq) }))

@@ -1,4 +1,4 @@
-/** Turning the change feed on and off: its triggers are there while it is on, and absent otherwise. */
+/** Turns the change feed on and off by creating and dropping its triggers. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { resources } from '../../resources/index.ts'
@@ -15,14 +15,13 @@ export interface KeepChangesOptions {
 }
 
 const ATTEMPTS = 10
-// Whoever waits for the lock of a table holds up its writers: better to let them through and try again.
+// Waiting for a table lock blocks all later writers, so the wait is short and repeated.
 const LOCK_TIMEOUT_MS = 1_000
 const RETRY_MS = 500
 
 /**
- * Sees to it that the triggers of the change feed are there, and those of this release, or that none is. Repeating it changes
- * nothing, and then needs no more rights than serving does. The tables must be migrated. Rejects with `SchemaError` where a
- * right is missing, else with PostgreSQL's error.
+ * Creates the current triggers of the change feed, or drops them. Repeating it changes nothing, and then needs no more rights than
+ * serving does. The tables must be migrated. Rejects with `SchemaError` if a right is missing, otherwise with PostgreSQL's error.
  */
 export async function keepChanges(connectionString: string, options: KeepChangesOptions): Promise<void> {
   const schema = plain(options.schema ?? DEFAULT_SCHEMA)
@@ -38,7 +37,7 @@ export async function keepChanges(connectionString: string, options: KeepChanges
 }
 
 async function keep(client: pg.Client, schema: string, wanted: FeedTriggers[], isEnabled: boolean): Promise<void> {
-  /** What is to be done; nothing for almost every start. */
+  /** The statements to run; at almost every start there are none. */
   async function findStatements(): Promise<string[]> {
     const pending = await findPending(client, schema, wanted, isEnabled)
     return [
@@ -51,7 +50,7 @@ async function keep(client: pg.Client, schema: string, wanted: FeedTriggers[], i
     `begin; set local lock_timeout = ${LOCK_TIMEOUT_MS}; set local idle_in_transaction_session_timeout = 5000`,
   )
   await client.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
-  // Another replica may have done it meanwhile.
+  // Checked again under the lock, because another replica may have done it meanwhile.
   const statements = await findStatements()
   try {
     for (const text of statements) await client.query(text)
@@ -85,7 +84,7 @@ interface Found {
   hash: string | null
 }
 
-/** The tables whose triggers are not as they should be. */
+/** The tables whose triggers are missing, outdated, or to be dropped. */
 async function findPending(client: pg.Client, schema: string, wanted: FeedTriggers[], isEnabled: boolean) {
   const { rows } = await client.query<Found>(FIND, [`"${schema}"`, TRIGGERS, wanted.map(({ table }) => table)])
   const found = new Map(rows.map((row) => [row.table, row]))

@@ -1,4 +1,4 @@
-/** The application's function within the transaction of a change, as to enqueue a job: either both are committed or neither. */
+/** Runs the application's function in the transaction of a change, for example to enqueue a job that is committed with it or not at all. */
 import { sql } from 'drizzle-orm'
 import type pg from 'pg'
 import type { FeedChange } from '../../domain/feed.ts'
@@ -7,7 +7,7 @@ import { statement } from '../statement.ts'
 import { type EntryRow, entryColumns, toEntry } from './read.ts'
 import { changes } from './table.ts'
 
-/** The connection of the transaction, as long as the function runs. */
+/** The connection of the transaction, usable only while the function runs. */
 export interface ChangeClient {
   query<Row extends pg.QueryResultRow = pg.QueryResultRow>(
     text: string,
@@ -16,16 +16,16 @@ export interface ChangeClient {
 }
 
 /**
- * Runs in the transaction that wrote these changes, before its commit; 3 s at most. What it rejects with undoes the change, and
- * the webhook is answered with an error, so that it comes again. It runs in processes that are given it: not for commands,
- * and not for others who write to the tables.
+ * Runs in the transaction that wrote these changes, before its commit, for at most 3 s. If it rejects, the transaction is rolled
+ * back, and a webhook is answered with an error, so that Svix sends it again. It runs only in processes that are configured with
+ * it: not for the command line, and not for other writers of the tables.
  */
 export type OnChange = (client: ChangeClient, changes: FeedChange[]) => unknown
 
-/** The function failed, or took too long. The transaction was undone. */
+/** The function failed or took too long. The transaction was rolled back. */
 export class OnChangeError extends Error {
   override name = 'OnChangeError'
-  /** Whether a query of its may still be under way. */
+  /** Whether one of its queries may still be running. */
   readonly mayBeBusy: boolean
 
   constructor(message: string, { mayBeBusy = false, cause }: { mayBeBusy?: boolean; cause?: unknown } = {}) {
@@ -36,7 +36,7 @@ export class OnChangeError extends Error {
 
 const TIMEOUT_MS = 3_000
 
-// The order of the feed may put a change behind its transaction (see trigger-sql.ts); who wrote it, PostgreSQL knows.
+// Selects by `xmin`: a change's `xid` in the feed may be higher than that of the transaction that wrote it (see trigger-sql.ts).
 const selectOwn = statement<EntryRow>(
   'changes_own',
   (t) => sql`select ${entryColumns('c')} from ${t(changes)} c
@@ -45,7 +45,7 @@ const selectOwn = statement<EntryRow>(
 )
 
 /**
- * Calls the function with what the transaction has told in this schema, if that is anything, and commits.
+ * Calls the function with the feed entries that the transaction wrote in this schema, if there are any, and commits.
  * @throws OnChangeError
  */
 export async function finishWith(
@@ -54,7 +54,7 @@ export async function finishWith(
   onChange: OnChange,
   timeoutMs = TIMEOUT_MS,
 ): Promise<void> {
-  // Not along with the statements before: a query sees what was there when it was bound, which is before any is executed.
+  // Sent after the other statements, not together with them: a pipelined query would not see their rows.
   const { rows } = await client.query<EntryRow>(selectOwn.prepare(schema).text).catch(markTrouble)
   if (rows.length > 0)
     await run(
@@ -64,8 +64,8 @@ export async function finishWith(
       timeoutMs,
     )
   const { command } = await client.query('commit').catch(markTrouble)
-  // Of a transaction in which a statement has failed, PostgreSQL makes a rollback without saying more.
-  if (command !== 'COMMIT') throw new OnChangeError('onChange went on after a query of its had failed')
+  // After a failed statement, PostgreSQL answers a commit with ROLLBACK, without an error.
+  if (command !== 'COMMIT') throw new OnChangeError('onChange continued after one of its queries had failed')
 }
 
 async function run(client: pg.ClientBase, told: FeedChange[], onChange: OnChange, timeoutMs: number): Promise<void> {

@@ -5,8 +5,7 @@ import { $, type Executor, statement } from '../statement.ts'
 import { PRUNED_JOB } from './read.ts'
 import { changeDeliveries, changes } from './table.ts'
 
-// From the start of the feed on, and no further than the first change that is kept: what was read up to the place that is
-// remembered has missed nothing.
+// Deletes from the start of the feed, and stores the position: a reader that was at or after it has missed nothing.
 const prune = statement<{ pruned: number }>(
   'changes_prune',
   (t) => sql`with lock as materialized (${pruneLock(t)}),
@@ -30,8 +29,8 @@ const pruneDead = statement(
 )
 
 /**
- * Deletes changes that are more than so many days old, in small batches, as long as nobody else prunes; and dead letters that
- * nobody sent again for as long. Returns how many changes.
+ * Deletes changes and dead letters that are older than the retention, in small batches, unless another process is pruning.
+ * Returns the number of changes.
  */
 export async function pruneChanges(executor: Executor, retentionDays: number): Promise<number> {
   await pruneDead(executor, retentionDays)

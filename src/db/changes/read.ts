@@ -1,11 +1,11 @@
-/** Reading the change feed: only what can no longer be overtaken, in the order of transactions. */
+/** Reads the change feed in the order of transactions, up to the point where no older transaction can still commit. */
 import { sql } from 'drizzle-orm'
 import { type FeedChange, isBehind, type Position, START } from '../../domain/feed.ts'
 import { syncState } from '../schema.ts'
 import { $, type Executor, milliseconds, type Qualify, statement } from '../statement.ts'
 import { changes } from './table.ts'
 
-/** A change and its place in the feed. */
+/** A change and its position in the feed. */
 export interface FeedEntry {
   position: Position
   change: FeedChange
@@ -13,14 +13,14 @@ export interface FeedEntry {
 
 export interface FeedPage {
   entries: FeedEntry[]
-  /** Where to go on: behind the last entry, or where the reader was. */
+  /** The position from which to continue: after the last entry, or the reader's own. */
   next: Position
   hasMore: boolean
-  /** The oldest transaction that had not ended. */
+  /** The oldest transaction that was still running. */
   horizon: string
-  /** Whether there are changes that nobody may read yet, since an older transaction has not ended. */
+  /** Whether there are changes that cannot be read yet, because an older transaction is still running. */
   isHeld: boolean
-  /** Whether something behind the reader's place was pruned, or the place is of a database of which this is a copy. */
+  /** Whether changes after the reader's position were pruned, or the position belongs to a database that this one was copied from. */
   isExpired: boolean
 }
 
@@ -35,12 +35,12 @@ export interface EntryRow {
   occurred_at: number
 }
 
-// A transaction may end long after it took its numbers. Those below the oldest that is still under way have all ended, so
-// that nothing can appear among them any more.
+// A transaction may commit long after its id was assigned. All ids below the oldest running transaction have ended, so no change
+// can still appear among them.
 const horizon = sql.raw('pg_snapshot_xmin(pg_current_snapshot())')
 export const PRUNED_JOB = 'changes pruned'
 
-/** The columns of a change as `toEntry` reads them. */
+/** The columns of a change that `toEntry` reads. */
 export const entryColumns = (row: string) =>
   sql`${sql.raw(`${row}.xid::text as xid, ${row}.seq::text as seq, ${row}.entity, ${row}.entity_id, ${row}.op, ${row}.changed, ${row}.cause`)},
     ${milliseconds(sql.raw(`${row}.occurred_at`))} as occurred_at`
@@ -65,9 +65,9 @@ const select = statement<
 )
 
 /**
- * The changes after a place, the oldest first.
- * @param after the oldest that is kept by default
- * @param limit changes at most
+ * The changes after a position, oldest first.
+ * @param after by default the start of the feed
+ * @param limit the largest number of changes
  */
 export async function readChanges(executor: Executor, after: Position | undefined, limit: number): Promise<FeedPage> {
   const { xid, seq } = after ?? START
@@ -77,7 +77,7 @@ export async function readChanges(executor: Executor, after: Position | undefine
   const entries = found.slice(0, limit).map(toEntry)
   const isExpired =
     after !== undefined && ((pruned !== null && isBehind(pruned, after)) || BigInt(after.xid) > BigInt(newest))
-  // Whoever found nothing where he began goes on from here: what this snapshot did not see has a higher number.
+  // A reader without new changes can continue from here: everything that this snapshot did not see has a higher id.
   const here = { xid: horizon, seq: '0' }
   return {
     entries,
@@ -91,7 +91,7 @@ export async function readChanges(executor: Executor, after: Position | undefine
 
 const selectLatest = statement<{ xid: string }>('changes_latest', () => sql`select ${horizon}::text as xid`)
 
-/** The place behind everything that may be read now. */
+/** The position after everything that can be read now. */
 export async function findLatest(executor: Executor): Promise<Position> {
   const [row] = (await selectLatest(executor)) as [{ xid: string }]
   return { xid: row.xid, seq: '0' }

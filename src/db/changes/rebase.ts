@@ -1,6 +1,6 @@
 /**
- * A feed that was restored from a dump into another server: there, transactions are numbered anew. Changes of a higher number
- * than any yet could not be read for a long time, and consumers that are behind such a one would be given nothing.
+ * Repairs a feed that was restored from a dump into another server, where transaction ids start again: changes with ids above the
+ * server's current one could not be read for a long time, and consumers at such a position would receive nothing.
  */
 import type pg from 'pg'
 import { PRUNED_JOB } from './read.ts'
@@ -9,8 +9,8 @@ const isForeign = (schema: string) => `select
   exists (select from "${schema}".changes where xid >= pg_snapshot_xmax(pg_current_snapshot()))
   or exists (select from "${schema}".change_consumers where xid > pg_snapshot_xmax(pg_current_snapshot())) as yes`
 
-// All of it gets the number of this transaction, in the order of `seq`, which is that of each entity. A consumer goes on before
-// the first change that it has not been given; cursors of before expire.
+// All changes get the id of this transaction, so their order is that of `seq`, which is right for each entity. Consumers continue
+// before their first undelivered change; existing cursors expire.
 const rebaseSql = (schema: string) => [
   `update "${schema}".change_consumers c set xid = pg_current_xact_id(), seq = coalesce(
     (select min(f.seq) - 1 from "${schema}".changes f where (f.xid, f.seq) > (c.xid, c.seq)),
@@ -21,7 +21,7 @@ const rebaseSql = (schema: string) => [
     on conflict (job) do update set state = excluded.state, updated_at = now()`,
 ]
 
-/** The statements that number the feed anew, to be run in one transaction; none where it is of this server. */
+/** The statements that renumber the feed, to be run in one transaction; none if its ids are valid on this server. */
 export async function findRebase(client: pg.Client, schema: string): Promise<string[]> {
   const { rows } = await client.query<{ yes: boolean }>(isForeign(schema))
   return rows[0]?.yes ? rebaseSql(schema) : []

@@ -1,20 +1,20 @@
-/** How the feed and its consumers are, at a cost that does not grow with it. */
+/** The state of the feed and its consumers, at a cost that does not grow with the feed. */
 import { sql } from 'drizzle-orm'
 import type { DelayingTransaction } from '../../domain/feed-delay.ts'
 import { type Executor, statement } from '../statement.ts'
 import { changeConsumers, changeDeliveries, changes } from './table.ts'
 
-/** Counted no further. */
+/** The limit up to which changes are counted. */
 export const MAX_COUNTED = 10_000
 const most = sql.raw(String(MAX_COUNTED))
 
 export interface ConsumerStatus {
   name: string
-  /** Changes that it has not been given yet; 10,000 at most. */
+  /** Changes that it has not received; counted up to 10,000. */
   behind: number
-  /** How old the first of them is, in seconds; 0 when there is none. */
+  /** The age of the oldest of them in seconds; 0 if there is none. */
   lagSeconds: number
-  /** Deliveries that are tried again, or wait behind one that is. */
+  /** Deliveries that are being retried, or wait behind one that is. */
   waiting: number
   /** Deliveries that were given up. */
   dead: number
@@ -31,7 +31,7 @@ const selectConsumers = statement<ConsumerStatus>(
   from ${t(changeConsumers)} c order by c.name`,
 )
 
-// The process that holds the oldest transaction id. Roles without pg_read_all_stats see the ids and pids of others, but no times.
+// The process with the oldest transaction id. Roles without pg_read_all_stats see ids and pids of other roles, but no times.
 const selectDelay = statement<DelayingTransaction & { is_held: boolean }>(
   'changes_delay',
   (t) => sql`select * from (
@@ -46,17 +46,17 @@ const selectDelay = statement<DelayingTransaction & { is_held: boolean }>(
 
 export interface ChangesStatus {
   consumers: ConsumerStatus[]
-  /** The oldest transaction, when it is old enough to be named. */
+  /** The oldest transaction, if it has been open long enough to report. */
   delay: DelayingTransaction | null
 }
 
-/** So old must a transaction be to be named. */
+/** The age from which an open transaction is reported. */
 export const DELAY_SECONDS = 60
 
 export async function findChangesStatus(executor: Executor, delaySeconds = DELAY_SECONDS): Promise<ChangesStatus> {
   const consumers = await selectConsumers(executor)
   const [oldest] = await selectDelay(executor)
-  // Of an age that we may not see, one that holds something back is named all the same.
+  // If its age is not visible to the role, it is reported if it actually delays changes.
   const isNamed =
     oldest !== undefined && (oldest.ageSeconds === null ? oldest.is_held : oldest.ageSeconds >= delaySeconds)
   return {

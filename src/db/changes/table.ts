@@ -1,9 +1,9 @@
-/** The tables of the change feed: the feed itself, how far each consumer is, and the deliveries that wait or were given up. */
+/** The tables of the change feed: the feed, the consumers' positions, and deliveries that wait or were given up. */
 import { sql } from 'drizzle-orm'
 import { bigint, customType, index, integer, primaryKey, text } from 'drizzle-orm/pg-core'
 import { type MakeTable, makeTable, time } from '../table.ts'
 
-/** A transaction's id that never wraps round: as text, since it has 64 bits. */
+/** A transaction id without wraparound, as text because it has 64 bits. */
 const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' })
 
 const columnsOfChange = () => ({
@@ -15,7 +15,7 @@ const columnsOfChange = () => ({
   occurredAt: time('occurred_at').notNull().defaultNow(),
 })
 
-/** One row a visible change, written by triggers in the transaction of the change. Insert-only. */
+/** One row for each visible change, written by triggers in the transaction of the change. Insert-only. */
 export const changesIn = (table: MakeTable) =>
   table(
     'changes',
@@ -24,11 +24,11 @@ export const changesIn = (table: MakeTable) =>
       xid: xid8('xid').notNull().default(sql`pg_current_xact_id()`),
       ...columnsOfChange(),
     },
-    // The order of reading; and a key, without which a publication would refuse the deletes of the pruning.
+    // The order of reading. It must be a key, because a publication would otherwise refuse deletes by pruning.
     (table) => [primaryKey({ name: 'changes_pkey', columns: [table.xid, table.seq] })],
   )
 
-/** How far each consumer is: everything up to here was delivered, or is a row of `change_deliveries`. */
+/** The position of each consumer: everything up to it was delivered, or has a row in `change_deliveries`. */
 export const changeConsumersIn = (table: MakeTable) =>
   table('change_consumers', {
     name: text('name').primaryKey(),
@@ -38,7 +38,7 @@ export const changeConsumersIn = (table: MakeTable) =>
     updatedAt: time('updated_at').notNull().defaultNow(),
   })
 
-/** Changes that a consumer has not accepted: those to be tried again, those that wait behind one of their entity, dead letters. */
+/** Changes that a consumer has not accepted: retries, changes that wait behind one of their entity, and dead letters. */
 export const changeDeliveriesIn = (table: MakeTable) =>
   table(
     'change_deliveries',
@@ -46,12 +46,12 @@ export const changeDeliveriesIn = (table: MakeTable) =>
       consumer: text('consumer').notNull(),
       seq: bigint('seq', { mode: 'bigint' }).notNull(),
       xid: xid8('xid').notNull(),
-      // A copy, since the feed may be pruned first.
+      // A copy, because the feed may be pruned first.
       ...columnsOfChange(),
       attempts: integer('attempts').notNull().default(0),
-      /** When it is tried again; null while an earlier change of its entity is not through. */
+      /** The time of the next attempt; null while an earlier change of its entity has not been delivered. */
       nextAttemptAt: time('next_attempt_at'),
-      /** When the schedule was over. */
+      /** When it was given up after the last retry. */
       deadAt: time('dead_at'),
       error: text('error'),
     },

@@ -1,21 +1,21 @@
 /**
- * The triggers that write the change feed, whoever changes a row. One a statement, with all of its rows at once: a trigger
- * for each row costs more where a statement has many (bench/README.md).
+ * The triggers that write the change feed for any writer of the tables. They run per statement, because row triggers cost more if
+ * a statement has many rows (bench/README.md).
  */
 import { createHash } from 'node:crypto'
 import { getTableName } from 'drizzle-orm'
 import type { Resource } from '../resource.ts'
 
-/** The channel of `NOTIFY` that says that there is something new; its payload is the schema. */
+/** The `NOTIFY` channel that announces new changes; its payload is the schema. */
 export const WAKE_UP_CHANNEL = 'clerk_session_sync_changes'
 
 /**
- * The setting that says, within a transaction, why its rows change: a cause, or `silent`, or causes by id as JSON with the
- * one of all others under an empty name. Nobody else sets it, so that the cause of their changes is null.
+ * The transaction setting with the cause of its row changes: a cause, or `silent`, or causes by id as JSON with the default under
+ * an empty name. Other writers do not set it, so the cause of their changes is null.
  */
 export const CAUSE_SETTING = 'clerk_session_sync.cause'
 
-/** Tells nothing of a transaction. */
+/** Keeps the changes of a transaction out of the feed. */
 export const SILENT = 'silent'
 
 export const TRIGGERS = ['changes_insert', 'changes_update', 'changes_delete', 'changes_truncate'] as const
@@ -25,14 +25,14 @@ export interface FeedTriggers {
   functionName: string
   /** The function's definition; safe to repeat. */
   createFunction: string
-  /** Kept as the function's comment: tells whether the one that is there is this one. */
+  /** Stored as the function's comment, to detect whether the installed function is current. */
   hash: string
   createTriggers: string[]
   dropTriggers: string[]
   dropFunction: string
 }
 
-/** The SQL that tells the changes of a resource's table in this (plain) schema. */
+/** The SQL of the triggers on a resource's table in this (plain) schema. */
 export function feedTriggers(schema: string, resource: Pick<Resource, 'table' | 'inFeed'>): FeedTriggers {
   const table = getTableName(resource.table)
   const target = `"${schema}"."${table}"`
@@ -59,13 +59,13 @@ export function feedTriggers(schema: string, resource: Pick<Resource, 'table' | 
   }
 }
 
-// A transaction that took its id early may write to a row late, after one with a higher id has. What it tells of that row must
-// come later all the same: it takes the highest id that any transaction had when it ended. That is no lower than its own, and
-// nobody reads it before all up to it have ended, so that no reader can be past it.
+// A transaction with a low id may write a row after one with a higher id did, and its change must come later in the feed. So a
+// change gets the highest id that has been assigned: it is at least its own, and no reader can be past it, because readers wait
+// until all transactions up to an id have ended.
 const ORDER = `select greatest(pg_current_xact_id(), (pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1)::text::xid8)`
 
-// As its owner, since whoever may write to a table need not be allowed to write to the feed; therefore with a search_path of
-// its own and without rights for others. A full join, since a row whose id was changed is another object.
+// `security definer`, because writers of the tables need no right to write to the feed; so it has a fixed search_path and no
+// rights for others. A full join, because a row whose id was changed is another object.
 function functionOf(
   schema: string,
   table: string,
@@ -79,10 +79,10 @@ function functionOf(
     .join(',\n        ')
   const causeOf = (row: string) =>
     ['id', ...owners.map((column) => column.name)].map((column) => `causes->>${row}."${column}", `).join('')
-  const tell = (columns: string, values: string, from: string) =>
+  const insert = (columns: string, values: string, from: string) =>
     `insert into "${schema}".changes (xid, entity, entity_id, op, cause${columns})\n    select (${ORDER}), '${entity}', ${values}\n    from ${from};`
   const once = (op: string, row: 'o' | 'n', from: string) =>
-    tell('', `${row}.id, '${op}', coalesce(${causeOf(row)}cause)`, `${from} ${row} where ${there(row)}`)
+    insert('', `${row}.id, '${op}', coalesce(${causeOf(row)}cause)`, `${from} ${row} where ${there(row)}`)
 
   return `create or replace function "${schema}"."${name}"() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $changes$
@@ -100,7 +100,7 @@ begin
   if tg_op = 'INSERT' then
     ${once('created', 'n', 'new_rows')}
   elsif tg_op = 'UPDATE' then
-    ${tell(
+    ${insert(
       ', changed',
       `coalesce(n.id, o.id),
       case when n.id is null or not ${there('n')} then 'deleted' when o.id is null or not ${there('o')} then 'created' else 'updated' end,

@@ -8,7 +8,7 @@ import { sessionRoutes } from './session-routes.ts'
 import { userRoutes } from './user-routes.ts'
 
 /**
- * The Backend API, for the holders of the secret key.
+ * The Backend API, which requires the secret key.
  *
  * Source: https://clerk.com/docs/reference/backend-api.
  */
@@ -21,12 +21,12 @@ export const backendApi: FastifyPluginAsync<EmulatorContext> = async (app, conte
     if (key !== secretKey) throw secretKeyInvalid()
   })
 
-  // In this scope, so that the key is asked for before it is told what there is.
+  // The 404 handler is in this scope, so that the key is checked before a caller learns which routes exist.
   app.setNotFoundHandler(() => {
     throw urlNotFound()
   })
 
-  // Not rate limited, as at Clerk.
+  // Not rate limited, like at Clerk.
   app.get('/jwks', (request, reply) => {
     stats.backendJwksRequests++
     return answerJwks(context, request, reply)
@@ -46,7 +46,7 @@ export const backendApi: FastifyPluginAsync<EmulatorContext> = async (app, conte
       allowed_origins: null,
       workspace_id: null,
     }))
-    // Not registered: the context carries our prefix, which must not be applied twice.
+    // Called instead of registered, because the context already has the prefix, which must not be applied twice.
     await userRoutes(limited, context)
     await sessionRoutes(limited, context)
     await organizationRoutes(limited, context)

@@ -6,7 +6,7 @@ import type { SigningKeys } from '../signing-keys.ts'
 import type { Stats } from '../stats.ts'
 import type { Webhooks } from '../webhooks.ts'
 
-/** What the routes work on. */
+/** What the routes need. */
 export interface EmulatorContext {
   instance: ClerkInstance
   keys: SigningKeys
@@ -17,7 +17,7 @@ export interface EmulatorContext {
   deletedCursor: DeletedCursor
   instanceId: string
   environmentType: EnvironmentType
-  /** Whose pages may call, besides its own. */
+  /** Further origins whose pages may call. */
   allowedOrigins: readonly string[]
   publishableKey: () => string
   issuer: () => string

@@ -11,7 +11,10 @@ const SHOWN = 100
 const Switches = Type.Object({
   url: Type.Union([Type.String(), Type.Null()]),
   enabled: Type.Boolean(),
-  held: Type.Union([Type.Integer({ description: 'Messages held back' }), Type.Null({ description: 'Not holding' })]),
+  held: Type.Union([
+    Type.Integer({ description: 'The number of messages that are held back' }),
+    Type.Null({ description: 'Not holding' }),
+  ]),
   dropNext: Type.Integer(),
   delayNext: Type.Object({ count: Type.Integer(), ms: Type.Integer() }),
   duplicateNext: Type.Integer(),
@@ -21,7 +24,7 @@ const SwitchesPatch = Type.Partial(
   Type.Object({
     url: Type.Union([Type.String(), Type.Null()]),
     enabled: Type.Boolean(),
-    hold: Type.Boolean({ description: 'true holds messages back, false releases them in order' }),
+    hold: Type.Boolean({ description: 'true to hold messages back, false to release them in order' }),
     dropNext: Type.Integer({ minimum: 0 }),
     delayNext: Type.Object({ count: Type.Integer({ minimum: 0 }), ms: Type.Integer({ minimum: 0 }) }),
     duplicateNext: Type.Integer({ minimum: 0 }),
@@ -49,7 +52,7 @@ const SignIn = Type.Object({
 const SignedIn = Type.Object({ userId: Type.String(), sessionId: Type.String(), token: Type.String() })
 const Token = Type.Object({ token: Type.String() })
 
-/** The levers of the emulator, for a demo page or curl on this machine (see `local-only.ts`). */
+/** The control API of the emulator, for a demo page or curl on this machine (see `local-only.ts`). */
 export const controlApi: FastifyPluginAsync<EmulatorContext> = async (plainApp, context) => {
   const app = plainApp.withTypeProvider<TypeBoxTypeProvider>()
   const { instance, webhooks, issuer, publishableKey, instanceId } = context

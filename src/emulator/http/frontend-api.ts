@@ -2,7 +2,7 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { applyFault } from '../faults.ts'
 import type { EmulatorContext } from './context.ts'
 
-/** What a Clerk instance publishes to the world: its keys. */
+/** The public part of a Clerk instance: its signing keys. */
 export const frontendApi: FastifyPluginAsync<EmulatorContext> = async (app, context) => {
   const { issuer } = context
 
@@ -25,7 +25,7 @@ export const frontendApi: FastifyPluginAsync<EmulatorContext> = async (app, cont
   }))
 }
 
-/** The JWKS, as the Frontend API and the Backend API answer it, unless a fault gets in the way. */
+/** The JWKS of the Frontend API and the Backend API, subject to faults. */
 export async function answerJwks(
   { keys, faults }: EmulatorContext,
   request: FastifyRequest,

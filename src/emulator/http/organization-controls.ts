@@ -14,7 +14,7 @@ const NewInvitation = Type.Object({ email: Type.String(), role: Type.Optional(Ty
 const Accepted = Type.Object({ userId: Type.String() })
 const Choice = Type.Object({ organizationId: Type.Union([Type.String(), Type.Null()]) })
 
-/** The control calls about organizations, under `/emulator`. */
+/** The organization routes of the control API, under `/emulator`. */
 export async function organizationControls(app: FastifyInstance, { instance }: EmulatorContext): Promise<void> {
   const { organizations } = instance
 

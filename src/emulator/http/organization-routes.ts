@@ -14,7 +14,7 @@ import type { EmulatorContext } from './context.ts'
 
 type Key<T> = (item: T) => string | number | null | undefined
 
-/** What the lists may be ordered by, besides their time of creation. */
+/** The fields by which lists can be ordered, besides the time of creation. */
 const ORDERS = {
   organization: { name: (item: Organization) => item.name, members_count: (item: Organization) => item.members_count },
   membership: {
@@ -29,15 +29,15 @@ const ORDERS = {
 }
 
 /**
- * A page of a list, as Clerk has it for everything but users: offsets, and no cursor.
+ * A page of a list, like Clerk's for everything except users: with offsets, and without a cursor.
  *
- * @param items the newest first
+ * @param items newest first
  * @throws ClerkError 422 for an order that this list does not have
  */
 function page<T>(items: T[], query: Query, orders: Record<string, Key<T>>): { data: T[]; total_count: number } {
   const limit = integer(query, 'limit', { min: 1, max: 500, fallback: 10 })
   const offset = integer(query, 'offset', { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 0 })
-  // A plus sign that was not escaped arrives as a space.
+  // An unescaped plus sign arrives as a space.
   const [, sign, name = ''] = /^([-+ ]?)(.*)$/s.exec(first(query.order_by) ?? '-created_at') as RegExpExecArray
   const key = Object.hasOwn(orders, name) ? orders[name] : undefined
   if (!key && name !== 'created_at') throw parameterInvalid('order_by', name)
@@ -47,13 +47,13 @@ function page<T>(items: T[], query: Query, orders: Record<string, Key<T>>): { da
   return { data: ordered.slice(offset, offset + limit), total_count: items.length }
 }
 
-/** Numbers by their size, texts without case, nothing last. */
+/** Compares numbers by value and texts case-insensitively; missing values come last. */
 const compareText = (a: ReturnType<Key<never>>, b: ReturnType<Key<never>>) =>
   a == null || b == null
     ? Number(a == null) - Number(b == null)
     : String(a).localeCompare(String(b), 'en', { numeric: true })
 
-/** A body may be left out. */
+/** A body, which is optional. */
 const some = <T extends object>(body: T | undefined): Partial<T> => body ?? {}
 
 interface ById {
@@ -62,7 +62,7 @@ interface ById {
 }
 type Body<T> = ById & { Body?: T }
 
-/** `/v1/organizations` and what belongs to them. */
+/** `/v1/organizations`, with memberships, invitations and roles. */
 export const organizationRoutes: FastifyPluginAsync<EmulatorContext> = async (app, { instance }) => {
   const { organizations } = instance
 

@@ -14,13 +14,13 @@ import type { EmulatorContext } from './context.ts'
 import { controlApi } from './control-api.ts'
 import { frontendApi } from './frontend-api.ts'
 
-/** The one listener of the emulator, on the loopback interface only. */
+/** Starts the emulator's only listener, on the loopback interface. */
 export async function startServer(context: EmulatorContext, port: number): Promise<FastifyInstance> {
-  // Without forcing, a connection that hangs by a fault would keep close() waiting.
+  // Forced, because a connection that hangs by a fault would otherwise keep close() waiting.
   const app = fastify({ forceCloseConnections: true, ajv: { customOptions: { coerceTypes: false } } })
 
   app.removeAllContentTypeParsers()
-  // The SDK announces JSON on every request, also on those without a body.
+  // The SDK sends a JSON content type with every request, even without a body.
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
     if (body === '') return done(null, undefined)
     try {
@@ -42,7 +42,7 @@ export async function startServer(context: EmulatorContext, port: number): Promi
     if (trait) throw notForThisRequest(trait)
     if (headers.origin) reply.headers({ 'access-control-allow-origin': headers.origin, vary: 'origin' })
   })
-  // Exactly this: @clerk/backend takes a body for JSON only when no charset follows.
+  // Without a charset, because @clerk/backend parses a body as JSON only with exactly this type.
   app.addHook('onSend', async (_request, reply, payload) => {
     if (reply.getHeader('content-type') === 'application/json; charset=utf-8') reply.type('application/json')
     return payload
@@ -58,7 +58,7 @@ export async function startServer(context: EmulatorContext, port: number): Promi
 function toClerkError(error: FastifyError | ClerkError): ClerkError {
   if (error instanceof ClerkError) return error
   if (error.validation) return parameterInvalid('body', error.message)
-  // What Fastify refuses: too large, not JSON.
+  // Refusals of Fastify itself: the body is too large or not JSON.
   return error.statusCode ? requestMalformed(error.statusCode) : internalError()
 }
 

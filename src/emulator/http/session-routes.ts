@@ -27,7 +27,7 @@ export const sessionRoutes: FastifyPluginAsync<EmulatorContext> = async (app, { 
   })
   app.post<ById>('/sessions/:id/revoke', async ({ params }) => instance.revokeSession(params.id))
   app.post<ById & { Body?: { expires_in_seconds?: unknown } }>('/sessions/:id/tokens', async ({ params, body }) => {
-    // Clerk mints for live sessions only; in-process callers may have tokens of any session.
+    // Clerk issues tokens only for active sessions; in-process callers can get tokens of any session.
     if (!isLive(instance.getSession(params.id))) throw notFound('session', params.id)
     const expiresInSeconds = readTokenTtl(body?.expires_in_seconds)
     return { object: 'token', jwt: instance.sessionToken(params.id, { expiresInSeconds }) }

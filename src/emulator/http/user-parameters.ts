@@ -16,7 +16,7 @@ const UPDATE: Record<string, Reader> = {
   first_name: (name, value) => ({ firstName: text(name, value) }),
   last_name: (name, value) => ({ lastName: text(name, value) }),
   external_id: (name, value) => ({ externalId: text(name, value) }),
-  // The emulator knows no passwords.
+  // The emulator ignores passwords.
   password: () => ({}),
   skip_password_checks: () => ({}),
   skip_legal_checks: () => ({}),
@@ -35,9 +35,9 @@ const CREATE: Record<string, Reader> = {
 }
 
 /**
- * The attributes in the body of `POST /v1/users`, as far as the emulator understands Clerk's parameters.
+ * The attributes in the body of `POST /v1/users`, for the parameters of Clerk that the emulator supports.
  *
- * @throws ClerkError 400 for a body that is no object, 422 for a parameter that is unknown or of the wrong type
+ * @throws ClerkError 400 for a body that is not an object, 422 for a parameter that is unknown or has the wrong type
  */
 export const readCreateParameters = (body: unknown): UserAttributes => read(CREATE, body)
 
@@ -47,7 +47,7 @@ export const readUpdateParameters = (body: unknown): UserAttributes => read(UPDA
 /** The same for `PUT /v1/users/{id}/metadata`. */
 export const readMetadata = (body: unknown): UserAttributes => read(METADATA, body)
 
-/** The patch that `PATCH /v1/users/{id}/metadata` means for this user. */
+/** The patch for this user in the body of `PATCH /v1/users/{id}/metadata`. */
 export function readMetadataMerge(body: unknown, user: User): UserPatch {
   const { publicMetadata, privateMetadata, unsafeMetadata } = readMetadata(body)
   return {

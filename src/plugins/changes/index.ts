@@ -1,4 +1,4 @@
-/** The change feed: on while this plugin is there. It is read by `GET /api/changes`, pushed to a webhook, or given to handlers. */
+/** The change feed. Consumers read `GET /api/changes`, receive a webhook, or register handlers with `app.clerkOn`. */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { addConsumer, type DeadLetter, findDeadLetters } from '../../db/changes/consumers.ts'
@@ -12,7 +12,7 @@ import { DatabaseUnavailable, retryAfter } from '../../errors.ts'
 import { type ConsumerOptions, type DeliveryEvents, deliverChanges } from '../../jobs/deliver-changes.ts'
 import { DeliveryError } from '../../jobs/delivery-lanes.ts'
 import { watchChanges } from '../../jobs/watch-changes.ts'
-import { deliveryChannel, tell } from '../channels.ts'
+import { deliveryChannel, publish } from '../channels.ts'
 import type { DatabaseOptions } from '../database.ts'
 import errorReplies from '../error-replies.ts'
 import { createPush, PUSH_CONCURRENCY, type PushOptions } from './push.ts'
@@ -22,21 +22,21 @@ export { changesRoute }
 
 export interface ChangesOptions {
   database: DatabaseOptions
-  /** Opens `GET /api/changes`, which is no route without it. */
+  /** The bearer token of `GET /api/changes`; without it there is no such route. */
   token?: string
-  /** Where changes are pushed to. */
+  /** The webhook that changes are pushed to. */
   webhook?: PushOptions
-  /** After this long without a sign of life of the replica that delivers, another one does; 15 s by default. */
+  /** How long the delivering replica may be silent before another one takes over; 15 s by default. */
   leaseTtlMs?: number
 }
 
 export interface ClerkOnOptions {
   /**
-   * Under which the database remembers how far the handler is: across restarts and replicas, of which one runs it at a time. A
-   * new name begins with the changes from then on.
+   * The name under which the database keeps the handler's position, across restarts and replicas; one replica runs it at a time.
+   * A new name starts with the changes from now on.
    */
   name: string
-  /** Changes of different users, sessions… handled at once; 4 by default. Those of one are always handled in their order. */
+  /** How many entities' changes are handled in parallel; 4 by default. Changes of one entity are always handled in order. */
   concurrency?: number
   /** How long the handler may take, in ms; 30 s by default. */
   timeoutMs?: number
@@ -45,28 +45,28 @@ export interface ClerkOnOptions {
 }
 
 /**
- * Called at least once for each change. What it rejects with is tried again, and holds back later changes of the same entity.
- * `signal` aborts when the time is over, which counts as a failure.
+ * Called at least once for each change. If it rejects, the change is retried, and later changes of the same entity wait.
+ * `signal` aborts at the time limit, which counts as a failure.
  */
 export type ClerkOnHandler = (change: FeedChange, details: { attempt: number; signal: AbortSignal }) => unknown
 
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Calls a handler for each change of this type (or of these) from now on, at least once, whatever process writes and
-     * whichever is running: `app.clerkOn('user.created', { name: 'welcome-mail' }, async (change) => …)`. Before the app is ready.
+     * Calls a handler at least once for each change of these types from now on, no matter which process writes it:
+     * `app.clerkOn('user.created', { name: 'welcome-mail' }, async (change) => …)`. Must be called before the app is ready.
      */
     clerkOn: (type: FeedType | readonly FeedType[], options: ClerkOnOptions, handler: ClerkOnHandler) => void
-    /** What reads of the feed go through. */
+    /** Used by the route that reads the feed. */
     clerkChangesFeed: ChangesFeed
-    /** How far consumers are, and what delays the feed. */
+    /** How far the consumers are, and what delays the feed. */
     clerkChangesStatus: () => Promise<ChangesStatus>
     /** Deliveries that were given up, the oldest first. */
     clerkDeadLetters: (limit: number) => Promise<DeadLetter[]>
   }
 }
 
-/** The name of the webhook among the consumers. */
+/** The consumer name of the pushed webhook. */
 export const PUSH_CONSUMER = 'webhook'
 const HANDLER_TIMEOUT_MS = 30_000
 const HANDLER_CONCURRENCY = 4
@@ -74,12 +74,12 @@ const RETRY_AFTER_MS = 2_000
 const RETRY_MS = 2_000
 const CONNECTIONS = 4
 
-/** Mounts the feed. The tables must be migrated; triggers are made here where they are missing. */
+/** Registers the feed, and creates its triggers if they are missing. The tables must be migrated. */
 export default fp<ChangesOptions>(
   async (app, { database, token, webhook, leaseTtlMs }) => {
     const { connectionString, schema } = database
     const stop = new AbortController()
-    // Of its own, so that it takes no connection from requests.
+    // A separate pool, so that the feed takes no connections from requests.
     const pool = createPool({
       connectionString,
       schema,
@@ -121,12 +121,12 @@ export default fp<ChangesOptions>(
     app.addHook('onReady', async () => {
       isReady = true
       const names = consumers.map(({ name }) => name)
-      // Known before the first request is served, so that nothing is missed.
+      // Registered before the first request is served, so that the consumer misses no change.
       await whenReachable(app, stop.signal, () => Promise.all(names.map((name) => addConsumer(pool, name))))
       const options = { pool, watch, signal: stop.signal, events: eventsOf(app), leaseTtlMs }
       delivering = Promise.all(consumers.map((consumer) => deliverChanges(consumer, options)))
     })
-    // Those who wait would keep the server from closing.
+    // Waiting long polls would keep the server from closing.
     app.addHook('preClose', async () => stop.abort())
     app.addHook('onClose', async () => {
       stop.abort()
@@ -147,10 +147,10 @@ function consumerOf(
 ): ConsumerOptions {
   const { name, concurrency = HANDLER_CONCURRENCY, timeoutMs = HANDLER_TIMEOUT_MS, scheduleMs } = options
   const unknown = types.filter((type) => !FEED_TYPES.includes(type))
-  if (unknown.length > 0 || types.length === 0) throw new TypeError(`clerkOn: no such type: ${unknown.join(', ')}`)
+  if (unknown.length > 0 || types.length === 0) throw new TypeError(`clerkOn: unknown type: ${unknown.join(', ')}`)
   if (typeof name !== 'string' || name === '') throw new TypeError('clerkOn: the handler needs a name')
   if (name === PUSH_CONSUMER || consumers.some((other) => other.name === name)) {
-    throw new Error(`clerkOn: the name ${name} is taken`)
+    throw new Error(`clerkOn: the name ${name} is already used`)
   }
   return { name, types, concurrency, scheduleMs, deliver: (entry, attempt) => call(handler, entry, attempt, timeoutMs) }
 }
@@ -161,7 +161,7 @@ async function call(handler: ClerkOnHandler, { change }: FeedEntry, attempt: num
   signal.addEventListener('abort', () => late.reject(new DeliveryError(`not done within ${timeoutMs} ms`)), {
     once: true,
   })
-  // Of its own turn, so that what it throws at once is a failure like any other.
+  // In a promise callback, so that a synchronous throw is handled like a rejection.
   await Promise.race([Promise.resolve().then(() => handler(change, { attempt, signal })), late.promise])
 }
 
@@ -176,12 +176,16 @@ function eventsOf(app: FastifyInstance): DeliveryEvents {
   const delayOf = ({ change }: FeedEntry) => Date.now() - Date.parse(change.occurredAt)
   return {
     onDelivered: (consumer, entry) =>
-      tell(deliveryChannel, { server, consumer, outcome: 'delivered', delayMs: delayOf(entry) }),
+      publish(deliveryChannel, { server, consumer, outcome: 'delivered', delayMs: delayOf(entry) }),
     onFailure(consumer, entry, error, { attempt, isDead }) {
-      tell(deliveryChannel, { server, consumer, outcome: isDead ? 'dead' : 'failed', delayMs: delayOf(entry) })
+      publish(deliveryChannel, { server, consumer, outcome: isDead ? 'dead' : 'failed', delayMs: delayOf(entry) })
       const details = { err: withoutMessage(error), consumer, attempt, ...toldOf(entry) }
-      if (isDead) log.error(details, 'a change was given up: clerk-session-sync replay --changes sends it again')
-      else log.warn(details, 'a change could not be delivered, and is tried again')
+      if (isDead)
+        log.error(
+          details,
+          'a change was given up after its last retry: clerk-session-sync replay --changes sends it again',
+        )
+      else log.warn(details, 'a change could not be delivered, and will be retried')
     },
     onLost: (consumer) =>
       log.error({ consumer }, 'changes were pruned before they were delivered: raise CHANGES_RETENTION_DAYS'),
@@ -189,23 +193,25 @@ function eventsOf(app: FastifyInstance): DeliveryEvents {
   }
 }
 
-// What an application's handler throws may name its user: the log keeps where it was thrown, and not what it says.
+// An application's error message may contain personal data: the log has where it was thrown, not what it says.
 function withoutMessage(error: unknown): unknown {
   if (error instanceof DeliveryError || !(error instanceof Error)) return error
   const frames = error.stack?.split('\n').filter((line) => /^\s+at /.test(line))
   return { type: error.name, stack: frames?.join('\n') }
 }
 
-/** At once where the database answers, with whatever it refuses; else in the background, as soon as it does. */
+/** Runs `work` at once, and rejects if the database refuses it. If the database is unreachable, retries in the background. */
 async function whenReachable(app: FastifyInstance, signal: AbortSignal, work: () => Promise<unknown>): Promise<void> {
   try {
     await work()
   } catch (error) {
     if (!isDatabaseTrouble(error)) throw error
-    app.log.warn({ err: error }, 'the change feed waits for the database')
+    app.log.warn({ err: error }, 'the change feed is waiting for the database')
     const timer = setTimeout(() => {
       if (!signal.aborted)
-        whenReachable(app, signal, work).catch((error) => app.log.error({ err: error }, 'no change feed'))
+        whenReachable(app, signal, work).catch((error) =>
+          app.log.error({ err: error }, 'the change feed could not start'),
+        )
     }, RETRY_MS).unref()
     signal.addEventListener('abort', () => clearTimeout(timer), { once: true })
   }

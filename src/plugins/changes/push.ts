@@ -1,4 +1,4 @@
-/** Webhooks of our own, by Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks). */
+/** Pushes changes as webhooks, following Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks). */
 import { Agent, request } from 'undici'
 import type { FeedEntry } from '../../db/changes/read.ts'
 import { typeOf } from '../../domain/feed.ts'
@@ -9,22 +9,22 @@ export interface PushOptions {
   url: string
   /** `whsec_…` */
   secret: string
-  /** How long an attempt may take; 15 s by default, as Svix grants. */
+  /** How long an attempt may take; 15 s by default, like Svix. */
   timeoutMs?: number
   /** The waits before the second, third… attempt; Svix's by default. */
   scheduleMs?: readonly number[]
 }
 
 export interface Push {
-  /** Posts a change. Rejects unless it is answered with a 2xx in time: then it must be sent again. */
+  /** Posts a change. Rejects unless the answer is a 2xx in time; the change must then be sent again. */
   deliver(entry: FeedEntry): Promise<void>
   close(): Promise<void>
 }
 
-/** Attempts under way at once. */
+/** The largest number of parallel attempts. */
 export const PUSH_CONCURRENCY = 16
 const TIMEOUT_MS = 15_000
-// The answer is of no interest beyond its status; a connection whose answer is longer is not used again.
+// Only the status of the answer matters; a connection with a longer body is closed instead of reused.
 const MAX_ANSWER_BYTES = 16_384
 
 export function createPush({ url, secret, timeoutMs = TIMEOUT_MS }: PushOptions): Push {
@@ -35,7 +35,7 @@ export function createPush({ url, secret, timeoutMs = TIMEOUT_MS }: PushOptions)
     async deliver({ change }) {
       const { id, occurredAt: timestamp, entityId, changed, cause } = change
       const body = JSON.stringify({ type: typeOf(change), timestamp, data: { id: entityId, changed, cause } })
-      // Of this attempt: receivers refuse what is more than five minutes off.
+      // The time of this attempt: receivers refuse a timestamp that is more than five minutes off.
       const sentAt = Math.floor(Date.now() / 1_000)
       const answer = await request(url, {
         method: 'POST',

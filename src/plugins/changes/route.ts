@@ -11,12 +11,12 @@ import {
 import type { ChangeWatch } from '../../jobs/watch-changes.ts'
 import { createTokenCheck } from '../token-check.ts'
 
-/** What reads of the feed go through. */
+/** What the route needs to read the feed. */
 export interface ChangesFeed {
   watch: ChangeWatch
-  /** Answers those who wait, as when the app closes. */
+  /** Answers all waiting requests, for example when the app closes. */
   closing: AbortSignal
-  /** Turns trouble of the database into the error to answer with. */
+  /** Converts database errors into the error reply. */
   guarded: <T>(work: Promise<T>) => Promise<T>
 }
 
@@ -30,25 +30,31 @@ const Query = Type.Object({
   after: Type.Optional(
     Type.String({
       maxLength: 64,
-      description: 'The `cursor` of the reply before; `latest` for changes from now on; the oldest kept by default',
+      description:
+        'The `cursor` of the previous reply, or `latest` for changes from now on; default: the oldest change that is kept',
     }),
   ),
-  limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Changes at most' }),
+  limit: Type.Integer({
+    minimum: 1,
+    maximum: 1_000,
+    default: 100,
+    description: 'The largest number of changes to return',
+  }),
   wait: Type.Integer({
     minimum: 0,
     maximum: MAX_WAIT_SECONDS,
     default: 0,
-    description: 'Seconds to wait for a change when there is none (long poll)',
+    description: 'Seconds to wait if there is no change yet (long poll)',
   }),
 })
 
 export const ChangesReply = Type.Object(
   {
     changes: Type.Array(FeedChange, {
-      description: 'The oldest first; of one entity in the order in which they happened',
+      description: 'Oldest first; changes of one entity are in the order in which they happened',
     }),
-    cursor: Type.String({ description: 'To be sent as `after` the next time; opaque' }),
-    hasMore: Type.Boolean({ description: 'Whether the next changes can be had at once' }),
+    cursor: Type.String({ description: 'Opaque; send it as `after` in the next request' }),
+    hasMore: Type.Boolean({ description: 'Whether more changes are available now' }),
   },
   {
     description: 'The changes after the cursor, or none after `wait` seconds',
@@ -67,9 +73,9 @@ const changes: FastifyPluginAsyncTypebox<ChangesRouteOptions> = async (app, { to
       config: { cors: false, rateLimit: false },
       schema: {
         tags: ['changes'],
-        summary: 'What appeared, changed or went',
+        summary: 'Created, updated and deleted users, sessions and other entities',
         description:
-          'Complete and in order: read on from `cursor` and nothing is skipped, however late its transaction committed. Ids and names only; read the rows for the rest.',
+          'Complete and in order: continue from `cursor` and no change is skipped, however late its transaction committed. Changes hold ids and column names only; read the rows for the values.',
         security: [{ changesToken: [] }],
         querystring: Query,
         response: {

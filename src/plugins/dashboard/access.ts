@@ -1,11 +1,11 @@
-/** Who may call the dashboard's API. */
+/** Access control of the dashboard's API. */
 import type { FastifyRequest } from 'fastify'
 import { DashboardTokenInvalid, withoutCredentials } from '../../errors.ts'
 import { createTokenCheck } from '../token-check.ts'
 
 /**
- * Makes the hook that refuses all who do not send the token. Whether a caller is on this machine counts for nothing: a proxy
- * here has its address and its `Host`, whoever comes through it.
+ * Makes the hook that refuses requests without the token, local ones too: behind a proxy on this machine every request has a
+ * local address.
  */
 export function createGuard(token: string): (request: FastifyRequest) => Promise<void> {
   const check = createTokenCheck(token)
@@ -16,5 +16,5 @@ export function createGuard(token: string): (request: FastifyRequest) => Promise
   }
 }
 
-/** The address that opens the page with its token. Browsers send no fragment to anybody, and the page removes it at once. */
+/** The URL that opens the page with its token in the fragment, which browsers never send; the page removes it at once. */
 export const dashboardLink = (serviceUrl: string, token: string) => `${serviceUrl}/dashboard#token=${token}`

@@ -1,4 +1,4 @@
-/** What became of tokens over time, on this replica since its start: no table holds it. */
+/** The results of token checks over time, on this replica since its start. They are in memory only. */
 
 /** Counts by code, `OK` among them. */
 export type AuthCounts = Record<string, number>
@@ -6,12 +6,12 @@ export type AuthCounts = Record<string, number>
 const MINUTE_MS = 60_000
 const KEPT_MS = 24 * 60 * MINUTE_MS
 
-/** Turns totals that only grow into what was added in each minute of the last day. */
+/** Turns growing totals into the increase of each minute of the last day. */
 export function createAuthResults() {
   const minutes = new Map<number, AuthCounts>()
   let before: AuthCounts = {}
 
-  /** Takes the totals as they are now. */
+  /** Records the current totals. */
   function record(totals: AuthCounts, nowMs: number): void {
     const minute = nowMs - (nowMs % MINUTE_MS)
     const counts = minutes.get(minute) ?? {}
@@ -24,7 +24,7 @@ export function createAuthResults() {
     for (const old of minutes.keys()) if (old <= minute - KEPT_MS) minutes.delete(old)
   }
 
-  /** What was added within `stepMs` from each of these times on. */
+  /** The increase within `stepMs` after each of these times. */
   function since(starts: readonly number[], stepMs: number): AuthCounts[] {
     const sums = new Map(starts.map((start) => [start, {} as AuthCounts]))
     for (const [minute, counts] of minutes) {

@@ -1,4 +1,4 @@
-/** A page for operators at `/dashboard`, and its API. The page itself holds no data; the API is guarded (see access.ts). */
+/** A page for operators at `/dashboard`, and its API. The page contains no data; the API is guarded (see access.ts). */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -24,9 +24,9 @@ import {
 import { share } from './share.ts'
 
 export interface DashboardOptions {
-  /** Who sends it as a bearer token may call, and nobody else. */
+  /** The bearer token that the API requires. */
   token: string
-  /** All open pages share figures that are no older, in ms; by default a little less than the pages wait between two calls. */
+  /** The age in ms up to which all open pages share one result; by default a little less than the pages' polling interval. */
   freshMs?: number
 }
 
@@ -75,7 +75,7 @@ const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, {
       config: PRIVATE,
       schema: {
         ...API,
-        summary: 'The figures of the dashboard',
+        summary: 'The data of the dashboard',
         querystring: OverviewQuery,
         response: { 200: OverviewReply, ...refusals },
       },
@@ -95,7 +95,7 @@ const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, {
       config: PRIVATE,
       schema: {
         ...API,
-        summary: 'Applies a failed webhook once more',
+        summary: 'Applies a failed webhook again',
         params: ReplayParams,
         body: ReplayBody,
         response: { 200: ReplayReply, ...refusals, 404: errorReplyOf(FailedEventNotFound) },
@@ -103,7 +103,7 @@ const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, {
     },
     async ({ params: { id }, log }) => {
       const [event] = await app.clerkRepository.failedEvents({ ids: [id] }, { limit: 1 })
-      // Also where somebody else has replayed it: the page asks again and must not see it any more.
+      // Also if somebody else has replayed it: the page reloads and must not show it any more.
       overview.forget()
       if (!event) throw new FailedEventNotFound()
       const { outcome, error } = await replayEvent(app.clerkRepository, event, Date.now())
@@ -119,7 +119,7 @@ const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, {
       config: PRIVATE,
       schema: {
         ...API,
-        summary: 'Gives up a failed webhook, and its body',
+        summary: 'Discards a failed webhook and its body',
         params: ReplayParams,
         body: ReplayBody,
         response: { 200: DismissReply, ...refusals, 404: errorReplyOf(FailedEventNotFound) },
@@ -140,8 +140,8 @@ const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, {
       config: PRIVATE,
       schema: {
         ...API,
-        summary: 'One user by id, or by exact address',
-        description: 'A POST, so that no address is in the log of a proxy.',
+        summary: 'Finds a user by id or exact email address, or an organization by id',
+        description: 'A POST, so that no email address appears in the log of a proxy.',
         body: SearchBody,
         response: { 200: SearchReply, ...refusals },
       },
@@ -150,7 +150,7 @@ const api: FastifyPluginAsyncTypebox<Required<DashboardOptions>> = async (app, {
   )
 }
 
-/** What the database says, the same whichever replica asks. */
+/** Reads the data from the database, which is the same on every replica. */
 async function readOverview(app: FastifyInstance, range: keyof typeof RANGES) {
   const { stepSeconds, count } = RANGES[range]
   const { buckets, lastByType, failedEvents } = await app.clerkRepository.dashboard(stepSeconds, count)
@@ -179,7 +179,7 @@ async function readChanges(app: FastifyInstance) {
   return { consumers, deadLetters: hasDead ? await app.clerkDeadLetters(MAX_DEAD_LETTERS) : [] }
 }
 
-/** Samples the counts of the metrics, which costs requests nothing. */
+/** Samples the counters of the metrics, which adds no cost to requests. */
 function watchAuth(app: FastifyInstance) {
   const results = createAuthResults()
   async function sample() {

@@ -1,4 +1,4 @@
-/** The files of the page, read once at the start. */
+/** The files of the page, read once at startup. */
 import { readFileSync } from 'node:fs'
 
 export interface PageFile {
@@ -14,7 +14,7 @@ const typeOf = (path: string) => TYPES[path.split('.').at(-1) as keyof typeof TY
 const own = (name: string) => readFileSync(new URL(`page/${name}`, import.meta.url))
 const installed = (name: string) => readFileSync(new URL(import.meta.resolve(name)))
 
-/** The page at `/dashboard` and what it loads from below. */
+/** The page at `/dashboard` and the files that it loads. */
 export function readPageFiles(): PageFile[] {
   const files = [
     ...OWN.map((name) => ({ name, content: own(name) })),

@@ -1,4 +1,4 @@
-/** What the dashboard's API is asked and answers. Times are ISO 8601 in UTC. */
+/** The requests and replies of the dashboard's API. Times are ISO 8601 in UTC. */
 import { Type } from '@sinclair/typebox'
 
 const Time = Type.String({ format: 'date-time' })
@@ -10,7 +10,7 @@ const AT = '2026-01-02T03:04:05.678Z'
 const USER = 'user_2w5X8yBvTq'
 const EVENT = 'msg_2w5X8yFvTq'
 
-/** The spans that charts may show, and the buckets that they are made of. */
+/** The time ranges of the charts, with their bucket sizes. */
 export const RANGES = {
   '1h': { stepSeconds: 60, count: 60 },
   '6h': { stepSeconds: 300, count: 72 },
@@ -31,7 +31,7 @@ const Bucket = Type.Object({
   usersDeleted: Count,
   delayMedianSeconds: Nullable<number>('number'),
   delayP95Seconds: Nullable<number>('number'),
-  auth: Type.Record(Type.String(), Count, { description: 'Tokens by result, of this replica since its start' }),
+  auth: Type.Record(Type.String(), Count, { description: 'Tokens by result, on this replica since its start' }),
 })
 
 const FailedEvent = Type.Object({
@@ -49,15 +49,15 @@ export const OverviewReply = Type.Object(
     range: Type.String(),
     stepSeconds: Count,
     isComplete: Type.Boolean({
-      description: 'False when there were more webhooks than are counted; the oldest are missing',
+      description: 'False if there were too many webhooks to count; the oldest are missing',
     }),
-    buckets: Type.Array(Bucket, { description: 'By when a webhook came first, the oldest first' }),
+    buckets: Type.Array(Bucket, { description: 'Webhooks by the time of their first delivery, oldest first' }),
     tables: Type.Object({
-      users: Type.Number({ description: 'Tombstones included; beyond 1,000 an estimate' }),
+      users: Type.Number({ description: 'Including deleted users; estimated above 1,000' }),
       sessions: Type.Number(),
       organizations: Type.Number(),
-      memberships: Type.Number({ description: 'Ended ones included' }),
-      failedEvents: Type.Integer({ description: '1,000 at most' }),
+      memberships: Type.Number({ description: 'Including ended memberships' }),
+      failedEvents: Type.Integer({ description: 'Counted up to 1,000' }),
     }),
     lastByType: Type.Array(
       Type.Object({
@@ -66,7 +66,7 @@ export const OverviewReply = Type.Object(
         lastReceivedAt: Nullable<string>('string'),
         lastOutcome: Nullable<string>('string'),
       }),
-      { description: 'Among the newest 10,000 webhooks; handled types of which none is among them are null' },
+      { description: 'Among the newest 10,000 webhooks; handled types without one are null' },
     ),
     failedEvents: Type.Array(FailedEvent, { description: 'The newest 100' }),
     changes: Type.Optional(
@@ -75,9 +75,9 @@ export const OverviewReply = Type.Object(
           consumers: Type.Array(
             Type.Object({
               name: Type.String(),
-              behind: Type.Integer({ description: 'Changes that it has not been given; 10,000 at most' }),
-              lagSeconds: Type.Number({ description: 'How old the first of them is' }),
-              waiting: Type.Integer({ description: 'Deliveries that are tried again, or wait behind one that is' }),
+              behind: Type.Integer({ description: 'Changes that the consumer has not received; counted up to 10,000' }),
+              lagSeconds: Type.Number({ description: 'The age of the oldest of them' }),
+              waiting: Type.Integer({ description: 'Deliveries that are being retried, or wait behind one that is' }),
               dead: Type.Integer({ description: 'Deliveries that were given up' }),
             }),
           ),
@@ -95,12 +95,12 @@ export const OverviewReply = Type.Object(
             { description: 'The oldest 100' },
           ),
         },
-        { description: 'The change feed; missing while it is off' },
+        { description: 'The change feed; missing if it is off' },
       ),
     ),
   },
   {
-    description: 'The figures',
+    description: 'The data',
     examples: [
       {
         range: '1h',
@@ -141,28 +141,25 @@ export const OverviewReply = Type.Object(
 export const ReplayParams = Type.Object({
   id: Type.String({ minLength: 1, maxLength: 256, description: 'The Svix message id' }),
 })
-/** An object, so that no form of another site can send it. */
+/** A JSON object, which a form on another site cannot send. */
 export const ReplayBody = Type.Object({})
 export const ReplayReply = Type.Object(
   {
     id: Type.String(),
-    outcome: Type.String({ description: 'applied, duplicate, stale, ignored, or failed once more' }),
+    outcome: Type.String({ description: 'applied, duplicate, stale, ignored, or failed again' }),
     error: Type.Optional(Type.String()),
   },
-  { description: 'What became of it', examples: [{ id: EVENT, outcome: 'applied' }] },
+  { description: 'The result', examples: [{ id: EVENT, outcome: 'applied' }] },
 )
 
-export const DismissReply = Type.Object(
-  { id: Type.String() },
-  { description: 'It is gone from the list', examples: [{ id: EVENT }] },
-)
+export const DismissReply = Type.Object({ id: Type.String() }, { description: 'Discarded', examples: [{ id: EVENT }] })
 
 export const SearchBody = Type.Object({
   query: Type.String({
     minLength: 1,
     maxLength: 320,
     pattern: '^[^\\u0000]*$',
-    description: 'A user id, an exact address, or an organization id',
+    description: 'A user id, an exact email address, or an organization id',
   }),
 })
 export const SearchReply = Type.Object(
@@ -199,7 +196,7 @@ export const SearchReply = Type.Object(
     ),
   },
   {
-    description: 'Who was found, with their newest sessions and webhooks',
+    description: 'The users that were found, with their newest sessions and webhooks',
     examples: [
       {
         users: [

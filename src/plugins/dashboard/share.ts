@@ -1,13 +1,13 @@
-/** One computation for everybody who asks at about the same time. */
+/** Shares one computation among callers at about the same time. */
 
 export interface Shared<Key, Answer> {
-  /** The answer to this key, computed no longer than so many ms ago. */
+  /** The answer for this key, at most `freshMs` old. */
   get: (key: Key) => Promise<Answer>
-  /** Has the next one computed anew: something was changed that it must show. */
+  /** Discards the answers, after a change that the next one must show. */
   forget: () => void
 }
 
-/** An error goes to those who waited for it, and to nobody after them. */
+/** An error rejects the callers that waited for it, but is not kept for later ones. */
 export function share<Key, Answer>(compute: (key: Key) => Promise<Answer>, freshMs: number): Shared<Key, Answer> {
   const kept = new Map<Key, { askedAt: number; answer: Promise<Answer> }>()
 

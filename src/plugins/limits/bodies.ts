@@ -1,6 +1,6 @@
 /**
- * What a request body may cost. It is read into one buffer, because Node.js gives every chunk an object of its own and a
- * stranger may send one byte a chunk. Until it is whole, it counts against a budget that all connections share.
+ * Limits the cost of request bodies. A body is read into one buffer, because Node.js allocates an object for every chunk and an
+ * attacker may send one byte per chunk. Until it is complete, it counts against a budget that all connections share.
  */
 import type { Readable } from 'node:stream'
 import { errorCodes, type FastifyRequest } from 'fastify'
@@ -8,7 +8,7 @@ import fp from 'fastify-plugin'
 import { BodiesOverBudget, RouteNotFound } from '../../errors.ts'
 import { createBodyBudget } from './body-budget.ts'
 
-/** The limit of every body but a webhook's. */
+/** The size limit of every body except a webhook's. */
 export const BODY_LIMIT_BYTES = 16_384
 export const BODY_BUDGET_BYTES = 32 * 1_048_576
 
@@ -18,11 +18,11 @@ const budget = createBodyBudget(BODY_BUDGET_BYTES)
 
 type Done = (error: Error | null, body?: Buffer) => void
 
-/** Whether the request announces a body beyond the limit of its route. */
+/** Whether the Content-Length exceeds the limit of the route. */
 export const isTooLarge = ({ headers, routeOptions }: FastifyRequest) =>
   Number(headers['content-length']) > routeOptions.bodyLimit
 
-/** Reads a body as a content type parser: 413 beyond the route's `bodyLimit`, 503 beyond the budget. */
+/** A content type parser that reads a body: 413 beyond the route's `bodyLimit`, 503 beyond the budget. */
 export function readBody(request: FastifyRequest, payload: Readable, done: Done): void {
   const limit = request.routeOptions.bodyLimit
   if (isTooLarge(request)) {
@@ -55,7 +55,7 @@ export function readBody(request: FastifyRequest, payload: Readable, done: Done)
     else length += chunk.copy(buffer, length)
   }
   const onEnd = () => end(null)
-  // The client is gone: whatever is answered, nobody reads it.
+  // The client has disconnected, so nobody reads the answer.
   const onError = (error: Error) => end(Object.assign(error, { statusCode: 400 }))
   function end(error: Error | null): void {
     budget.release(body)
@@ -66,19 +66,19 @@ export function readBody(request: FastifyRequest, payload: Readable, done: Done)
   payload.on('data', onData).on('end', onEnd).on('error', onError)
 }
 
-// V8 maps the memory of resizable buffers by itself, and the kernel has it back with them. What `malloc` gave for thousands of
-// large buffers, it would keep.
+// V8 maps the memory of resizable buffers directly, and returns it to the kernel when they are freed. `malloc` would keep the
+// memory of thousands of large buffers.
 function allocate(bytes: number): Buffer<ArrayBuffer> {
   if (bytes <= SMALL_BYTES) return Buffer.allocUnsafeSlow(bytes)
   return Buffer.from(new ArrayBuffer(bytes, { maxByteLength: bytes }), 0, bytes)
 }
 
-// At once: a garbage collection may not come for minutes after a flood of bodies.
+// Frees the memory at once: after a flood of bodies, garbage collection may not run for minutes.
 function free({ buffer }: Buffer<ArrayBuffer>): void {
   buffer.transfer(0)
 }
 
-/** Parses JSON alone, within the limits, in the context that it is registered in. Bodies of unknown routes are not read. */
+/** Accepts only JSON, within the limits, in the context that it is registered in. Bodies of unknown routes are not read. */
 export default fp(
   async (app) => {
     const parse = app.getDefaultJsonParser('error', 'error')

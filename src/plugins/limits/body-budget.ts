@@ -1,23 +1,23 @@
-/** One budget for the bodies of all connections together, until each is whole. */
+/** A memory budget that the incomplete bodies of all connections share. */
 
-/** A body on its way. */
+/** A body that is being received. */
 export interface HeldBody {
   bytes: number
-  /** Whether it takes the place of the oldest bodies where there is no room; a large one is refused itself. */
+  /** Whether it may evict the oldest bodies if the budget is used up; a large body is refused instead. */
   isSmall: boolean
   refuse(): void
 }
 
 export interface BodyBudget {
   readonly usedBytes: number
-  /** Counts this body with so many bytes. False when there is no room. */
+  /** Reserves this many bytes for the body. Returns false if the budget is used up. */
   resize(body: HeldBody, bytes: number): boolean
   release(body: HeldBody): void
 }
 
 /**
- * Beyond the budget large bodies are refused. Small ones, as nearly all webhooks are, replace the oldest bodies, so that
- * whoever stalls large ones cannot keep the webhooks out.
+ * Beyond the budget, large bodies are refused. Small ones, like nearly all webhooks, evict the oldest bodies, so that a client
+ * that stalls large bodies cannot block webhooks.
  */
 export function createBodyBudget(totalBytes: number): BodyBudget {
   // Oldest first.

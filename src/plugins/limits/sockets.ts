@@ -1,21 +1,21 @@
 /**
- * What a connection may cost. Node.js serves pipelined requests without a bound, waits for ever for a peer that does not
- * read, and refuses newcomers once a stranger holds every place; each has a limit here.
+ * Limits the cost of connections. By default Node.js serves pipelined requests without a limit, waits forever for a peer that
+ * does not read, and refuses new connections once an attacker holds all of them.
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http'
 import type { Socket } from 'node:net'
 
 export interface SocketLimits {
-  /** Beyond it, the connection that has waited longest without a whole request makes room. */
+  /** The largest number of connections. Beyond it, the one without a complete request for longest is closed. */
   connections: number
-  /** Requests that one connection may have in flight; one more closes it. */
+  /** Requests in flight on one connection; one more closes it. */
   requestsInFlight: number
-  /** From the first byte of a request to its last. */
+  /** The time limit from the first byte of a request to its last. */
   requestMs: number
   headersMs: number
-  /** From a reply that waits to be read to its last byte. */
+  /** How long the peer may take to read a reply. */
   replyMs: number
-  /** What is left to a connection whose request was answered before it was complete. */
+  /** How long a connection stays open if its request was answered before it was complete. */
   lingerMs: number
 }
 
@@ -28,26 +28,26 @@ export const SOCKET_LIMITS: Readonly<SocketLimits> = {
   lingerMs: 1_000,
 }
 
-// Load balancers keep idle connections for 60 s and must be the first to end them, or a request meets a closing connection.
+// Longer than the 60 s of load balancers, which must close idle connections first, or a request could meet a closing one.
 const KEEP_ALIVE_MS = 72_000
 const SWEEP_MS = 1_000
-// While evicted connections close, newcomers still find a place.
+// Leaves room for new connections while evicted ones close.
 const SPARE_CONNECTIONS = 64
 
 interface Connection {
   requests: Set<IncomingMessage>
   unreadSince: number
-  /** Answered, but not complete. */
+  /** The request was answered before it was complete. */
   unfinished: { request: IncomingMessage; since: number } | undefined
 }
 
-/** A server that holds every connection to these limits. */
+/** Creates a server that enforces these limits on every connection. */
 export function createLimitedServer(
   handler: RequestListener,
   options: ServerOptions = {},
   limits: SocketLimits = SOCKET_LIMITS,
 ): Server {
-  // In the order in which they were last active.
+  // Ordered by their last activity.
   const connections = new Map<Socket, Connection>()
   const server = createServer({
     ...options,
@@ -60,7 +60,7 @@ export function createLimitedServer(
 
   function drop(socket: Socket): void {
     connections.delete(socket)
-    // Unlike `end`, it frees memory and descriptor even if the peer never reads.
+    // Unlike `end`, `destroy` frees memory and descriptor even if the peer never reads.
     socket.destroy()
   }
 
@@ -74,7 +74,7 @@ export function createLimitedServer(
   server.on('request', (request, response) => {
     const { socket } = request
     const connection = connections.get(socket)
-    // The parser goes on through the bytes that it has, also after the connection was dropped.
+    // The parser continues with the bytes it already has, even after the connection was destroyed.
     if (!connection) return
     connection.requests.add(request)
     if (connection.requests.size > limits.requestsInFlight) return drop(socket)
@@ -109,7 +109,7 @@ function findIdlest(connections: ReadonlyMap<Socket, Connection>): Socket | unde
   return undefined
 }
 
-/** Sends these last bytes and frees the socket soon after, whether they were read or not. */
+/** Sends a last text and destroys the socket soon after, whether it was read or not. */
 export function endSoon(socket: Socket, text: string, { lingerMs }: SocketLimits = SOCKET_LIMITS): void {
   if (socket.writableEnded) return
   socket.end(text)

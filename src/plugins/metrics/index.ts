@@ -1,4 +1,4 @@
-/** Metrics in Prometheus' text format, on a route of the app or on a port of their own. */
+/** Metrics in Prometheus' text format, on a route of the app or on a separate port. */
 import type { ServerResponse } from 'node:http'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
@@ -14,14 +14,14 @@ import { watchStates } from './states.ts'
 
 export interface MetricsOptions {
   version: string
-  /** A port for the metrics alone: `/metrics` is then no route of the app. */
+  /** A separate port for the metrics; the app then has no `/metrics` route. */
   port?: number
-  /** Where that port listens. */
+  /** The address on which that port listens. */
   host?: string
 }
 
 const PATH = '/metrics'
-// nodejs_active_resources tells the same, without a look at every connection, and without names that break Prometheus' rules.
+// Left out: nodejs_active_resources reports the same without visiting every connection, and its names follow Prometheus' rules.
 const LEFT_OUT = [
   'nodejs_active_handles',
   'nodejs_active_handles_total',
@@ -35,7 +35,7 @@ const Metrics = {
   content: { 'text/plain': { schema: Type.String({ examples: ['clerk_session_sync_users 42'] }) } },
 }
 
-/** Measures every route that is registered after it, and serves the figures at `/metrics`. */
+/** Measures every route that is registered after it, and serves the metrics at `/metrics`. */
 export default fp<MetricsOptions>(
   async (app, options) => {
     refusePrefix('clerkMetrics', options)
@@ -58,7 +58,7 @@ export default fp<MetricsOptions>(
         config: { rateLimit: false, servesWhileClosing: true },
         schema: {
           tags: ['operations'],
-          summary: 'The figures of this replica, for Prometheus',
+          summary: 'The metrics of this replica, for Prometheus',
           response: { 200: Metrics, ...errorReplySchemas() },
         },
       },
@@ -68,7 +68,7 @@ export default fp<MetricsOptions>(
   { name: 'clerk-metrics', fastify: '5.x', dependencies: ['clerk-database', 'clerk-auth'] },
 )
 
-/** A listener that has nothing but the metrics; it opens and closes with the app. */
+/** A listener that serves only the metrics; it opens and closes with the app. */
 function listenApart(
   app: FastifyInstance,
   scrape: (response: ServerResponse) => Promise<Buffer>,
@@ -85,7 +85,7 @@ function listenApart(
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     server.once('error', reject).listen(port, host, resolve)
     await promise
-    app.log.info({ port, host }, 'metrics listen on a port of their own')
+    app.log.info({ port, host }, 'metrics are served on a separate port')
   })
   app.addHook('onClose', async () => {
     server.closeAllConnections()

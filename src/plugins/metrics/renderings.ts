@@ -4,8 +4,8 @@ const CROWD = 16
 const CROWDED_MS = 1_000
 
 /**
- * One rendering at a time, shared by all who ask meanwhile. While many replies wait to be read, a rendering also serves all who
- * ask within a second, so that peers that never read cannot fill the memory with renderings.
+ * Renders the metrics once at a time, for all concurrent requests. While many replies wait to be read, a rendering is reused for
+ * a second, so that peers that never read cannot fill the memory with renderings.
  */
 export function shareRenderings(render: () => Promise<Buffer>): (response: ServerResponse) => Promise<Buffer> {
   let underway: Promise<Buffer> | undefined

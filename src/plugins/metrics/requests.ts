@@ -1,20 +1,20 @@
-/** The metrics of requests: how long they took, and what became of their tokens. */
+/** The metrics of requests: their duration, and the results of their tokens. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Counter, Histogram, type Registry } from 'prom-client'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** How many requests had each result of their token since the start: `OK`, or the code of the refusal. */
+    /** The number of requests since the start by the result of their token: `OK`, or the error code. */
     clerkAuthResults: () => Promise<Record<string, number>>
   }
   interface FastifyRequest {
-    /** The code of the error that the request is answered with. */
+    /** The code of the error reply. */
     clerkErrorCode: string | null
   }
 }
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-// What a token or its user is refused with, and our own trouble while a token is looked at.
+// The errors that refuse a token or its user, and those of the service itself while it checks a token.
 const REFUSALS = [
   'MISSING_TOKEN',
   'INVALID_TOKEN',
@@ -31,7 +31,7 @@ const REFUSALS = [
 ]
 const OWN_TROUBLE = 'DATABASE_UNAVAILABLE'
 
-/** Watches the requests to every route that is declared later. Costs less than a microsecond each. */
+/** Measures the requests to every route that is declared later. Costs less than a microsecond each. */
 export function watchRequests(app: FastifyInstance, registry: Registry): void {
   const registers = [registry]
   const durations = new Histogram({
@@ -43,7 +43,7 @@ export function watchRequests(app: FastifyInstance, registry: Registry): void {
   })
   const results = new Counter({
     name: 'clerk_session_sync_auth_results_total',
-    help: 'Requests with a guarded route, by OK or the code of their refusal.',
+    help: 'Requests to guarded routes, by OK or the error code.',
     labelNames: ['code'],
     registers,
   })
@@ -57,7 +57,7 @@ export function watchRequests(app: FastifyInstance, registry: Registry): void {
     return Object.fromEntries(values.map(({ labels, value }) => [String(labels.code), value]))
   })
 
-  // Labels are bound once: a lookup of three labels an observation would cost more than all the rest.
+  // Labels are bound once, because looking up three labels for each observation would cost more than everything else.
   function recorder(route: string) {
     const bound = new Map<string, Map<number, Histogram.Internal<'method' | 'route' | 'status'>>>()
     return (method: string, status: number, ms: number) => {
@@ -85,7 +85,7 @@ export function watchRequests(app: FastifyInstance, registry: Registry): void {
   })
   app.addHook('onRoute', (route) => {
     const record = recorder(route.url)
-    // Of the route itself, since to ask a request for its route costs more than the observation.
+    // Set on the route, because looking up the route of a request costs more than the observation.
     route.onResponse = [route.onResponse ?? [], []].flat().concat((request, reply, done) => {
       record(request.method, reply.statusCode, reply.elapsedTime)
       recordAuth(request)
@@ -94,7 +94,7 @@ export function watchRequests(app: FastifyInstance, registry: Registry): void {
   })
   const recordUnrouted = recorder('none')
   app.addHook('onResponse', (request, reply, done) => {
-    // Anybody may make up methods too.
+    // Clients can invent methods, which must not create series.
     if (request.is404) recordUnrouted('ANY', reply.statusCode, reply.elapsedTime)
     done()
   })

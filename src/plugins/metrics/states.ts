@@ -1,33 +1,33 @@
-/** The metrics of how things stand, looked up when they are asked for. */
+/** The metrics of current states, which are read at each scrape. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { KeysStatus } from '../auth.ts'
 
 const FRESH_MS = 5_000
-// A scrape waits no longer for the database: it then has the figures of before, or none.
+// The longest that a scrape waits for the database; it then serves the previous values, or none.
 const PATIENCE_MS = 200
 
-/** Adds the gauges of keys, pool and tables. Returns what sets them, to be called before they are read. */
+/** Adds the gauges of keys, pool and tables. Returns a function that updates them, to be called before each scrape. */
 export function watchStates(app: FastifyInstance, registry: Registry, version: string): () => Promise<void> {
-  const build = gauge(registry, 'build_info', 'Always 1; the labels name what runs.', ['version', 'node'])
+  const build = gauge(registry, 'build_info', 'Always 1; the labels hold the versions.', ['version', 'node'])
   build.set({ version, node: process.version }, 1)
   const connections = gauge(registry, 'database_pool_connections', 'Connections to PostgreSQL.', ['state'])
   const waiting = gauge(registry, 'database_pool_waiting', 'Callers that wait for a connection.')
   const tables = {
-    users: gauge(registry, 'users', 'Rows of users, tombstones included; beyond 1,000 an estimate of PostgreSQL.'),
-    sessions: gauge(registry, 'sessions', 'Rows of sessions; beyond 1,000 an estimate of PostgreSQL.'),
-    organizations: gauge(registry, 'organizations', 'Rows of organizations; beyond 1,000 an estimate of PostgreSQL.'),
+    users: gauge(registry, 'users', 'Rows of users, including deleted users; estimated above 1,000.'),
+    sessions: gauge(registry, 'sessions', 'Rows of sessions; estimated above 1,000.'),
+    organizations: gauge(registry, 'organizations', 'Rows of organizations; estimated above 1,000.'),
     memberships: gauge(
       registry,
       'organization_memberships',
-      'Rows of memberships, ended ones included; beyond 1,000 an estimate of PostgreSQL.',
+      'Rows of memberships, including ended ones; estimated above 1,000.',
     ),
-    failedEvents: gauge(registry, 'webhook_failed_events', 'Events that wait for a replay; counted up to 1,000.'),
+    failedEvents: gauge(registry, 'webhook_failed_events', 'Failed events waiting for a replay; counted up to 1,000.'),
     lastReceivedAt: gauge(
       registry,
       'webhook_last_received_timestamp_seconds',
-      'When the newest webhook came to any replica, since 1970.',
+      'Unix time at which any replica received the newest webhook.',
     ),
   }
   const setKeys = watchKeys(app.clerkKeysStatus(), registry)
@@ -47,21 +47,26 @@ export function watchStates(app: FastifyInstance, registry: Registry, version: s
   }
 }
 
-/** The gauges of the change feed; without a value while it is off. */
+/** The gauges of the change feed; they have no value while it is off. */
 function watchChanges(app: FastifyInstance, registry: Registry): () => Promise<void> {
   const consumer = ['consumer']
   const gauges = {
-    behind: gauge(registry, 'changes_behind', 'Changes that a consumer has not been given; up to 10,000.', consumer),
+    behind: gauge(
+      registry,
+      'changes_behind',
+      'Changes that a consumer has not received; counted up to 10,000.',
+      consumer,
+    ),
     lagSeconds: gauge(
       registry,
       'changes_lag_seconds',
-      'Age of the first change that a consumer has not been given.',
+      'Age of the oldest change that a consumer has not received.',
       consumer,
     ),
     waiting: gauge(
       registry,
       'changes_waiting',
-      'Deliveries that are tried again, or wait behind one that is.',
+      'Deliveries that are being retried, or wait behind one that is.',
       consumer,
     ),
     dead: gauge(registry, 'changes_dead_letters', 'Deliveries that were given up.', consumer),
@@ -69,7 +74,7 @@ function watchChanges(app: FastifyInstance, registry: Registry): () => Promise<v
   const delay = gauge(
     registry,
     'changes_delaying_transaction_seconds',
-    'Age of a transaction that keeps later changes from being read, when it is a minute or more.',
+    'Age of an open transaction that delays later changes, if it is at least a minute.',
   )
   const findStatus = latest(() => app.clerkChangesStatus())
   return async () => {
@@ -89,7 +94,7 @@ const gauge = (registry: Registry, name: string, help: string, labelNames: strin
 const counter = (registry: Registry, name: string, help: string) =>
   new Counter({ name: `clerk_session_sync_${name}`, help, registers: [registry] })
 
-// No value at all is better than a wrong 0.
+// A missing value is better than a wrong 0.
 function setOrRemove(metric: Gauge, value: number | null | undefined): void {
   if (value == null) metric.remove()
   else metric.set(value)
@@ -97,10 +102,10 @@ function setOrRemove(metric: Gauge, value: number | null | undefined): void {
 
 function watchKeys(initial: KeysStatus, registry: Registry): (status: KeysStatus) => void {
   if (!initial) return () => undefined // A fixed key is never fetched.
-  const age = gauge(registry, 'jwks_age_seconds', "Since Clerk's signing keys were fetched the last time.")
-  const keys = gauge(registry, 'jwks_keys', 'Signing keys that serve.')
-  const fetches = counter(registry, 'jwks_fetches_total', "Fetches of Clerk's signing keys that were begun.")
-  const failures = counter(registry, 'jwks_fetch_failures_total', 'Fetches of them that failed.')
+  const age = gauge(registry, 'jwks_age_seconds', "Seconds since Clerk's signing keys were last fetched.")
+  const keys = gauge(registry, 'jwks_keys', 'Signing keys in use.')
+  const fetches = counter(registry, 'jwks_fetches_total', "Fetches of Clerk's signing keys, including failed ones.")
+  const failures = counter(registry, 'jwks_fetch_failures_total', "Failed fetches of Clerk's signing keys.")
   const before = { fetches: 0, failures: 0 }
   return (status) => {
     const now = status as NonNullable<KeysStatus>
@@ -112,7 +117,7 @@ function watchKeys(initial: KeysStatus, registry: Registry): (status: KeysStatus
   }
 }
 
-/** The newest answer of `ask`, asked again when it is no longer fresh; the one before where the new one takes too long. */
+/** The newest answer of `ask`, renewed when it is no longer fresh. If that takes too long, the previous answer. */
 function latest<T>(ask: () => Promise<T>): () => Promise<T | undefined> {
   let answer: T | undefined
   let askedAt = Number.NEGATIVE_INFINITY
@@ -121,12 +126,12 @@ function latest<T>(ask: () => Promise<T>): () => Promise<T | undefined> {
     try {
       answer = await ask()
     } catch {
-      answer = undefined // Health and the log say why.
+      answer = undefined // Health and the log report why.
     }
     underWay = undefined
   }
   return async () => {
-    // One that does not come is waited for once, not by every scrape.
+    // Only the first scrape waits for an answer that does not come.
     if (underWay || performance.now() - askedAt < FRESH_MS) return answer
     askedAt = performance.now()
     underWay = refresh()

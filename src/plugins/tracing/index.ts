@@ -1,6 +1,6 @@
 /**
- * Traces by OpenTelemetry: a span for each request, below it those of its token or signature, of the batches that serve it and
- * of their SQL. This folder is loaded only when there is a collector to send them to.
+ * OpenTelemetry traces: a span for each request, with child spans for its token or signature, the batches that serve it and
+ * their SQL. This folder is loaded only if a collector is configured.
  */
 import { FastifyOtelInstrumentation } from '@fastify/otel'
 import type { Span } from '@opentelemetry/api'
@@ -16,11 +16,11 @@ export interface TracingOptions {
   version: string
 }
 
-/** Traces every route that is registered after it, but for probes. One app a process: OpenTelemetry's state is global. */
+/** Traces every route that is registered after it, except probes. Supports one app per process: OpenTelemetry's state is global. */
 export default fp<TracingOptions>(
   async (app, { endpoint, version }) => {
     const provider = createProvider({ endpoint, version, log: app.log })
-    // Where a request has got to is kept by the channels' store.
+    // The current span is kept in the channels' AsyncLocalStorage.
     provider.register({ contextManager: null })
     const instrumentation = new FastifyOtelInstrumentation({
       requestHook: describeRequest,
@@ -42,7 +42,7 @@ export default fp<TracingOptions>(
       request.opentelemetry().span?.setAttribute('error.type', errorType(error))
       done()
     })
-    // Registered first, it closes last: what the others still do is in it.
+    // Registered first, so its onClose hook runs last, and the work of other hooks is still traced.
     app.addHook('onClose', async () => {
       stop()
       await shutDown(provider, app.log)
@@ -51,7 +51,7 @@ export default fp<TracingOptions>(
   { name: 'clerk-tracing', fastify: '5.x' },
 )
 
-// They come all day, and would be most of what is stored.
+// Probes are so frequent that they would be most of the stored traces.
 function leaveOutProbes(app: FastifyInstance): void {
   app.addHook('onRoute', (route) => {
     if (route.config?.servesWhileClosing) route.config.otel = false
@@ -62,7 +62,7 @@ function describeRequest(span: Span, request: FastifyRequest): void {
   if (!span.isRecording()) return
   const route = request.routeOptions.url
   span.updateName(route === undefined ? request.method : `${request.method} ${route}`)
-  // The pattern, since a path or a query may hold what no trace should.
+  // The route's pattern, because a path or query may contain secrets or personal data.
   span.setAttributes({ 'url.path': route ?? 'none', 'url.scheme': request.protocol })
   request.log = request.log.child({ trace_id: span.spanContext().traceId })
 }

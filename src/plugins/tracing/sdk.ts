@@ -1,5 +1,5 @@
 /**
- * OpenTelemetry's SDK. Its other settings are its own environment variables, such as OTEL_EXPORTER_OTLP_HEADERS,
+ * The OpenTelemetry SDK. Its other settings are its own environment variables, such as OTEL_EXPORTER_OTLP_HEADERS,
  * OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER
  * (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
  */
@@ -31,7 +31,7 @@ export interface ProviderOptions {
 const QUIET_MS = 60_000
 const FLUSH_MS = 2_000
 
-/** What makes spans and sends them away, from a bounded queue: what it cannot hold is dropped, and nothing ever waits for it. */
+/** Creates the tracer provider. It sends spans from a bounded queue: if the queue is full they are dropped, and requests never wait. */
 export function createProvider({ endpoint, version, log }: ProviderOptions): NodeTracerProvider {
   const report = createReport(log)
   diag.setLogger({ error: report, warn: report, info: report, debug: report, verbose: report }, DiagLogLevel.WARN)
@@ -40,7 +40,7 @@ export function createProvider({ endpoint, version, log }: ProviderOptions): Nod
   return new NodeTracerProvider({
     resource: defaultResource()
       .merge(service)
-      // Whatever the environment says goes before.
+      // Attributes from the environment take precedence.
       .merge(detectResources({ detectors: [serviceInstanceIdDetector, envDetector] })),
     spanProcessors: [new Queue(reporting(exporter, report))],
   })
@@ -48,7 +48,7 @@ export function createProvider({ endpoint, version, log }: ProviderOptions): Nod
 
 class Queue extends BatchSpanProcessor {
   override onEnd(span: ReadableSpan): void {
-    // @fastify/otel calls a refusal an error, and tells messages, which may quote what came in.
+    // @fastify/otel marks refusals as errors, and records messages, which may quote user input.
     if (span.kind === SpanKind.SERVER) (span as { status: SpanStatus }).status = statusOf(span)
     super.onEnd(span)
   }
@@ -62,17 +62,17 @@ function statusOf({ attributes }: ReadableSpan): SpanStatus {
 
 type Report = (reason: string) => void
 
-/** One line a minute at most, since a collector that is down fails every few seconds. */
+/** Logs at most one line a minute, because an unreachable collector causes a failure every few seconds. */
 function createReport(log: FastifyBaseLogger): Report {
   let quietUntil = 0
   return (reason) => {
     if (performance.now() < quietUntil) return
     quietUntil = performance.now() + QUIET_MS
-    log.warn({ reason }, 'traces are not sent as they should be')
+    log.warn({ reason }, 'traces could not be sent')
   }
 }
 
-// The SDK's own report, which comes after this one, is of a whole error with its stack.
+// Reports failures itself, because the SDK would log the whole error with its stack.
 function reporting(exporter: SpanExporter, report: Report): SpanExporter {
   return {
     export: (spans, done) =>
@@ -84,7 +84,7 @@ function reporting(exporter: SpanExporter, report: Report): SpanExporter {
   }
 }
 
-/** Sends what is left, within two seconds. */
+/** Sends the remaining spans, for at most two seconds. */
 export async function shutDown(provider: NodeTracerProvider, log: FastifyBaseLogger): Promise<void> {
   trace.disable()
   propagation.disable()
@@ -93,7 +93,7 @@ export async function shutDown(provider: NodeTracerProvider, log: FastifyBaseLog
     () => false,
   )
   if (!(await Promise.race([flushed, sleep(FLUSH_MS, false, { ref: false })]))) {
-    log.warn('the collector did not take the last traces')
+    log.warn('the last traces could not be sent')
   }
   diag.disable()
 }

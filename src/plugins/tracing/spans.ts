@@ -1,4 +1,4 @@
-/** The spans of what is told on the tracing channels. Only what a traced request causes has one. */
+/** Makes spans of the events on the tracing channels, if a traced request caused them. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Channel, TracingChannel } from 'node:diagnostics_channel'
 import {
@@ -10,10 +10,10 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api'
-import { type BatchTold, batchTracing, callChannel, statementTracing } from '../../db/channels.ts'
+import { batchTracing, callChannel, statementTracing, type TracedBatch } from '../../db/channels.ts'
 import { signatureTracing, tokenTracing } from '../channels.ts'
 
-/** Makes the spans until it is stopped. `current` is the span that the code which runs belongs to. */
+/** Makes spans until it is stopped. `current` holds the span of the running code. */
 export function watchChannels(tracer: Tracer): { current: AsyncLocalStorage<Span | undefined>; stop: () => void } {
   const current = new AsyncLocalStorage<Span | undefined>()
   const spans = new WeakMap<object, Span>()
@@ -28,10 +28,10 @@ export function watchChannels(tracer: Tracer): { current: AsyncLocalStorage<Span
   }
 
   /**
-   * A child of the first of the requests that it serves, sampled as that is; it has links to the others, and they to it, as
-   * OpenTelemetry has it for messages that are handled together.
+   * A child of the first request that the batch serves, sampled like it. The batch and the other requests link to each other, as
+   * OpenTelemetry recommends for batches of messages.
    */
-  function openBatch(message: BatchTold): Span | undefined {
+  function openBatch(message: TracedBatch): Span | undefined {
     const [first, ...others] = message.calls.flatMap((call) => callers.get(call) ?? [])
     const span = open(message, message.name, first, {
       attributes: { 'clerk_session_sync.batch.size': message.calls.length },
@@ -46,7 +46,7 @@ export function watchChannels(tracer: Tracer): { current: AsyncLocalStorage<Span
     last: 'end' | 'asyncEnd',
     begin: (message: M) => Span | undefined,
   ): void {
-    // What it causes belongs to its span.
+    // Work that the event causes belongs to its span.
     const start = channel.start as Channel<Span | undefined, M>
     start.bindStore(current, begin)
     undo.push(() => start.unbindStore(current))
@@ -85,7 +85,7 @@ export function watchChannels(tracer: Tracer): { current: AsyncLocalStorage<Span
   }
 }
 
-/** What an error is, without its message, which may quote what came in. */
+/** The type of an error, without its message, which may quote user input. */
 export function errorType(error: unknown): string {
   const { code, name } = error as { code?: unknown; name: string }
   return String(code ?? name)
@@ -93,7 +93,7 @@ export function errorType(error: unknown): string {
 
 function fail(span: Span | undefined, error: unknown): void {
   span?.setAttribute('error.type', errorType(error))
-  // A refusal is no error of the service.
+  // A refusal is not an error of the service.
   const { statusCode = 500 } = error as { statusCode?: number }
   if (statusCode >= 500) span?.setStatus({ code: SpanStatusCode.ERROR })
 }

@@ -1,6 +1,6 @@
 /**
- * The target of Clerk's webhooks. The signature is verified over the raw bytes first, then the event's schema; the answer
- * is sent after the commit, so that a crash means redelivery.
+ * Receives Clerk's webhooks. The signature is verified over the raw bytes first, then the event's schema. The answer is sent
+ * after the commit, so that Svix redelivers after a crash.
  */
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
@@ -10,7 +10,7 @@ import type { Change, Message, Outcome } from '../../domain/change.ts'
 import { ClerkEnvelope } from '../../domain/payload.ts'
 import { errorReplySchemas, WebhookPayloadInvalid } from '../../errors.ts'
 import { ignoreForeign, type ReceivedEvent, readReceivedEvent } from '../../resources/received-event.ts'
-import { signatureTracing, tell, type WebhookTold, webhookChannel } from '../channels.ts'
+import { publish, signatureTracing, type WebhookMessage, webhookChannel } from '../channels.ts'
 import errorReplies from '../error-replies.ts'
 import { readBody } from '../limits/bodies.ts'
 import { refusePrefix } from '../refuse-prefix.ts'
@@ -18,13 +18,13 @@ import { createInstanceLookup } from './instance.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
 export interface WebhooksOptions {
-  /** `whsec_…`; several during a rotation. */
+  /** The signing secrets (`whsec_…`); several during a rotation. */
   signingSecrets: readonly string[]
-  /** `/clerk` by default. */
+  /** The path of the route; `/clerk` by default. */
   path?: string
 }
 
-/** What a delivery is answered with. */
+/** The reply to a delivery. */
 export const WebhookReply = Type.Object(
   {
     received: Type.Literal(true),
@@ -32,13 +32,13 @@ export const WebhookReply = Type.Object(
       type: 'string',
       enum: ['applied', 'duplicate', 'stale', 'ignored'],
       description:
-        'applied; seen before; older than what is here; or of a type that changes nothing here, or of another Clerk instance',
+        'applied: written; duplicate: received before; stale: older than the stored state; ignored: a type that changes nothing here, or from another Clerk instance',
     }),
   },
   { description: 'Committed', examples: [{ received: true, outcome: 'applied' }] },
 )
 
-// All optional here: what is missing is answered with a code of its own.
+// Optional in the schema, because missing headers have their own error code.
 const WebhookHeaders = Type.Object({
   'svix-id': Type.Optional(Type.String({ description: 'The message id; or webhook-id' })),
   'svix-timestamp': Type.Optional(Type.String({ description: 'Unix seconds; or webhook-timestamp' })),
@@ -47,16 +47,16 @@ const WebhookHeaders = Type.Object({
 
 const BODY_LIMIT_BYTES = 1_048_576
 
-/** Mounts the intake. */
+/** Registers the route. */
 export default fp<WebhooksOptions>(
   async (parent, options) => {
     refusePrefix('clerkWebhooks', options)
     const { signingSecrets, path = '/clerk' } = options
     const verify = createVerifier(signingSecrets)
     const findInstanceId = createInstanceLookup(parent)
-    // So that the first webhooks do not wait for it; without a database they ask again.
+    // Loaded early, so that the first webhooks do not wait for it; if the database is unreachable, they retry.
     parent.addHook('onReady', async () => void (await findInstanceId().catch(() => undefined)))
-    // A context of its own: its parser keeps the raw bytes, and other routes keep theirs.
+    // A separate context, because its parser keeps raw bytes, which other routes must not inherit.
     await parent.register(async (app) => {
       if (!app.hasPlugin('clerk-error-replies')) await app.register(errorReplies)
       app.removeAllContentTypeParsers()
@@ -76,13 +76,13 @@ export default fp<WebhooksOptions>(
               body: ClerkEnvelope,
               response: { 200: WebhookReply, ...errorReplySchemas(400, 413, 415, 422, 503) },
             },
-            // The body is raw until its signature is verified; its schema comes after, and never coerces.
+            // No validation by Fastify: the body stays raw until its signature is verified, and its schema must not coerce.
             validatorCompiler: () => () => true,
           },
           async (request) => {
-            // A request without a body has no parser either.
+            // Fastify calls no parser for a request without a body.
             const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
-            // An unread refusal keeps its request, which must not keep what a stranger sent.
+            // A refusal that the peer does not read keeps its request in memory, so the body is released.
             request.body = undefined
             const delivery = signatureTracing.traceSync(verify, {}, undefined, request.headers, body)
             request.body = body
@@ -100,22 +100,22 @@ interface ToReceive extends Delivery {
   findInstanceId: () => Promise<string | undefined>
 }
 
-/** The path with and without a slash at its end: Svix follows no redirects, and a pasted slash must not lose events. */
+/** The path with and without a trailing slash: Svix does not follow redirects, and a pasted slash must not lose events. */
 function spellings({ initialConfig }: FastifyInstance, path: string): string[] {
   const { ignoreTrailingSlash } = { ...initialConfig, ...initialConfig.routerOptions }
   const bare = path.replace(/\/+$/, '')
   return ignoreTrailingSlash ? [bare] : [bare, `${bare}/`]
 }
 
-/** Applies the event, and logs one line of it whatever becomes of it. */
+/** Applies the event, and always logs one line. */
 async function receive(app: FastifyInstance, request: FastifyRequest, delivery: ToReceive) {
   const startedAt = performance.now()
   let received = readReceivedEvent(delivery, delivery.body.toString('utf8'), Date.now())
   const change: Change = 'change' in received ? received.change : { message: received.unusable }
-  // Dated by its envelope, or else by its delivery.
+  // The time from the envelope, or of the delivery if it has none.
   const { type, objectId, eventAt } = change.message as Message & { eventAt: number }
-  // While nothing of it is kept: Svix sends it again.
-  let outcome: WebhookTold['outcome'] | 'refused' = 'refused'
+  // The outcome until something is stored; Svix redelivers after it.
+  let outcome: WebhookMessage['outcome'] | 'refused' = 'refused'
   let reason = 'reason' in received ? received.reason : undefined
   try {
     received = ignoreForeign(received, await delivery.findInstanceId())
@@ -123,7 +123,7 @@ async function receive(app: FastifyInstance, request: FastifyRequest, delivery: 
     const result = await keep(app, received)
     outcome = 'error' in result ? 'failed' : result.outcome
     const isForeign = outcome === 'ignored' && reason !== undefined
-    tell(webhookChannel, { server: app.server, type, outcome, isForeign, delayMs: Date.now() - eventAt })
+    publish(webhookChannel, { server: app.server, type, outcome, isForeign, delayMs: Date.now() - eventAt })
     if ('error' in result) throw result.error
     return { received: true as const, outcome: result.outcome }
   } finally {
@@ -142,7 +142,7 @@ async function receive(app: FastifyInstance, request: FastifyRequest, delivery: 
   }
 }
 
-/** What cannot be used is kept as failed before it is refused. */
+/** Stores an event that cannot be used as failed, before it is refused. */
 async function keep({ clerkRepository }: FastifyInstance, received: ReceivedEvent): Promise<ChangeResult> {
   if ('change' in received) return clerkRepository.apply(received.change)
   await clerkRepository.fail(received.unusable, received.reason)

@@ -3,8 +3,8 @@ import type { FastifyInstance } from 'fastify'
 const FRESH_MS = 30_000
 
 /**
- * Makes the lookup of our Clerk instance: what the database remembers, asked again now and then, since another replica may be the
- * first to learn it and `migrate --adopt-instance` may change it. Rejects with `DatabaseUnavailable`: what cannot be compared must wait.
+ * Makes the lookup of the database's Clerk instance. It is read again at intervals, because another replica may set it first and
+ * `migrate --adopt-instance` may change it. Rejects with `DatabaseUnavailable`: an event that cannot be compared must wait.
  */
 export function createInstanceLookup({ clerkRepository }: Pick<FastifyInstance, 'clerkRepository'>) {
   let known: string | undefined

@@ -1,4 +1,4 @@
-/** What Clerk sends, as OpenAPI describes it. */
+/** The OpenAPI description of the webhooks that Clerk sends. */
 import { EVENT_TYPES, EVENTS } from '../../resources/index.ts'
 
 const AT = Date.parse('2026-01-02T03:04:05.678Z')
@@ -106,11 +106,11 @@ const header = (name: string, description: string) => ({
 const describe = (type: string) => ({
   post: {
     tags: ['webhooks'],
-    summary: `Clerk tells of \`${type}\``,
-    description: 'Only the fields that are used are named; Clerk sends more.',
+    summary: `Clerk sends \`${type}\``,
+    description: 'Lists only the fields that are used; Clerk sends more.',
     security: [{ svixSignature: [] }],
     parameters: [
-      header('svix-id', 'The message id, the same on every attempt: a message is applied once'),
+      header('svix-id', 'The message id, the same on every attempt; a message is applied once'),
       header('svix-timestamp', 'Unix seconds; at most 5 minutes off'),
     ],
     requestBody: {
@@ -123,7 +123,7 @@ const describe = (type: string) => ({
       },
     },
     responses: {
-      '200': { description: 'Committed: it does not come again. See `POST /clerk` for this and the refusals' },
+      '200': { description: 'Committed; Svix does not send it again. See `POST /clerk` for this and the refusals' },
       default: { description: 'Svix sends it again: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h and 10 h' },
     },
   },

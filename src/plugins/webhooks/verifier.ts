@@ -3,28 +3,28 @@ import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'no
 import type { IncomingHttpHeaders } from 'node:http'
 import { WebhookHeadersMissing, WebhookSignatureInvalid } from '../../errors.ts'
 
-/** A delivery whose signature is good. */
+/** A delivery with a valid signature. */
 export interface Delivery {
   /** The Svix message id: the same for every delivery of the message. */
   id: string
-  /** Of this attempt, in milliseconds since 1970. */
+  /** The time of this attempt, in milliseconds since 1970. */
   sentAt: number
 }
 
-// Beyond this PostgreSQL could not index the id; Svix's have 31 characters.
+// PostgreSQL could not index a longer id; Svix's ids have 31 characters.
 const MAX_ID_LENGTH = 255
-// Of about twenty signatures; Svix sends one for each secret of a rotation.
+// Enough for about twenty signatures; Svix sends one for each secret of a rotation.
 const MAX_SIGNATURES_LENGTH = 1_024
 const TOLERANCE_SECONDS = 300
-// As Svix writes it. svix itself also takes `0123` and `123x`, for which it signs another text than it was sent.
+// Only the form that Svix sends. The svix library also accepts `0123` and `123x`, but then verifies another text than was sent.
 const TIMESTAMP = /^[1-9]\d{0,11}$/
 const SIGNATURE = /^v1,[A-Za-z0-9+/]{43}=$/
 
 /**
- * Verifies deliveries: any of the secrets may have signed, over the raw bytes, at most five minutes ago or ahead
- * (https://docs.svix.com/receiving/verifying-payloads/how-manual). Whatever cannot be good is refused before the body is
- * hashed, and it is hashed natively: svix's own check hashes in JavaScript, which a stranger could make it do. Throws the
- * 400 to answer with.
+ * Verifies deliveries: signed with any of the secrets, over the raw bytes, at most five minutes ago or ahead
+ * (https://docs.svix.com/receiving/verifying-payloads/how-manual). Malformed headers are refused before the body is hashed, and
+ * hashing is native: the svix library hashes in JavaScript, which anybody could use to exhaust the CPU. Throws the 400 to
+ * answer with.
  */
 export function createVerifier(signingSecrets: readonly string[]) {
   const keys = signingSecrets.map((secret) => createSecretKey(Buffer.from(secret.replace(/^whsec_/, ''), 'base64')))

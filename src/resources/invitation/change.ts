@@ -1,4 +1,4 @@
-/** What may be said of an invitation to an organization. */
+/** Changes of invitations to an organization. */
 import { cleanText } from '../../domain/clean.ts'
 import { type EventReader, eventReader, textOf, timeOf } from '../../domain/payload.ts'
 import { inferredDeletion, type Origin, originOf, type Versioned } from '../../domain/versioned.ts'
@@ -14,18 +14,18 @@ export interface InvitationData {
   organizationId: string | null
   email: string | null
   role: string | null
-  /** `pending`, and then one of `accepted`, `revoked`, `expired` for ever. */
+  /** `pending`, or finally one of `accepted`, `revoked`, `expired`. */
   status: string | null
-  /** Who accepted it. */
+  /** The user who accepted it. */
   userId: string | null
 }
 export type InvitationState = Versioned<InvitationData>
 
 const PENDING = 'pending'
 
-/** @param implied the status that the type of the event stands for */
+/** @param implied the status that the event type implies */
 export function invitationSnapshot(invitation: ClerkInvitation, origin: Origin, implied = PENDING): InvitationState {
-  // The data may be older than the event, and never revive what is over.
+  // The data may be older than the event, so they must not reopen a finished invitation.
   const given = cleanText(invitation.status ?? implied)
   const status = given === PENDING ? implied : given
   return {
@@ -44,7 +44,7 @@ export function invitationSnapshot(invitation: ClerkInvitation, origin: Origin, 
   }
 }
 
-/** The Backend API, asked at that time, does not know the invitation. */
+/** The change for an invitation that the Backend API did not know at `askedAt`. */
 export const missingInvitation = (id: string, askedAt: number): InvitationState =>
   inferredDeletion(id, askedAt, { organizationId: null, email: null, role: null, status: null, userId: null })
 
@@ -54,7 +54,7 @@ const STATUS_OF = {
   'organizationInvitation.revoked': 'revoked',
 }
 
-/** How each event type about invitations is read. */
+/** The readers of events about invitations. */
 export const invitationEvents: Record<string, EventReader> = Object.fromEntries(
   Object.entries(STATUS_OF).map(([type, implied]) => [
     type,

@@ -29,7 +29,7 @@ export const invitation = versionedResource({
     isThere: (row) => `${row}.status is distinct from 'revoked' and ${row}.deleted_at is null`,
     owners: [organizationInvitations.userId, organizationInvitations.organizationId],
   },
-  // Who accepted one may be deleted at the same moment, and must leave no address behind.
+  // The user who accepted it may be deleted concurrently, and then the email address must not be stored.
   locksOf: ({ invitation }) => (invitation?.data.userId ? [`user ${invitation.data.userId}`] : []),
   derived: {
     from: (t) =>

@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Id, Maybe, Open, Time } from '../../domain/payload.ts'
 
-/** An invitation as events and the Backend API give it (`OrganizationInvitationJSON` of @clerk/backend). */
+/** An invitation in events and the Backend API (`OrganizationInvitationJSON` of @clerk/backend). */
 export const ClerkInvitation = Open({
   id: Id,
   organization_id: Maybe(Type.String()),

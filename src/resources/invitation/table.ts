@@ -2,14 +2,14 @@ import { index, text } from 'drizzle-orm/pg-core'
 import { type MakeTable, makeTable, time } from '../../db/table.ts'
 import { versionColumns } from '../../db/versioned.ts'
 
-/** One row an invitation to an organization. */
+/** One row per invitation to an organization. */
 export const organizationInvitationsIn = (table: MakeTable) =>
   table(
     'organization_invitations',
     {
       id: text('id').primaryKey(),
       organizationId: text('organization_id'),
-      /** Null once the user who accepted it was deleted. */
+      /** Null after the user who accepted it was deleted. */
       email: text('email'),
       role: text('role'),
       status: text('status'),

@@ -1,4 +1,4 @@
-/** What may be said of a membership, and of the organization and the user that come with it. */
+/** Membership changes, and those of the embedded organization and user. */
 import type { States } from '../../domain/change.ts'
 import { cleanJson, cleanText, type JsonObject } from '../../domain/clean.ts'
 import { type EventReader, eventReader, textOf, timeOf } from '../../domain/payload.ts'
@@ -15,17 +15,17 @@ declare module '../../domain/change.ts' {
 }
 
 export interface MembershipData {
-  /** Null only where an end says no more than the membership's id. */
+  /** Null only if an end contains nothing but the membership's id. */
   organizationId: string | null
   userId: string | null
   role: string | null
-  /** Those of the role when Clerk sent the membership; sorted. */
+  /** The role's permissions when Clerk sent the membership; sorted. */
   permissions: string[]
   publicMetadata: JsonObject
 }
 export type MembershipState = Versioned<MembershipData>
 
-/** What a membership from an event or the Backend API says. */
+/** The states in a membership from an event or the Backend API. */
 export function membershipStates(membership: ClerkMembership, origin: Origin): States {
   return {
     user: fillOf(membership.public_user_data, 'eventAt' in origin ? origin.eventAt : origin.askedAt),
@@ -40,7 +40,7 @@ export function membershipStates(membership: ClerkMembership, origin: Origin): S
   }
 }
 
-/** The Backend API, asked at that time, does not know the membership. */
+/** The change for a membership that the Backend API did not know at `askedAt`. */
 export function missingMembership(
   { id, ...ids }: Pick<MembershipData, 'organizationId' | 'userId'> & { id: string },
   askedAt: number,
@@ -58,10 +58,10 @@ function dataOf(membership: EndedMembership): MembershipData {
   }
 }
 
-// Before Clerk existed: anything else that is known of a user is newer.
+// A time before Clerk existed, so that any other state of a user is newer.
 const FILL_AGE_MS = 40 * 365.25 * 86_400_000
 
-/** What a membership says of its user, for a user of whom nothing else is known: as claims that are older than all others. */
+/** The membership's part about its user, as claims that are older than all others, for a user who is otherwise unknown. */
 function fillOf(data: PublicUserData, saidAt: number): UserClaims {
   const { identifier, username } = data
   return {
@@ -84,7 +84,7 @@ const changed = (type: string): [string, EventReader] => [
   eventReader(type, ClerkMembership, (data, eventAt) => membershipStates(data, { eventAt })),
 ]
 
-/** How each event type about memberships is read. */
+/** The readers of events about memberships. */
 export const membershipEvents: Record<string, EventReader> = {
   ...Object.fromEntries(['organizationMembership.created', 'organizationMembership.updated'].map(changed)),
   'organizationMembership.deleted': eventReader('organizationMembership.deleted', EndedMembership, (data, eventAt) => ({

@@ -7,14 +7,14 @@ import { users } from '../user/table.ts'
 import { membershipEvents } from './change.ts'
 import { organizationMemberships } from './table.ts'
 
-// A deletion that was only inferred may be taken back, and ends nothing: nobody gets in meanwhile.
+// An inferred deletion can be undone, so it does not end memberships; a deleted user is refused in any case.
 const tombstones = (t: Qualify, row: 'i' | 'm') => {
   const of = sql.raw(row)
   return sql`left join ${t(users)} u on u.id = ${of}.user_id and u.deleted_at is not null and u.sync_source <> 'clerk_api'
   left join ${t(organizations)} o on o.id = ${of}.organization_id and o.deleted_at is not null and o.sync_source <> 'clerk_api'`
 }
 
-// Memberships are ended by two kinds of deletions: all are locked in the order of ids, as every other writer does.
+// Deletions of users and of organizations end memberships. Rows are locked in the order of ids, like every other writer.
 const end = statement(
   'memberships_end',
   (t) => sql`with ended as (
@@ -27,7 +27,7 @@ const end = statement(
   from ended where m.id = ended.id and m.ended_at is distinct from ended.ended_at`,
 )
 
-/** Users and organizations come first: a membership must see their tombstones, and their deletions end those that are there. */
+/** Users and organizations are written first: a membership must see their tombstones, and their deletions end existing memberships. */
 function endings(changes: readonly Change[]) {
   const users = changes.flatMap(({ user }) => (user?.kind === 'deletion' && user.source !== 'clerk_api' ? user.id : []))
   const organizations = changes.flatMap(({ organization }) =>
@@ -54,7 +54,7 @@ export const membership = versionedResource({
     isThere: (row) => `${row}.ended_at is null and ${row}.deleted_at is null`,
     owners: [organizationMemberships.userId, organizationMemberships.organizationId],
   },
-  // An end names no user that would be locked; where it meets the user's own, both go by the same order.
+  // An ended membership needs no lock on its user; if it meets the user's deletion, both lock rows in the same order.
   locksOf: ({ membership }) =>
     membership && membership.deletedAt !== null && membership.data.userId !== null
       ? [`user ${membership.data.userId}`]

@@ -1,4 +1,4 @@
-/** The reads of memberships as they are now. */
+/** Reads current memberships. */
 import { type SQL, sql } from 'drizzle-orm'
 import { $, type Executor, milliseconds, type Qualify, statement } from '../../db/statement.ts'
 import { parseJson } from '../../domain/clean.ts'
@@ -7,7 +7,7 @@ import { organizations } from '../organization/table.ts'
 import { organizationRoles } from '../role/table.ts'
 import { organizationMemberships } from './table.ts'
 
-/** Joins `r`, whose permissions replace those of the membership `m`: the row of its role, where that is newer. */
+/** Joins the row of the role as `r`, whose permissions replace those of the membership `m` if it is newer. */
 export const newerRole = (t: Qualify): SQL => sql`left join lateral (
     select newest.permissions from (
       select permissions, clerk_updated_at, clerk_event_at from ${t(organizationRoles)}
@@ -39,14 +39,14 @@ const select = statement<ListedRow>(
   order by o.name, o.id`,
 )
 
-/** The organizations of which the user is a member now, by name and then id. */
+/** The organizations of which the user is currently a member, by name and then id. */
 export async function findOrganizationsOf(executor: Executor, userId: string): Promise<Organization[]> {
   return (await select(executor, userId)).map((row) => ({
     id: row.id,
     name: row.name,
     slug: row.slug,
     imageUrl: row.image_url,
-    // As text, so that numbers beyond 2^53 come back as they were stored.
+    // Parsed from text, so that numbers beyond 2^53 are returned exactly.
     publicMetadata: parseJson(row.public_metadata) as Organization['publicMetadata'],
     role: row.role,
     permissions: row.permissions,

@@ -1,9 +1,9 @@
-/** The membership as Clerk describes it. */
+/** The schemas of a membership in Clerk's payloads. */
 import { type Static, Type } from '@sinclair/typebox'
 import { Id, Maybe, Open, Time } from '../../domain/payload.ts'
 import { ClerkOrganization } from '../organization/payload.ts'
 
-/** What a membership says of its user. */
+/** The user's part of a membership. */
 export const PublicUserData = Open({
   user_id: Id,
   first_name: Maybe(Type.String()),
@@ -22,7 +22,7 @@ const common = {
   updated_at: Maybe(Time),
 }
 
-/** A membership as events and the Backend API give it (`OrganizationMembershipJSON` of @clerk/backend). */
+/** A membership in events and the Backend API (`OrganizationMembershipJSON` of @clerk/backend). */
 export const ClerkMembership = Open({
   ...common,
   role: Type.String({ minLength: 1 }),
@@ -31,7 +31,7 @@ export const ClerkMembership = Open({
 })
 export type ClerkMembership = Static<typeof ClerkMembership>
 
-/** The end of a membership: the whole object, but no more than its id is needed. */
+/** The data of an ended membership: the whole object, but only its id is required. */
 export const EndedMembership = Open({
   ...common,
   role: Maybe(Type.String()),

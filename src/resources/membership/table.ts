@@ -3,18 +3,18 @@ import { type MakeTable, makeTable, time } from '../../db/table.ts'
 import { versionColumns } from '../../db/versioned.ts'
 import type { JsonObject } from '../../domain/clean.ts'
 
-/** One row a membership. Joining again is another one. No foreign keys: events come in any order. */
+/** One row per membership; joining again creates another one. No foreign keys, because events arrive in any order. */
 export const organizationMembershipsIn = (table: MakeTable) =>
   table(
     'organization_memberships',
     {
       /** Clerk's `orgmem_…`. */
       id: text('id').primaryKey(),
-      /** Null only where all that was heard is the end of an unknown membership. */
+      /** Null only if the only event was the end of an unknown membership. */
       organizationId: text('organization_id'),
       userId: text('user_id'),
       role: text('role'),
-      /** Those of the role when Clerk sent the membership; `living_memberships` has those of now. */
+      /** The role's permissions when Clerk sent the membership; `living_memberships` has the current ones. */
       permissions: text('permissions').array().notNull().default([]),
       publicMetadata: jsonb('public_metadata').$type<JsonObject>().notNull().default({}),
       ...versionColumns(),
@@ -23,7 +23,7 @@ export const organizationMembershipsIn = (table: MakeTable) =>
       updatedAt: time('updated_at').notNull().defaultNow(),
       /** Its own end. */
       deletedAt: time('deleted_at'),
-      /** Its own end, else that of its user or its organization. */
+      /** Its own end, otherwise that of its user or its organization. */
       endedAt: time('ended_at'),
     },
     (table) => [

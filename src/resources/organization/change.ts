@@ -1,4 +1,4 @@
-/** What may be said of an organization: events, API objects, and parts of memberships. */
+/** Organization changes from events, API objects, and memberships that embed an organization. */
 import { cleanJson, cleanText, type JsonObject } from '../../domain/clean.ts'
 import { type EventReader, eventReader, textOf, timeOf } from '../../domain/payload.ts'
 import { deletionOf, inferredDeletion, type Origin, originOf, type Versioned } from '../../domain/versioned.ts'
@@ -19,7 +19,7 @@ export interface OrganizationData {
 }
 export type OrganizationState = Versioned<OrganizationData>
 
-// What a tombstone keeps: a deletion wipes the rest.
+// The data of a tombstone; a deletion clears all columns.
 const WIPED: OrganizationData = { name: null, slug: null, imageUrl: null, publicMetadata: {}, createdBy: null }
 
 export function organizationSnapshot(organization: ClerkOrganization, origin: Origin): OrganizationState {
@@ -38,7 +38,7 @@ export function organizationSnapshot(organization: ClerkOrganization, origin: Or
   }
 }
 
-/** The organization inside a membership: as old as its own `updated_at`, and older than any event of the same time. */
+/** The organization in a membership: versioned by its own `updated_at`, and older than an event of the same time. */
 export function embeddedOrganization(organization: ClerkOrganization, origin: Origin): OrganizationState {
   const snapshot = organizationSnapshot(organization, origin)
   const { updatedAt } = snapshot.version
@@ -49,7 +49,7 @@ export function embeddedOrganization(organization: ClerkOrganization, origin: Or
   }
 }
 
-/** The Backend API, asked at that time, does not know the organization. */
+/** The change for an organization that the Backend API did not know at `askedAt`. */
 export const missingOrganization = (id: string, askedAt: number): OrganizationState =>
   inferredDeletion(id, askedAt, WIPED)
 
@@ -58,7 +58,7 @@ const changed = (type: string): [string, EventReader] => [
   eventReader(type, ClerkOrganization, (data, eventAt) => ({ organization: organizationSnapshot(data, { eventAt }) })),
 ]
 
-/** How each event type about organizations is read. */
+/** The readers of events about organizations. */
 export const organizationEvents: Record<string, EventReader> = {
   ...Object.fromEntries(['organization.created', 'organization.updated'].map(changed)),
   'organization.deleted': eventReader('organization.deleted', DeletedObject, ({ id }, eventAt) => ({

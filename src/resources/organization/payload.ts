@@ -1,9 +1,9 @@
-/** The organization as Clerk describes it, and as the service answers with it. */
+/** The schemas of an organization in Clerk's payloads, and in the service's replies. */
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import type { JsonObject } from '../../domain/clean.ts'
 import { Id, Maybe, Open, Time } from '../../domain/payload.ts'
 
-/** An organization as events and the Backend API give it (`OrganizationJSON` of @clerk/backend). */
+/** An organization in events and the Backend API (`OrganizationJSON` of @clerk/backend). */
 export const ClerkOrganization = Open({
   id: Id,
   name: Maybe(Type.String()),
@@ -16,7 +16,7 @@ export const ClerkOrganization = Open({
 })
 export type ClerkOrganization = Static<typeof ClerkOrganization>
 
-/** What `organization.deleted` and `role.deleted` say: no more than that. */
+/** The data of `organization.deleted` and `role.deleted`, which is only an id. */
 export const DeletedObject = Open({ id: Id })
 
 const Nullable = <T extends TSchema>({ type, ...rest }: T) =>
@@ -33,19 +33,19 @@ export const ORGANIZATION_EXAMPLE = {
   joinedAt: '2026-01-02T03:04:05.678Z',
 }
 
-/** An organization of which the user is a member, as `GET /api/auth/organizations` answers with it. */
+/** An organization of which the user is a member, in the reply of `GET /api/auth/organizations`. */
 export const Organization = Type.Object(
   {
     id: Type.String({ description: "Clerk's organization id" }),
     name: Nullable(Type.String()),
     slug: Nullable(Type.String()),
     imageUrl: Nullable(Type.String()),
-    // No Type.Record: its pattern knows no line breaks, and the reply would lose keys that have one.
+    // Not Type.Record: its pattern does not match line breaks, so the reply would lose keys that contain one.
     publicMetadata: Type.Unsafe<JsonObject>(
-      Type.Object({}, { additionalProperties: true, description: "The organization's" }),
+      Type.Object({}, { additionalProperties: true, description: 'The public metadata of the organization' }),
     ),
-    role: Type.String({ description: 'Of the user: org:admin' }),
-    permissions: Type.Array(Type.String(), { description: 'Those of the role now, sorted' }),
+    role: Type.String({ description: "The user's role, such as org:admin" }),
+    permissions: Type.Array(Type.String(), { description: "The role's current permissions, sorted" }),
     joinedAt: Type.String({ format: 'date-time' }),
   },
   { title: 'Organization', examples: [ORGANIZATION_EXAMPLE] },

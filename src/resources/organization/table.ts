@@ -3,16 +3,16 @@ import { type MakeTable, makeTable, time } from '../../db/table.ts'
 import { versionColumns } from '../../db/versioned.ts'
 import type { JsonObject } from '../../domain/clean.ts'
 
-/** One row an organization, tombstones included. `slug` is not unique: one that was given up may be taken before we hear so. */
+/** One row per organization, including tombstones. `slug` is not unique, because events about a reused slug may arrive out of order. */
 export const organizationsIn = (table: MakeTable) =>
   table('organizations', {
     id: text('id').primaryKey(),
-    /** Null in a tombstone, as all that follow. */
+    /** Null in a tombstone, like all columns below. */
     name: text('name'),
     slug: text('slug'),
     imageUrl: text('image_url'),
     publicMetadata: jsonb('public_metadata').$type<JsonObject>().notNull().default({}),
-    /** The id of the user who made it. */
+    /** The id of the user who created it. */
     createdBy: text('created_by'),
     ...versionColumns(),
     syncSource: text('sync_source').notNull(),

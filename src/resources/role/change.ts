@@ -1,4 +1,4 @@
-/** What may be said of a role: its permissions are those of every member who has it. */
+/** Changes of roles, whose permissions apply to every member with the role. */
 import { cleanText } from '../../domain/clean.ts'
 import { type EventReader, eventReader, textOf, timeOf } from '../../domain/payload.ts'
 import { deletionOf, inferredDeletion, type Origin, originOf, type Versioned } from '../../domain/versioned.ts'
@@ -12,7 +12,7 @@ declare module '../../domain/change.ts' {
 }
 
 export interface RoleData {
-  /** As in memberships: `org:admin`. */
+  /** The key, as in memberships: `org:admin`. */
   key: string | null
   name: string | null
   /** Sorted. */
@@ -22,7 +22,7 @@ export type RoleState = Versioned<RoleData>
 
 const WIPED: RoleData = { key: null, name: null, permissions: [] }
 
-/** Permissions in the order in which they are kept everywhere: sorted, none twice. */
+/** Permissions as they are stored: sorted and without duplicates. */
 export const permissionsOf = (permissions: readonly string[]): string[] =>
   [...new Set(permissions.map(cleanText))].sort()
 
@@ -40,7 +40,7 @@ export function roleSnapshot(role: ClerkRole, origin: Origin): RoleState {
   }
 }
 
-/** The Backend API, asked at that time, does not know the role. */
+/** The change for a role that the Backend API did not know at `askedAt`. */
 export const missingRole = (id: string, askedAt: number): RoleState => inferredDeletion(id, askedAt, WIPED)
 
 const changed = (type: string): [string, EventReader] => [
@@ -48,7 +48,7 @@ const changed = (type: string): [string, EventReader] => [
   eventReader(type, ClerkRole, (data, eventAt) => ({ role: roleSnapshot(data, { eventAt }) })),
 ]
 
-/** How each event type about roles is read. */
+/** The readers of events about roles. */
 export const roleEvents: Record<string, EventReader> = {
   ...Object.fromEntries(['role.created', 'role.updated'].map(changed)),
   'role.deleted': eventReader('role.deleted', DeletedObject, ({ id }, eventAt) => ({

@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Id, Maybe, Open, Time } from '../../domain/payload.ts'
 
-/** A role as events and the Backend API give it (`RoleJSON` of @clerk/backend). */
+/** A role in events and the Backend API (`RoleJSON` of @clerk/backend). */
 export const ClerkRole = Open({
   id: Id,
   key: Type.String({ minLength: 1 }),

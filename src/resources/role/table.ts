@@ -2,7 +2,7 @@ import { index, text } from 'drizzle-orm/pg-core'
 import { type MakeTable, makeTable, time } from '../../db/table.ts'
 import { versionColumns } from '../../db/versioned.ts'
 
-/** One row a role of the instance, tombstones included. A key may be used again by another role. */
+/** One row per role of the instance, including tombstones. Another role may reuse a key. */
 export const organizationRolesIn = (table: MakeTable) =>
   table(
     'organization_roles',

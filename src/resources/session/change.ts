@@ -1,4 +1,4 @@
-/** What may be said of a session: events as changes, and which of two states is the later. */
+/** Session changes from events, and which of two states is later. */
 import { cleanText } from '../../domain/clean.ts'
 import { eventReader, textOf, timeOf } from '../../domain/payload.ts'
 import type { Version } from '../../domain/version.ts'
@@ -16,10 +16,10 @@ export const FINAL_SESSION_STATUSES = ['ended', 'removed', 'revoked', 'replaced'
 
 const FINAL: ReadonlySet<string> = new Set(FINAL_SESSION_STATUSES)
 
-/** Whether a session in this state is over for good. */
+/** Whether a session with this status has ended for good. */
 export const isFinal = (status: string): boolean => FINAL.has(status)
 
-/** A session as an event describes it. Times are milliseconds since 1970. */
+/** The state of a session from an event. Times are milliseconds since 1970. */
 export interface SessionState {
   id: string
   userId: string
@@ -32,7 +32,7 @@ export interface SessionState {
   abandonAt: number | null
 }
 
-/** Whether `a` is the later state: a final one beats any other, then the newer, then (for the same order everywhere) by name. */
+/** Whether `a` is the later state: a final one before any other, then the newer, then by name so that the order is total. */
 export function isLaterState(a: SessionState, b: SessionState): boolean {
   if (isFinal(a.status) !== isFinal(b.status)) return isFinal(a.status)
   if (a.version.updatedAt !== b.version.updatedAt) return a.version.updatedAt > b.version.updatedAt
@@ -40,7 +40,7 @@ export function isLaterState(a: SessionState, b: SessionState): boolean {
   return aEventAt !== bEventAt ? aEventAt > bEventAt : a.status > b.status
 }
 
-// What each event type says of the status.
+// The status that each event type implies.
 const STATUS_OF = {
   'session.created': 'active',
   'session.pending': 'pending',
@@ -49,7 +49,7 @@ const STATUS_OF = {
   'session.revoked': 'revoked',
 }
 
-/** How each event type about sessions is read. The user in it is a snapshot, too. */
+/** The readers of events about sessions. The embedded user is a snapshot too. */
 export const sessionEvents = Object.fromEntries(
   Object.entries(STATUS_OF).map(([type, implied]) => [
     type,
@@ -61,7 +61,7 @@ export const sessionEvents = Object.fromEntries(
 )
 
 function sessionState(data: ClerkSession, implied: string, eventAt: number): SessionState {
-  // The data may name the final state more exactly than the type does ("replaced"), but never revive what has ended.
+  // The data may have a more specific final status than the event type ("replaced"), but must not revive an ended session.
   const status = data.status && (isFinal(data.status) || !isFinal(implied)) ? cleanText(data.status) : implied
   return {
     id: cleanText(data.id),

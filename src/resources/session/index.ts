@@ -28,7 +28,7 @@ export const session: Resource<SessionState> = {
   name: 'session',
   table: sessions,
   events: sessionEvents,
-  // With its user in the same change, the user's row is the place where it meets a deletion.
+  // If the user is in the same change, the lock on the user's row already orders it with a deletion.
   locksOf: ({ user, session }) => (session && session.userId !== user?.id ? [`user ${session.userId}`] : []),
   write,
   inLedger,
@@ -41,8 +41,8 @@ export const session: Resource<SessionState> = {
 }
 
 /**
- * Users come first: a session must see the tombstone of its user, and a deletion ends the sessions that are there. An inferred one
- * leaves them as they are: nobody gets in while the user is deleted, and when the user comes back they are as Clerk told.
+ * Users are written first: a session must see the tombstone of its user, and a deletion ends existing sessions. An inferred deletion
+ * leaves sessions unchanged: the user is refused while deleted, and if it is undone the sessions still have Clerk's state.
  */
 function write(changes: readonly Change[]): Writing {
   const deleted = changes.flatMap(({ user }) => (user?.kind === 'deletion' && !isInferred(user) ? user.id : []))

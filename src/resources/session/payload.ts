@@ -2,7 +2,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import { Id, Maybe, Open, Time } from '../../domain/payload.ts'
 import { ClerkUser } from '../user/payload.ts'
 
-/** A session as events give it; `user` may be null or missing. */
+/** A session in events; `user` may be null or missing. */
 export const ClerkSession = Open({
   id: Id,
   user_id: Id,

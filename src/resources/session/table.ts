@@ -5,7 +5,7 @@ import { FINAL_SESSION_STATUSES } from './change.ts'
 
 const isFinal = sql.raw(`status in (${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
 
-/** One row a session that an event told of. No foreign key: events come in any order. */
+/** One row per session that an event was received about. No foreign key, because events arrive in any order. */
 export const sessionsIn = (table: MakeTable) =>
   table(
     'sessions',
@@ -13,7 +13,7 @@ export const sessionsIn = (table: MakeTable) =>
       id: text('id').primaryKey(),
       userId: text('user_id').notNull(),
       status: text('status').notNull(),
-      /** It is `ended` only because its user was deleted: what Clerk says of its end still counts for more. */
+      /** It is `ended` only because its user was deleted; a final status from Clerk takes precedence. */
       endedByDeletion: boolean('ended_by_deletion').notNull().default(false),
       clientId: text('client_id'),
       clerkCreatedAt: time('clerk_created_at'),
@@ -27,7 +27,7 @@ export const sessionsIn = (table: MakeTable) =>
     },
     (table) => [
       index('sessions_user_id_idx').on(table.userId),
-      // For their pruning: only sessions that are over pay for it.
+      // For pruning; only ended sessions are in the index.
       index('sessions_final_idx').on(table.updatedAt).where(isFinal),
       index('sessions_lapsed_idx').on(sql`greatest("expire_at", "abandon_at")`).where(sql`not (${isFinal})`),
     ],

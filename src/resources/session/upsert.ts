@@ -69,7 +69,7 @@ const end = statement(
 export const endSessionsOf = (userIds: string[]) => end.call(userIds)
 
 const pruneFinal = pruning('sessions_prune', sessions, sql`updated_at`, sql`status in ${FINAL}`)
-// No event tells of the end of most of these: they are past every time at which Clerk would have ended them.
+// Clerk sends no event for most of these, but they are past every time at which Clerk ends a session.
 const pruneLapsed = pruning(
   'sessions_prune_lapsed',
   sessions,

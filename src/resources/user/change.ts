@@ -1,4 +1,4 @@
-/** What may be said of a user: events, API objects and claims as changes, and which of two is newer. */
+/** User changes from events, API objects and claims, and which of two is newer. */
 import { cleanJson, cleanText, type JsonObject } from '../../domain/clean.ts'
 import { type EventReader, eventReader, textOf, timeOf } from '../../domain/payload.ts'
 import { isNewer, type Version } from '../../domain/version.ts'
@@ -10,7 +10,7 @@ declare module '../../domain/change.ts' {
   }
 }
 
-/** The columns that hold personal data, and their order in SQL: what a snapshot sets, claims may name, a deletion wipes. */
+/** The columns with personal data, in their SQL order: a snapshot sets them, claims may set some, a deletion clears them. */
 export interface Profile {
   email: string | null
   emailVerified: boolean | null
@@ -25,7 +25,7 @@ export interface Profile {
   phoneNumber: string | null
 }
 
-/** What only a snapshot says of a user. */
+/** The state that only a snapshot contains. */
 export interface UserState {
   banned: boolean
   locked: boolean
@@ -55,42 +55,42 @@ export const EMPTY_STATE: UserState = {
   privateMetadata: null,
 }
 
-/** Where a row's state came from. */
+/** The source of a row's state. */
 export type SyncSource = 'webhook' | 'clerk_api' | 'session_claims'
 
-/** The whole of a user at one time, as events and the Backend API give it. */
+/** A whole user at one time, from an event or the Backend API. */
 export interface UserSnapshot extends UserState {
   kind: 'snapshot'
   id: string
   source: SyncSource
   version: Version
   profile: Profile
-  /** When the Backend API was asked, in milliseconds since 1970; not known counts as just now. */
+  /** When the Backend API was asked, in milliseconds since 1970; undefined counts as now. */
   askedAt?: number
   /** When Clerk created the user, in milliseconds since 1970. */
   clerkCreatedAt: number | null
   /**
-   * The row's version that Clerk, asked after it was read, turned out not to have: as long as the row has exactly this one,
-   * the snapshot takes its place.
+   * A version of the row that Clerk did not have when asked later: the snapshot replaces the row if it still has exactly this
+   * version.
    */
   corrects?: Version | null
 }
 
-/** A partial view with an age of its own: what a session token says of its user. */
+/** The claims of a session token about its user: a partial view with its own time. */
 export interface UserClaims {
   kind: 'claims'
   id: string
-  /** Milliseconds since 1970, of whole seconds. */
+  /** Milliseconds since 1970, a multiple of 1,000. */
   issuedAt: number
   /** `session_claims` by default. */
   source?: SyncSource
-  /** Only what the token names; a name with the value null is named. */
+  /** Only the columns that the token sets; null is a value. */
   profile: Partial<Profile>
 }
 
 /**
- * The end of a user. Told by a webhook, it wins over everything and for ever. Inferred from the Backend API (`source` is
- * `clerk_api`), it wins over what is not dated after it: the API naming the user again, or a later event, brings the user back.
+ * The deletion of a user. From a webhook it is final. Inferred from the Backend API (`source` is `clerk_api`), it can be undone:
+ * if the API lists the user again, or by a later event.
  */
 export interface UserDeletion {
   kind: 'deletion'
@@ -101,7 +101,7 @@ export interface UserDeletion {
   source?: SyncSource
 }
 
-/** What dates a snapshot against an inferred deletion, in milliseconds since 1970. */
+/** The time of a snapshot to compare with an inferred deletion, in milliseconds since 1970. */
 export const saidAt = ({ source, askedAt, version }: UserSnapshot): number =>
   source === 'clerk_api' ? (askedAt ?? Number.POSITIVE_INFINITY) : (version.eventAt ?? Number.NEGATIVE_INFINITY)
 
@@ -109,7 +109,7 @@ export const isInferred = (change: UserChange): boolean => change.kind === 'dele
 
 export type UserChange = UserSnapshot | UserClaims | UserDeletion
 
-/** How each event type about users is read. */
+/** The readers of events about users. */
 export const userEvents: Record<string, EventReader> = {
   'user.created': eventReader('user.created', ClerkUser, (data, eventAt) => ({
     user: snapshot(data, 'webhook', eventAt),
@@ -123,7 +123,7 @@ export const userEvents: Record<string, EventReader> = {
 }
 
 /**
- * A full snapshot from a user of the Backend API, which has no envelope to date it between equals.
+ * A snapshot of a user from the Backend API, which has no envelope to order equal versions.
  * @param askedAt when the API was asked, in milliseconds since 1970
  */
 export function snapshotFromApi(user: ClerkUser, askedAt?: number): UserSnapshot {
@@ -163,7 +163,7 @@ export function snapshot(user: ClerkUser, source: SyncSource, eventAt: number | 
 const metadataOf = (metadata: JsonObject | null | undefined) =>
   metadata == null ? null : (cleanJson(metadata) as JsonObject)
 
-/** The claims of a session token that say something of its user. Names in the order in which they are looked for. */
+/** The claims of a session token that describe its user, with alternative names in order of precedence. */
 const CLAIM_NAMES = {
   email: ['email', 'primary_email_address', 'primaryEmailAddress', 'email_address', 'emailAddress'],
   emailVerified: ['email_verified', 'emailVerified'],
@@ -189,12 +189,12 @@ const isOfColumn: Record<keyof typeof CLAIM_NAMES, (value: unknown) => boolean> 
   phoneNumber: isText,
 }
 
-/** When a token's claims were true, in ms since 1970: whole seconds, as the tables keep it. */
+/** When a token's claims were true, in ms since 1970, with the precision of seconds like in the tables. */
 export const claimsIssuedAt = (issuedAtSeconds: number): number => Math.trunc(issuedAtSeconds) * 1000
 
 /**
- * The partial view that a verified token's claims give of its user; a claim of the wrong type counts as not named.
- * @param issuedAtSeconds the header's `oiat` where Clerk sets it, else `iat`
+ * The claims of a verified token about its user; a claim of the wrong type is ignored.
+ * @param issuedAtSeconds the header's `oiat` if Clerk sets it, otherwise `iat`
  */
 export function claimsChange(userId: string, claims: JsonObject, issuedAtSeconds: number): UserClaims {
   const profile: Record<string, unknown> = {}
@@ -206,8 +206,8 @@ export function claimsChange(userId: string, claims: JsonObject, issuedAtSeconds
 }
 
 /**
- * Whether `a` takes precedence over `b`, of the same user: a deletion over anything, else the newer snapshot. Inferred deletions
- * are no part of this order: PostgreSQL compares them with what the row has seen.
+ * Whether `a` takes precedence over `b`, for the same user: a deletion over anything, otherwise the newer snapshot. Inferred
+ * deletions are not part of this order, because PostgreSQL compares them with the row.
  */
 export function supersedes(a: UserSnapshot | UserDeletion, b: UserSnapshot | UserDeletion): boolean {
   if (a.kind === 'deletion' || b.kind === 'deletion') return a.kind === 'deletion' && b.kind !== 'deletion'

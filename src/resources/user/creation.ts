@@ -1,4 +1,4 @@
-/** The reads of a catch-up: how many users were created when, and which of them are here. */
+/** Counts and lists users by creation time, for a catch-up. */
 import { sql } from 'drizzle-orm'
 import { $, type Executor, milliseconds, type Qualify, statement } from '../../db/statement.ts'
 import { users } from './table.ts'
@@ -18,13 +18,13 @@ const newest = statement<{ at: number | null }>(
   (t) => sql`select ${milliseconds(sql`max(clerk_updated_at)`)} as at from ${t(users)}`,
 )
 
-/** The newest version of any row; undefined when there is none. */
+/** The newest version of any row; undefined if there is none. */
 export async function findNewestVersion(executor: Executor): Promise<number | undefined> {
   const [row] = (await newest(executor)) as [{ at: number | null }]
   return row.at ?? undefined
 }
 
-// The middle one by its place in the index: `percentile_disc` would sort them.
+// The median by its position in the index, because `percentile_disc` would sort all rows.
 const count = statement<{ count: number; median: number | null }>(
   'users_created_count',
   (t) => sql`select c.count, ${milliseconds(sql`(select clerk_created_at from ${living(t)} and ${within}
@@ -37,13 +37,13 @@ const countBefore = statement<{ count: number }>(
     + (select count(*) from ${living(t)} and clerk_created_at is null and created_at < ${time(1)})::int as count`,
 )
 
-/** How many living users were created before this time, as far as Clerk has told; else, before their rows were made. */
+/** The number of living users created before this time; if Clerk's creation time is unknown, the row's counts. */
 export async function countCreatedBefore(executor: Executor, before: number): Promise<number> {
   const [row] = (await countBefore(executor, before)) as [{ count: number }]
   return row.count
 }
 
-/** How many living users were created within a range, and when the one in their middle was. */
+/** The number of living users created within a range, and the creation time of the median one. */
 export async function countCreated(
   executor: Executor,
   { from, before }: CreationRange,
@@ -57,7 +57,7 @@ const ids = statement<{ id: string }>(
   (t) => sql`select id from ${living(t)} and ${within} order by id limit ${$(3)}::int`,
 )
 
-/** The ids of living users who were created within a range; `limit` at most. */
+/** The ids of living users created within a range, at most `limit`. */
 export async function findCreatedIds(
   executor: Executor,
   { from, before }: CreationRange,
@@ -72,7 +72,7 @@ const undated = statement<{ id: string }>(
     sql`select id from ${living(t)} and clerk_created_at is null and created_at < ${time(1)} order by id limit ${$(2)}::int`,
 )
 
-/** The ids of living users of whom only claims are known, so that nobody here knows when Clerk created them; `limit` at most. */
+/** The ids of living users known only from claims, so that their creation time is unknown; at most `limit`. */
 export async function findUndatedIds(executor: Executor, before: number, limit: number): Promise<string[]> {
   return (await undated(executor, before, limit)).map(({ id }) => id)
 }

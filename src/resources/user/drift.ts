@@ -1,4 +1,4 @@
-/** The reads of a reconcile: how the rows of `users` differ from what Clerk says. */
+/** Compares the rows of `users` with Clerk, for a reconcile. */
 import { sql } from 'drizzle-orm'
 import { reconcileSeen } from '../../db/schema.ts'
 import { $, type Executor, milliseconds, statement, timeOf } from '../../db/statement.ts'
@@ -15,7 +15,7 @@ interface CompareRow {
   event_at: number | null
 }
 
-// Without the metadata that SYNC_METADATA decides of: of the same version they are the same.
+// Without the metadata of SYNC_METADATA, which may not be stored; rows of the same version count as equal in them.
 const COMPARED = [...profileColumns, ...flagColumns]
 const INPUT = [users.id, users.clerkUpdatedAt, ...COMPARED]
 const version = (row: string) => sql`${milliseconds(sql.raw(`${row}.clerk_updated_at`))} as updated_at,
@@ -34,7 +34,7 @@ const compare = statement<CompareRow>(
   left join ${t(users)} u on u.id = i.id`,
 )
 
-/** Compares each of these users with its row, as it is now. */
+/** Compares each of these users with its current row. */
 export async function compareUsers(executor: Executor, snapshots: readonly UserSnapshot[]): Promise<ComparedRow[]> {
   const rows = await compare(executor, JSON.stringify(snapshots.map(toRow)))
   return rows.map(({ id, difference, updated_at, event_at }) => ({
@@ -50,7 +50,7 @@ const living = statement<{ id: string; updated_at: number | null; event_at: numb
   from ${t(users)} u where u.id = any(${$(1)}::text[]) and u.deleted_at is null`,
 )
 
-/** Of these users those who are not deleted here, with the versions of their rows. */
+/** The users among these that are not deleted, with the versions of their rows. */
 export async function findLiving(executor: Executor, ids: readonly string[]): Promise<Map<string, Version | null>> {
   const rows = await living(executor, ids)
   return new Map(
@@ -80,7 +80,7 @@ const selectUnseen = statement<{ id: string; is_seen: boolean }>(
 
 const UNSEEN_BATCH = 5_000
 
-/** Remembers ids that were seen at Clerk, from nothing. One job at a time. */
+/** Starts an empty list of ids that were seen at Clerk. For one job at a time. */
 export async function createSeenIds(executor: Executor) {
   const clear = async () => {
     while ((await clearSeen(executor)).length > 0);
@@ -91,7 +91,7 @@ export async function createSeenIds(executor: Executor) {
     async add(ids: readonly string[]): Promise<void> {
       await insertSeen(executor, ids)
     },
-    /** Batches of the ids of living users whose rows were there at `atMs` and which were never seen. */
+    /** Batches of ids of users that are not deleted, whose rows existed at `atMs`, and that were not seen. */
     async *unseen(atMs: number): AsyncGenerator<string[]> {
       let after = ''
       for (;;) {

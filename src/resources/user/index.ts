@@ -20,7 +20,7 @@ import { isTime, profileColumns, stateColumns, upsertUsers } from './upsert.ts'
 const inLedger: InLedger<UserChange> = {
   columns: { user_id: 'text', user_at: 'float8', user_event_at: 'float8', user_deleted: 'boolean' },
   input(user) {
-    // What a membership says of its user is not what its message is about.
+    // A membership's part about its user does not decide the outcome of the membership's message.
     if (user.kind === 'claims') return {}
     const [at, eventAt] =
       user.kind === 'snapshot' ? [user.version.updatedAt, user.version.eventAt] : [user.deletedAt, user.deletedAt]
@@ -30,7 +30,7 @@ const inLedger: InLedger<UserChange> = {
     and u.clerk_event_at is not distinct from ${timeOf('user_event_at')}
     and (u.deleted_at is not null) = i.user_deleted
     from ${t(users)} u where u.id = i.user_id)`,
-  // Whatever failed of a deleted user has no say any more, that of sessions included.
+  // Failed messages about a deleted user are superseded, including those about sessions.
   isSuperseded: (t) => sql`exists (select 1 from ${t(users)} u where u.id in (e.object_id, e.user_id)
     and (${isErased(sql`e.event_at`)} or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at))`,
 }
@@ -39,7 +39,7 @@ export const user: Resource<UserChange> = {
   name: 'user',
   table: users,
   events: userEvents,
-  // A session may come before the user's row, and must see a deletion that is under way.
+  // A session can arrive before the user's row, and must see a concurrent deletion.
   locksOf: ({ user }) => (user?.kind === 'deletion' ? [`user ${user.id}`] : []),
   write,
   erasure: {
@@ -72,7 +72,7 @@ function write(changes: readonly Change[]): Writing {
     guarded.filter((change) => !isUndone(change, full)),
   ).map((round) => ({
     round,
-    // Where one of several snapshots wins, it was seen when any of them was.
+    // The winner of several snapshots counts as seen when the latest of them was.
     upsert: upsertUsers(full.length > winners.length ? round.map((change) => seenWith(change, full)) : round),
   }))
 
@@ -85,7 +85,7 @@ function write(changes: readonly Change[]): Writing {
         if (created !== undefined) found.set(change, { created })
       }
     }
-    // What says the same as the one that was written is as good as written.
+    // A state equal to the written one counts as written too.
     for (const winner of winners) {
       if (!found.has(winner)) continue
       for (const change of full) {
@@ -102,7 +102,7 @@ function write(changes: readonly Change[]): Writing {
   }
 }
 
-/** The snapshot, dated against inferred deletions by the latest word of the batch about its user. */
+/** The snapshot, with the time of the batch's latest state of the user, to compare with inferred deletions. */
 function seenWith(change: UserChange, others: readonly UserChange[]): UserChange {
   if (change.kind !== 'snapshot') return change
   const dates = others.flatMap((other) => (other.id === change.id && other.kind === 'snapshot' ? saidAt(other) : []))
@@ -110,7 +110,7 @@ function seenWith(change: UserChange, others: readonly UserChange[]): UserChange
   return Number.isFinite(askedAt) ? { ...change, askedAt } : change
 }
 
-/** Whether this is an inferred deletion that another change of the batch takes back. */
+/** Whether this is an inferred deletion that another change of the batch undoes. */
 function isUndone(change: UserChange, others: readonly UserChange[]): boolean {
   if (change.kind !== 'deletion') return false
   return others.some((other) => other.id === change.id && other.kind === 'snapshot' && saidAt(other) > change.deletedAt)
@@ -120,15 +120,15 @@ const dateOf = (change: UserChange) =>
   change.kind === 'claims' ? change.issuedAt : change.kind === 'deletion' ? change.deletedAt : change.version.updatedAt
 
 /**
- * One change an id and statement: claims and inferred deletions, which the row decides about, follow in later rounds where they
- * share an id with others, the oldest first.
+ * Splits changes into rounds with one change per id. Claims and inferred deletions, which depend on the row, follow in later
+ * rounds if they share an id with others, oldest first.
  */
 function roundsOf(winners: UserChange[], guarded: UserChange[]): UserChange[][] {
   const rounds: UserChange[][] = []
   let round: UserChange[] = [...winners]
   let waiting = guarded.sort((a, b) => dateOf(a) - dateOf(b))
   while (round.length > 0 || waiting.length > 0) {
-    // Later rounds name no id of which an earlier one did not take the lock.
+    // Later rounds contain only ids that an earlier round has locked.
     const ids = new Set(round.map(({ id }) => id))
     const later: UserChange[] = []
     for (const change of waiting) {

@@ -1,9 +1,9 @@
 import type { Change } from '../../domain/change.ts'
 
-/** Metadata of users that are kept only where the settings say so. */
+/** Private and unsafe metadata of users, which are stored only if configured. */
 export type SyncedMetadata = 'unsafe' | 'private'
 
-/** The change without the metadata that are not to be kept. */
+/** The change without the metadata that are not configured. */
 export function withMetadata(change: Change, kept: readonly SyncedMetadata[]): Change {
   const { user } = change
   if (user?.kind !== 'snapshot' || kept.length === 2) return change

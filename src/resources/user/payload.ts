@@ -1,4 +1,4 @@
-/** The user as Clerk describes it, and as the service answers with it. */
+/** The schemas of a user in Clerk's payloads, and in the service's replies. */
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import type { JsonObject } from '../../domain/clean.ts'
 import { Id, Maybe, Open, Time } from '../../domain/payload.ts'
@@ -12,7 +12,7 @@ const EmailAddress = Open({
 const PhoneNumber = Open({ id: Maybe(Type.String()), phone_number: Maybe(Type.String()) })
 const Metadata = Maybe(Type.Record(Type.String(), Type.Unknown()))
 
-/** A user as events and the Backend API give it (`UserJSON` of @clerk/backend). */
+/** A user in events and the Backend API (`UserJSON` of @clerk/backend). */
 export const ClerkUser = Open({
   id: Id,
   email_addresses: Maybe(Type.Array(EmailAddress)),
@@ -36,10 +36,10 @@ export const ClerkUser = Open({
 })
 export type ClerkUser = Static<typeof ClerkUser>
 
-/** What `user.deleted` says: no more than that. */
+/** The data of `user.deleted`, which is only an id. */
 export const DeletedUser = Open({ id: Id })
 
-// As a list of types, which the serializer compiles; of a union it would try one branch after the other.
+// A list of types, which the serializer compiles; for a union it would try the branches one by one.
 const Nullable = <T extends TSchema>({ type, ...rest }: T) =>
   Type.Unsafe<Static<T> | null>({ ...rest, type: [type, 'null'] })
 
@@ -59,23 +59,23 @@ export const USER_EXAMPLE = {
   updatedAt: '2026-01-02T03:04:06.000Z',
 }
 
-/** The user as every route answers with it. Times are ISO 8601 in UTC; `createdAt` and `updatedAt` are the row's own. */
+/** The user in the replies of all routes. Times are ISO 8601 in UTC; `createdAt` and `updatedAt` are the row's own. */
 export const User = Type.Object(
   {
     id: Type.String({ description: "Clerk's user id" }),
     externalId: Nullable(Type.String({ description: "Clerk's external id: the user's id in another system" })),
-    email: Nullable(Type.String({ description: 'The primary address; null for users who have none' })),
+    email: Nullable(Type.String({ description: 'The primary email address; null for users without one' })),
     emailVerified: Nullable(Type.Boolean()),
-    phoneNumber: Nullable(Type.String({ description: 'The primary number' })),
+    phoneNumber: Nullable(Type.String({ description: 'The primary phone number' })),
     firstName: Nullable(Type.String()),
     lastName: Nullable(Type.String()),
     username: Nullable(Type.String()),
     imageUrl: Nullable(Type.String()),
-    // No Type.Record: its pattern knows no line breaks, and the reply would lose keys that have one.
+    // Not Type.Record: its pattern does not match line breaks, so the reply would lose keys that contain one.
     publicMetadata: Type.Unsafe<JsonObject>(Type.Object({}, { additionalProperties: true })),
     lastSignInAt: Nullable(Type.String({ format: 'date-time' })),
-    createdAt: Type.String({ format: 'date-time', description: 'When the row was made here' }),
-    updatedAt: Type.String({ format: 'date-time', description: 'When something in the row changed last' }),
+    createdAt: Type.String({ format: 'date-time', description: 'When the row was created' }),
+    updatedAt: Type.String({ format: 'date-time', description: 'When the row last changed' }),
   },
   {
     title: 'User',

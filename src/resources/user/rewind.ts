@@ -1,11 +1,11 @@
-/** The way back for a version that Clerk does not have: a guard would keep every snapshot out for as long as it stands. */
+/** Resets versions that Clerk does not have, because the guard would refuse every older snapshot. */
 import { sql } from 'drizzle-orm'
 import { $, statement } from '../../db/statement.ts'
 import type { Version } from '../../domain/version.ts'
 import type { UserSnapshot } from './change.ts'
 import { users } from './table.ts'
 
-// Locked in the order of ids, as by every other writer. What was written since the version was read stays as it is.
+// Locks rows in the order of ids, like every other writer. Rows that were written since the version was read stay unchanged.
 const rewind = statement(
   'users_rewind',
   (t) => sql`with wrong as (
@@ -22,7 +22,7 @@ const rewind = statement(
   from wrong where u.id = wrong.id`,
 )
 
-/** The statement that sets the versions which these snapshots correct back to theirs, where the rows still have them. */
+/** Makes the call that resets the versions of rows to those of these snapshots, if the rows still have the version to correct. */
 export function rewindVersions(snapshots: UserSnapshot[]) {
   const rows = snapshots.map(({ id, version, corrects }) => ({
     id,

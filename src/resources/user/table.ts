@@ -3,7 +3,7 @@ import { boolean, index, jsonb, text } from 'drizzle-orm/pg-core'
 import { type MakeTable, makeTable, time } from '../../db/table.ts'
 import type { JsonObject } from '../../domain/clean.ts'
 
-/** One row a user, tombstones included. `email` is not unique: Clerk guards that, here it would turn reordering into failure. */
+/** One row per user, including tombstones. `email` is not unique: Clerk ensures that, and here reordered events would fail. */
 export const usersIn = (table: MakeTable) =>
   table(
     'users',
@@ -17,14 +17,14 @@ export const usersIn = (table: MakeTable) =>
       imageUrl: text('image_url'),
       publicMetadata: jsonb('public_metadata').$type<JsonObject>().notNull().default({}),
       lastSignInAt: time('last_sign_in_at'),
-      /** Clerk's `external_id`: the id that the user had before a migration to Clerk. */
+      /** Clerk's `external_id`: the user's id in another system. */
       externalId: text('external_id'),
-      /** The primary one. */
+      /** The primary email address. */
       phoneNumber: text('phone_number'),
       banned: boolean('banned').notNull().default(false),
-      /** For a while, after too many attempts to sign in. */
+      /** Temporarily locked after too many attempts to sign in. */
       locked: boolean('locked').notNull().default(false),
-      /** Restricted from signing in by a directory sync. */
+      /** Deprovisioned by a directory sync, and not allowed to sign in. */
       deprovisioned: boolean('deprovisioned').notNull().default(false),
       /** Null unless SYNC_METADATA names them. */
       unsafeMetadata: jsonb('unsafe_metadata').$type<JsonObject>(),
@@ -32,24 +32,24 @@ export const usersIn = (table: MakeTable) =>
       clerkCreatedAt: time('clerk_created_at'),
       /** The version: Clerk's `updated_at`; null while only claims are known. */
       clerkUpdatedAt: time('clerk_updated_at'),
-      /** The version between equals: the timestamp of the event's envelope; null for the Backend API. */
+      /** Orders equal versions: the timestamp of the event's envelope; null for the Backend API. */
       clerkEventAt: time('clerk_event_at'),
-      /** When the Backend API was last asked for what was written: what dates a user against an inferred deletion. */
+      /** When the Backend API last returned the user, to compare with the time of an inferred deletion. */
       clerkAskedAt: time('clerk_asked_at'),
-      /** The age of the newest claims applied, and the columns that claims have named so far. */
+      /** The time of the newest applied claims, and the columns that claims have set so far. */
       claimsIssuedAt: time('claims_issued_at'),
       claimsColumns: text('claims_columns').array(),
       syncSource: text('sync_source').notNull(),
       createdAt: time('created_at').notNull().defaultNow(),
-      /** Moves only when something above changed that a user of the row can see. */
+      /** Changes only if a visible column above changed. */
       updatedAt: time('updated_at').notNull().defaultNow(),
-      /** With `sync_source` = `clerk_api` the deletion was inferred, and can be undone; else it is final. */
+      /** With `sync_source` = `clerk_api` the deletion was inferred and can be undone; otherwise it is final. */
       deletedAt: time('deleted_at'),
     },
     (table) => [
-      // A hash: a btree would refuse addresses beyond 2,704 bytes.
+      // A hash index, because a btree refuses values beyond 2,704 bytes.
       index('users_email_idx').using('hash', table.email),
-      // The catch-up counts who was created when: the index answers without the rows.
+      // For the catch-up, which counts users by creation time with index-only scans.
       index('users_created_idx').on(table.clerkCreatedAt).where(sql`deleted_at is null`),
     ],
   )

@@ -204,7 +204,7 @@ test('the feed waits for a database that is away, and answers 503 meanwhile', as
   clerk.webhooks.url = `${url}/clerk`
   t.match(await read(), { status: 503, body: { code: 'DATABASE_UNAVAILABLE' } })
   t.match(await call('/readyz'), { status: 503 })
-  await proxy.mend()
+  await proxy.restore()
   await waitUntil(
     'the triggers',
     async () => (await database.query('select from pg_trigger where not tgisinternal')).length === TRIGGERS_OF_ALL,
@@ -212,7 +212,7 @@ test('the feed waits for a database that is away, and answers 503 meanwhile', as
   const { body } = await read()
   const waiting = read(`?after=${body.cursor}&wait=30`)
   await proxy.cut()
-  await proxy.mend()
+  await proxy.restore()
   const { id } = clerk.createUser()
   t.match((await waiting).body, { changes: [{ entityId: id }] })
 })

@@ -240,6 +240,6 @@ test('figures are shared for a while only, and trouble is not shared at all', as
   })
   await proxy.cut()
   t.equal((await kept.call(`${API}/overview`)).status, 503)
-  await proxy.mend()
+  await proxy.restore()
   await waitUntil('the figures', async () => (await kept.call(`${API}/overview`)).status === 200)
 })

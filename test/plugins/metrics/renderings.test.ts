@@ -18,7 +18,7 @@ function createRenderings() {
   return { render, finish: (error?: Error) => underway.shift()?.(error), count: () => count }
 }
 
-test('all who ask while a rendering is underway share it; who asks later gets a new one', async (t) => {
+test('requests during a rendering share it; later requests get a new one', async (t) => {
   const { render, finish, count } = createRenderings()
   const share = shareRenderings(render)
   const replies = [share(reply()), share(reply()), share(reply())]

@@ -9,7 +9,7 @@ import { createProduction } from '../../helpers/production.ts'
 import { startService } from '../../helpers/service.ts'
 import { waitUntil } from '../../helpers/wait-until.ts'
 
-const WARNING = 'traces are not sent as they should be'
+const WARNING = 'traces could not be sent'
 const linesOf = (output: string, message: string) =>
   output
     .trim()
@@ -57,7 +57,7 @@ test('a collector that is down or hangs harms nothing, and is told of once', { t
     const warnings = linesOf(service.output(), WARNING).map(({ reason }) => reason)
     if (how === 'down') t.match(warnings, [/ECONNREFUSED/], 'with the reason')
     if (how === 'down') t.equal(warnings.length, 1, 'and no second time')
-    else t.equal(linesOf(service.output(), 'the collector did not take the last traces').length, 1)
+    else t.equal(linesOf(service.output(), 'the last traces could not be sent').length, 1)
   }
 })
 

@@ -167,7 +167,7 @@ test('what a request and a webhook cause is told in spans', async (t) => {
     status: { code: 2, message: '' },
   })
   t.equal(named(down.spans, 'auth_states'), undefined, 'it was never sent')
-  await proxy.mend()
+  await proxy.restore()
 
   service.child.kill('SIGTERM')
   t.equal(await service.exit, 0)

@@ -188,7 +188,7 @@ test('nothing is acknowledged while the database is away', async (t) => {
     t.match(reply, { status: 503, body: { code: 'DATABASE_UNAVAILABLE' } })
     t.ok(Number(reply.headers.get('retry-after')) >= 1)
   }
-  await proxy.mend()
+  await proxy.restore()
   t.match(await deliver(service, event(), { id: 'msg_1' }), { status: 200, body: { outcome: 'applied' } })
 })
 
@@ -207,7 +207,7 @@ test('each delivery leaves one line in the log, whatever becomes of it', async (
   await deliver(service, event({ data: { id: 'user_eve', updated_at: 'when' } }), { id: 'msg_unusable' })
   await proxy.cut()
   await deliver(service, grace, { id: 'msg_refused' })
-  await proxy.mend()
+  await proxy.restore()
   const about = (svixId: string, objectId: string, outcome: string, level: number) => {
     return { svixId, objectId, outcome, level, type: 'user.updated', reqId: /./, durationMs: Number }
   }
@@ -248,7 +248,7 @@ test('a slash at the end of the address loses no event', async (t) => {
   }
 })
 
-test('a request without a body is refused, not a failure of ours', async (t) => {
+test('a request without a body is refused, and is not a 500', async (t) => {
   const { call, clerk } = await startService(t)
   const headers = { ...clerk.sign('something') } as Record<string, string>
   t.match(await call('/clerk', { method: 'POST', headers }), {
@@ -265,7 +265,7 @@ test('other types are ignored, whatever their data', async (t) => {
   }
 })
 
-test('a fault of ours is a 500, and not called a bad payload', async (t) => {
+test('a bug is a 500, and not reported as a bad payload', async (t) => {
   const service = await startService(t)
   service.app.clerkRepository.apply = () => Promise.reject(new TypeError('a bug'))
   t.match(await deliver(service, event()), { status: 500, body: { code: 'INTERNAL_SERVER_ERROR' } })

@@ -149,7 +149,7 @@ test('claims create a row of what they name, and date nothing', async (t) => {
   t.match(await row(), { email: null, first_name: 'Ada', clerk_updated_at: at(T0 - 1e9), sync_source: 'webhook' })
 })
 
-test('claims without a word about the profile create an empty row', async (t) => {
+test('claims without a profile create an empty row', async (t) => {
   const { write, row } = await start(t)
   t.strictSame(await write(claims('user_1', T0, {})), ['applied'])
   t.match(await row(), { email: null, public_metadata: {}, claims_columns: [] })
