@@ -54,7 +54,7 @@ export const membership = versionedResource({
     isThere: (row) => `${row}.ended_at is null and ${row}.deleted_at is null`,
     owners: [organizationMemberships.userId, organizationMemberships.organizationId],
   },
-  // An ended membership needs no lock on its user; if it meets the user's deletion, both lock rows in the same order.
+  // A membership's deletion writes no row of its user: this lock orders it with the user's own deletion, which ends memberships too.
   locksOf: ({ membership }) =>
     membership && membership.deletedAt !== null && membership.data.userId !== null
       ? [`user ${membership.data.userId}`]
