@@ -313,7 +313,7 @@ test('with CLERK_JWT_KEY the keys of the issuer need not answer, and a foreign k
     'keys (CLERK_JWT_KEY)': {
       status: 'fail',
       detail: /^not one of the 1 signing keys of http/,
-      remedy: /leave CLERK_JWT_KEY out/,
+      remedy: /unset CLERK_JWT_KEY/,
     },
     'Backend API': { status: 'fail', detail: /other than the issuer's/, remedy: /and CLERK_JWT_KEY from one instance/ },
   })

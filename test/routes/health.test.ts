@@ -72,7 +72,7 @@ test('keys that are not fetched any more are said while they serve', async (t) =
   clerk.faults.jwks = 'error'
   let jwks: { status: string } | undefined
   while (jwks?.status !== 'degraded') jwks = (await call('/readyz')).body.checks.jwks
-  t.match(jwks, { status: 'degraded', reason: /last good keys/ })
+  t.match(jwks, { status: 'degraded', reason: /previous keys/ })
 })
 
 test('without secrets and with a fixed key there is nothing to check', async (t) => {
