@@ -14,6 +14,8 @@ export interface UserLookupOptions
   askAgainAfterMs?: number
   /** The most concurrent lookups, 50 by default: if the API hangs, further requests do not wait for it. */
   maxConcurrent?: number
+  /** How many users that Clerk did not know are remembered; default 10,000. */
+  maxAbsent?: number
 }
 
 export type LookupAnswer =
@@ -49,6 +51,7 @@ export function createUserLookup({
   budget,
   askAgainAfterMs = ASK_AGAIN_AFTER_MS,
   maxConcurrent = 50,
+  maxAbsent = MAX_ABSENT,
   deadlineMs = 3_000,
   ...options
 }: UserLookupOptions): UserLookup {
@@ -89,7 +92,7 @@ export function createUserLookup({
     if (state !== 'absent') return
     absent.add(id)
     for (const oldest of absent) {
-      if (absent.size <= MAX_ABSENT) break
+      if (absent.size <= maxAbsent) break
       absent.delete(oldest)
     }
   }
