@@ -50,7 +50,7 @@ test('tail prints changes as they come, from where it is told', async (t) => {
   t.match(after.output, /user_2/)
   t.notMatch(after.output, /user_1/)
   t.equal((await run('changes', 'tail', '--no-follow')).output, '')
-  t.match(await run('changes', 'tail', '--after', 'nonsense'), { code: 2, output: /no cursor/ })
+  t.match(await run('changes', 'tail', '--after', 'nonsense'), { code: 2, output: /not a cursor/ })
   await database.query("insert into sync_state values ('changes pruned', $1)", [{ xid: String(2n ** 40n), seq: '1' }])
   t.match(await run('changes', 'tail', '--after', first.cursor, '--no-follow'), { code: 0, output: /some are missing/ })
 })
@@ -80,7 +80,7 @@ test('status and retry: consumers, what was given up, and sending it again', asy
   t.match(await run('doctor'), { output: /WARN +change feed +1 changes were given up for webhook: .*replay --changes/ })
   t.match(await run('changes', 'retry', '--id', 'chg_7', 'chg_9'), {
     code: 1,
-    output: /chg_7\n1 changes are sent again[\s\S]*chg_9 was not given up/,
+    output: /chg_7\n1 changes will be sent again[\s\S]*chg_9 was not given up/,
   })
   const pool = createPool({ connectionString: database.url, onError: () => undefined })
   t.teardown(() => pool.end())
@@ -89,7 +89,7 @@ test('status and retry: consumers, what was given up, and sending it again', asy
     code: 0,
     json: { revived: [{ consumer: 'welcome-mail', id: 'chg_8' }], unknown: [] },
   })
-  t.match((await run('doctor')).output, /1 deliveries to webhook wait/)
+  t.match((await run('doctor')).output, /1 deliveries to webhook are waiting/)
 })
 
 test('a transaction that delays the feed is named, with its process and its age', async (t) => {
