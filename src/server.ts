@@ -226,7 +226,7 @@ export function explain(error: unknown): string {
   if (error instanceof ConfigError) return `clerk-session-sync: ${error.message}`
   const { code, message, port, address } = error as NodeJS.ErrnoException & { port?: number; address?: string }
   if (code === 'EADDRINUSE')
-    return `clerk-session-sync: ${address}:${port} is in use: stop what listens there, or set PORT or METRICS_PORT`
+    return `clerk-session-sync: ${address}:${port} is in use: stop the program that listens there, or set PORT or METRICS_PORT`
   return `clerk-session-sync: cannot start: ${certificateRemedy(error) ?? (message || code || String(error))}`
 }
 

@@ -67,7 +67,10 @@ test('a port in use is a clear message, and exit code 1', async (t) => {
     CLERK_ISSUER: clerk.issuer,
   })
   t.equal(await server.exit, 1)
-  t.match(server.output(), new RegExp(`127\\.0\\.0\\.1:${port} is in use: stop what listens there, or set PORT`))
+  t.match(
+    server.output(),
+    new RegExp(`127\\.0\\.0\\.1:${port} is in use: stop the program that listens there, or set PORT`),
+  )
 })
 
 test('a database that starts later is waited for; one that refuses is not', async (t) => {

@@ -108,7 +108,7 @@ test('dev embeds what is missing, tells the story, ends without a trace, and fin
   const postgresPid = Number(readFileSync(join(cwd, '.data/postgres/postmaster.pid'), 'utf8').split('\n')[0])
   const second = runNode(t, [CLI, 'dev'], env, { cwd })
   t.equal(await second.exit, 1)
-  t.match(second.output(), new RegExp(`port ${port} .* is in use: stop what listens there, or set PORT`))
+  t.match(second.output(), new RegExp(`port ${port} .* is in use: stop the program that listens there, or set PORT`))
   const third = runNode(t, [CLI, 'dev'], { PORT: String(await freePorts()) }, { cwd })
   t.equal(await third.exit, 1)
   t.match(third.output(), new RegExp(`process ${postgresPid}\\) already uses`))

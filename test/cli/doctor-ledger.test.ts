@@ -24,10 +24,10 @@ test('events of another instance, and webhooks that were lost, are warnings with
   const find = (name: string) => checks.find((check) => check.name === name)
   t.match(find('foreign events'), {
     status: 'warn',
-    detail: '1 of another Clerk instance (ins_other) within a day',
+    detail: '1 of another Clerk instance (ins_other) in the last day',
     remedy: /CLERK_WEBHOOK_SIGNING_SECRET/,
   })
-  t.match(find('lost webhooks'), { status: 'warn', detail: '3 today, brought by the catch-up', remedy: /endpoint/ })
+  t.match(find('lost webhooks'), { status: 'warn', detail: '3 today, repaired by the catch-up', remedy: /endpoint/ })
 })
 
 test('the change feed: off though wanted, behind, waiting, given up', async (t) => {
@@ -37,7 +37,7 @@ test('the change feed: off though wanted, behind, waiting, given up', async (t) 
     ((await run('doctor', '--json')).json.checks as Line[])
       .filter(({ name }) => name === 'change feed')
       .map(({ status, detail }) => `${status} ${detail}`)
-  t.strictSame(await feed(), ['warn off, although its token or webhook is set'])
+  t.strictSame(await feed(), ['warn off, although CHANGES_TOKEN or CHANGES_WEBHOOK_URL is set'])
   delete env.CHANGES_TOKEN
   t.strictSame(await feed(), [], 'nothing where nobody wants it')
   env.CHANGES = 'true'
@@ -51,7 +51,7 @@ test('the change feed: off though wanted, behind, waiting, given up', async (t) 
   const [given, behind, waiting] = await feed()
   t.equal(given, 'warn 1 changes were given up for mail')
   t.match(behind, /^warn mail is 1 changes and 10 min.* behind$/)
-  t.equal(waiting, 'warn 1 deliveries to mail wait')
+  t.equal(waiting, 'warn 1 deliveries to mail are waiting')
 })
 
 test('behind a pooler that refuses startup parameters it says so, and goes on', async (t) => {

@@ -140,7 +140,7 @@ test('replay --discard gives a failed event up for good', async (t) => {
   t.strictSame(discarded.json, { discarded: ['msg_2'], unknown: [] })
   const again = await run('replay', '--discard', '--id', 'msg_1', 'msg_2')
   t.equal(again.code, 1)
-  t.equal(again.output, '1 failed events discarded.\nmsg_2 is no failed event.\n')
+  t.equal(again.output, '1 failed events discarded.\nmsg_2 is not a failed event.\n')
   t.match(await run('replay', '--list'), { code: 0, output: /0 failed events/ })
   t.strictSame(await database.query('select outcome, payload from webhook_events order by id'), [
     { outcome: 'discarded', payload: null },
