@@ -1,5 +1,6 @@
 import tap, { type Test, test } from 'tap'
 import { readReceivedEvent } from '../../src/resources/received-event.ts'
+import { left } from '../helpers/organization-events.ts'
 import { deletion, inferred, message, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 
 tap.setTimeout(900_000)
@@ -124,4 +125,24 @@ test('a failed event that is discarded waits no longer, and a good delivery of i
   t.strictSame(await apply({ message: message('bad', { userId: 'user_1' }), user: snapshot('user_1', T0) }), [
     'applied',
   ])
+})
+
+test('the end of a membership and the deletion of its user at the same moment leave no body of that user', async (t) => {
+  const { receive, bodies, database } = await start(t)
+  const other = await startRepository(t, { storePayloads: true, database })
+  for (let round = 0; round < 250; round += 1) {
+    const user = `user_r${round}`
+    const removed = left(`orgmem_r${round}`, 'org_1', user, T0 + 10)
+    await Promise.all([
+      receive(`removed_${round}`, JSON.stringify(removed)),
+      other.apply({
+        message: message(`deleted_${round}`, { type: 'user.deleted', objectId: user, userId: user, payload: '{}' }),
+        user: deletion(user, T0 + 20),
+      }),
+    ])
+  }
+  t.strictSame(
+    (await bodies()).filter((id) => id.startsWith('removed_')),
+    [],
+  )
 })

@@ -54,7 +54,7 @@ export const membership = versionedResource({
     isThere: (row) => `${row}.ended_at is null and ${row}.deleted_at is null`,
     owners: [organizationMemberships.userId, organizationMemberships.organizationId],
   },
-  // A membership's deletion writes no row of its user: this lock orders it with the user's own deletion, which ends memberships too.
+  // A membership's deletion locks no row of its user. This lock orders it with the user's own deletion, so that neither leaves a stored body.
   locksOf: ({ membership }) =>
     membership && membership.deletedAt !== null && membership.data.userId !== null
       ? [`user ${membership.data.userId}`]
