@@ -71,9 +71,9 @@ test('wrong handlers are refused', async (t) => {
       t.throws(() => app.clerkOn('user.exploded' as never, { name: 'x' }, none), /unknown type: user.exploded/)
       t.throws(() => app.clerkOn([], { name: 'x' }, none), TypeError)
       t.throws(() => app.clerkOn('user.created', { name: '' }, none), /needs a name/)
-      t.throws(() => app.clerkOn('user.created', { name: 'webhook' }, none), /taken/)
+      t.throws(() => app.clerkOn('user.created', { name: 'webhook' }, none), /already used/)
       app.clerkOn('user.created', { name: 'x' }, none)
-      t.throws(() => app.clerkOn('user.created', { name: 'x' }, none), /taken/)
+      t.throws(() => app.clerkOn('user.created', { name: 'x' }, none), /already used/)
     },
   }).then(({ app }) => t.throws(() => app.clerkOn('user.created', { name: 'late' }, none), /before the app is ready/))
 })
