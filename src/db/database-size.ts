@@ -1,12 +1,12 @@
 /** The sizes of the tables and the number of connections. */
-import { getTableName, sql } from 'drizzle-orm'
-import type { PgTable } from 'drizzle-orm/pg-core'
+
 import { organizationInvitations } from '../resources/invitation/table.ts'
 import { organizationMemberships } from '../resources/membership/table.ts'
 import { organizations } from '../resources/organization/table.ts'
 import { organizationRoles } from '../resources/role/table.ts'
 import { sessions } from '../resources/session/table.ts'
 import { users } from '../resources/user/table.ts'
+import { getTableName, type PgTable, sql } from './drizzle.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, type Qualify, statement } from './statement.ts'
 

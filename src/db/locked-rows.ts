@@ -1,8 +1,8 @@
 /** Finds rows that other transactions have locked. */
-import { sql } from 'drizzle-orm'
-import type { PgTable } from 'drizzle-orm/pg-core'
+
 import type { Change } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
+import { type PgTable, sql } from './drizzle.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, statement } from './statement.ts'
 
