@@ -1,7 +1,7 @@
 /** Sends GET requests to Clerk's Backend API: with keep-alive, a deadline for the whole answer, and the API's version. */
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
-import { Agent, type Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import { parseJson } from '../domain/clean.ts'
 
 /** The version whose answers this service reads; the same as that of `@clerk/backend` 3. */
@@ -33,14 +33,25 @@ export interface Failure {
 }
 
 // undici's own client takes 35 to 105 µs of CPU a call (16 at once, one at a time), fetch 130 to 220, @clerk/backend 150 to 255.
-const pool = new Agent({ connections: 50, keepAliveTimeout: 30_000 })
+let pool: Promise<Dispatcher> | undefined
+const findPool = () => {
+  pool ??= makePool()
+  return pool
+}
+// Loaded at the first request. NODE_USE_ENV_PROXY is Node's own setting for `fetch`.
+async function makePool(): Promise<Dispatcher> {
+  const { Agent, EnvHttpProxyAgent } = await import('undici')
+  return process.env.NODE_USE_ENV_PROXY === '1'
+    ? new EnvHttpProxyAgent()
+    : new Agent({ connections: 50, keepAliveTimeout: 30_000 })
+}
 const unzip = promisify(gunzip)
 
 /** Resolves to the answer or failure; rejects only with the reason of `signal`. */
 export type Transport = (path: string, options?: { isCompressed?: boolean }) => Promise<Answer | Failure>
 
 export function createTransport(options: TransportOptions): Transport {
-  const { secretKey, apiUrl = 'https://api.clerk.com', deadlineMs, signal, dispatcher = pool } = options
+  const { secretKey, apiUrl = 'https://api.clerk.com', deadlineMs, signal, dispatcher } = options
   const { origin, pathname } = new URL(apiUrl)
   const prefix = pathname.replace(/\/+$/, '')
   const headers = {
@@ -52,7 +63,7 @@ export function createTransport(options: TransportOptions): Transport {
   const compressed = { ...headers, 'accept-encoding': 'gzip' }
 
   async function exchange(path: string, isCompressed: boolean, signal: AbortSignal): Promise<Answer> {
-    const response = await dispatcher.request({
+    const response = await (dispatcher ?? (await findPool())).request({
       origin,
       path: prefix + path,
       method: 'GET',
