@@ -1,10 +1,11 @@
 /** Who is measured: each a process of its own, in production mode, on the server's core. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import type { Issuer } from './issuer.ts'
 import { onServerCore } from './machine.ts'
 import { AUTHORIZED_PARTY } from './tokens.ts'
@@ -42,10 +43,20 @@ export function settingsFor(name: string, issuer: Issuer, databaseUrl?: string):
   }
 }
 
-/** As the image starts the service. */
-export const SERVICE_FLAGS: string[] = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
-  .scripts.start.split(' ')
-  .slice(1, -1)
+/** The flags with which `npm start` of a checkout starts the service, and its image does. */
+export const flagsOf = (directory: string = ROOT): string[] =>
+  JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'))
+    .scripts.start.split(' ')
+    .slice(1, -1)
+
+/** Creates the tables of a checkout by its own command line: those of another commit may differ from ours. */
+export async function migrateBy(directory: string, databaseUrl: string): Promise<void> {
+  const env = { PATH: process.env.PATH, NODE_ENV: 'production', DATABASE_URL: databaseUrl }
+  await promisify(execFile)(process.execPath, [join(directory, 'dist/cli/index.js'), 'migrate'], {
+    cwd: directory,
+    env,
+  })
+}
 
 /** Starts a file and waits until it answers. */
 export async function start(

@@ -4,7 +4,7 @@ import type { Issuer } from './issuer.ts'
 import { moveToOtherCore } from './machine.ts'
 import type { Measurement } from './measure.ts'
 import type { Options } from './options.ts'
-import { createWorld, type Progress, runRounds, startContender } from './peers.ts'
+import { createDatabaseFor, createWorld, type Progress, runRounds, startContender } from './peers.ts'
 import { type Database, type Postgres, startPostgres } from './postgres.ts'
 import { type Summary, summarize } from './summary.ts'
 import { decimal, short, table } from './table.ts'
@@ -29,7 +29,10 @@ export async function runGrowth(options: Options, issuer: Issuer, progress: Prog
   try {
     postgres = await startPostgres()
     const databases = new Map<string, Database>()
-    for (const name of options.contenders) databases.set(name, await postgres.createDatabase(`bench_${name}`, 0, 0))
+    for (const name of options.contenders) {
+      const database = await createDatabaseFor(name, options, postgres, 0, 0)
+      if (database) databases.set(name, database)
+    }
 
     async function measureStage(name: string, users: number): Promise<void> {
       progress(`measuring at ${name}`)

@@ -7,7 +7,7 @@ import { reportJwt, runJwt } from './jwt.ts'
 import { describeMachine } from './machine.ts'
 import { type Options, readOptions, USAGE } from './options.ts'
 import { runPeers } from './peers.ts'
-import { report, reportBars } from './report.ts'
+import { report, reportBars, reportBaseline } from './report.ts'
 import { runScrapes } from './scrape.ts'
 import { reportScrapes } from './scrape-report.ts'
 import { summarize } from './summary.ts'
@@ -25,7 +25,7 @@ const run: Record<Options['mode'], (options: Options, issuer: Issuer) => Promise
     const measurements = await runPeers(options, issuer, progress)
     const summaries = summarize(measurements)
     return {
-      text: `${report(summaries)}\n\n${reportBars(summaries)}`,
+      text: [report(summaries), reportBaseline(summaries), reportBars(summaries)].filter(Boolean).join('\n\n'),
       figures: summaries,
       faults: measurements.flatMap(({ faults }) => faults),
     }

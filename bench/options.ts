@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
-export const CONTENDERS = ['service', 'recipe', 'bare'] as const
+export const CONTENDERS = ['service', 'baseline', 'recipe', 'bare'] as const
 export type ContenderName = (typeof CONTENDERS)[number]
 
 export const PATHS = ['profile', 'profile-cold', 'sync-user', 'sync-new', 'webhook', 'burst'] as const
@@ -40,6 +42,8 @@ export interface Options {
   scrapeFreshMs: number
   /** The entry of the service. */
   service: string
+  /** A built checkout of another commit, measured beside the service as the contender `baseline`. */
+  baseline?: string
   /** Where the service leaves its CPU profile when it ends. */
   cpuProfDirectory?: string
   isJson: boolean
@@ -89,7 +93,8 @@ const QUICK: Scale = {
 
 export const USAGE = `node bench/index.ts [--quick] [--connections 1,32,128] [--seconds 2] [--rounds 7] [--users 100000] [--tokens 8000]
   [--contenders ${CONTENDERS.join()}] [--paths ${PATHS.join()}]
-  [--growth | --jwt | --backfill | --scrape | --changes] [--service dist/server.js] [--cpu-prof directory] [--json]`
+  [--growth | --jwt | --backfill | --scrape | --changes] [--service dist/server.js]
+  [--baseline directory of a built checkout] [--cpu-prof directory] [--json]`
 
 /** Reads the command line. Throws a TypeError that names what is wrong. */
 export function readOptions(args: string[]): Options {
@@ -113,6 +118,7 @@ export function readOptions(args: string[]): Options {
       contenders: text,
       paths: text,
       service: { ...text, default: 'dist/server.js' },
+      baseline: text,
       'cpu-prof': text,
     },
   })
@@ -124,11 +130,14 @@ export function readOptions(args: string[]): Options {
   const { scrapeConnections, ...rest } = scale
   const all = {
     connections: mode === 'scrape' ? [scrapeConnections] : scale.connections,
-    contenders: CONTENDERS,
+    contenders: CONTENDERS.filter((name) => name !== 'baseline'),
     paths: PATHS,
   }
   const defaults = mode === 'growth' ? growthDefaults(scale) : all
   const users = number('users', values.users) ?? scale.users
+  const baseline = values.baseline === undefined ? undefined : resolve(values.baseline)
+  if (baseline !== undefined && !existsSync(join(baseline, 'dist/server.js')))
+    throw new TypeError(`--baseline: ${baseline} has no dist/server.js: build that checkout first`)
   return {
     ...rest,
     connections: list(values.connections)?.map((item) => number('connections', item) as number) ?? defaults.connections,
@@ -137,10 +146,14 @@ export function readOptions(args: string[]): Options {
     users,
     tokens: Math.min(number('tokens', values.tokens) ?? scale.tokens, users),
     coldTokens: Math.min(scale.coldTokens, users),
-    contenders: choice('contenders', CONTENDERS, values.contenders, defaults.contenders),
+    contenders: withBaseline(
+      choice('contenders', CONTENDERS, values.contenders, defaults.contenders),
+      baseline !== undefined,
+    ),
     paths: choice('paths', PATHS, values.paths, defaults.paths),
     mode,
     service: values.service,
+    baseline,
     cpuProfDirectory: values['cpu-prof'],
     isJson: values.json,
   }
@@ -151,6 +164,11 @@ function growthDefaults(scale: Scale) {
   const contenders: ContenderName[] = ['service']
   const paths: PathName[] = ['profile', 'sync-user', 'webhook']
   return { connections: [Math.max(...scale.connections)], contenders, paths }
+}
+
+function withBaseline(contenders: ContenderName[], hasBaseline: boolean): ContenderName[] {
+  if (!hasBaseline && contenders.includes('baseline')) throw new TypeError('the contender baseline needs --baseline')
+  return CONTENDERS.filter((name) => contenders.includes(name) || (hasBaseline && name === 'baseline'))
 }
 
 const list = (value: string | undefined) => value?.split(',').map((item) => item.trim())

@@ -1,6 +1,7 @@
 /** The contenders side by side: in alternation, round by round. */
+import { join } from 'node:path'
 import { spread } from './bench-user.ts'
-import { SERVICE_FLAGS, settingsFor, start, WEBHOOK_SECRET } from './contenders.ts'
+import { flagsOf, migrateBy, settingsFor, start, WEBHOOK_SECRET } from './contenders.ts'
 import type { Issuer } from './issuer.ts'
 import { moveToOtherCore } from './machine.ts'
 import { type Contender, type Measurement, measure } from './measure.ts'
@@ -12,11 +13,32 @@ import { createEventFactory } from './webhooks.ts'
 
 export type Progress = (text: string) => void
 
-const files = (options: Options): Record<ContenderName, string> => ({
-  service: options.service,
-  recipe: 'bench/peers/recipe.ts',
-  bare: 'bench/peers/bare.ts',
-})
+interface Launch {
+  file: string
+  flags?: string[]
+  cpuProfDirectory?: string
+}
+
+const launches: Record<ContenderName, (options: Options) => Launch> = {
+  service: ({ service, cpuProfDirectory }) => ({ file: service, flags: flagsOf(), cpuProfDirectory }),
+  baseline: ({ baseline = '' }) => ({ file: join(baseline, 'dist/server.js'), flags: flagsOf(baseline) }),
+  recipe: () => ({ file: 'bench/peers/recipe.ts' }),
+  bare: () => ({ file: 'bench/peers/bare.ts' }),
+}
+
+/** A database of the contender's own; undefined for a contender that needs none. */
+export async function createDatabaseFor(
+  name: ContenderName,
+  { baseline }: Options,
+  postgres: Postgres,
+  users: number,
+  versionMs: number,
+): Promise<Database | undefined> {
+  if (name === 'bare') return undefined
+  const createTables =
+    name === 'baseline' && baseline !== undefined ? (url: string) => migrateBy(baseline, url) : undefined
+  return await postgres.createDatabase(`bench_${name}`, users, versionMs, createTables)
+}
 
 /** Beyond every number of users that is measured. */
 const FIRST_NEW_USER = 100_000_000
@@ -39,9 +61,9 @@ export async function startContender(
   database?: Database,
 ): Promise<Contender> {
   const settings = settingsFor(name, issuer, database?.url)
-  const own = name === 'service' ? { flags: SERVICE_FLAGS, cpuProfDirectory: options.cpuProfDirectory } : {}
-  const running = await start(files(options)[name], settings, own)
-  return { ...running, name, database, isService: name === 'service', position: 0 }
+  const { file, ...launch } = launches[name](options)
+  const running = await start(file, settings, launch)
+  return { ...running, name, database, isService: name === 'service' || name === 'baseline', position: 0 }
 }
 
 /** Measures everything once a round. What it starts it ends. */
@@ -56,8 +78,7 @@ export async function runPeers(options: Options, issuer: Issuer, progress: Progr
     postgres = await startPostgres()
     for (const name of options.contenders) {
       progress(`preloading ${options.users} users for ${name}`)
-      const database =
-        name === 'bare' ? undefined : await postgres.createDatabase(`bench_${name}`, options.users, world.firstVersion)
+      const database = await createDatabaseFor(name, options, postgres, options.users, world.firstVersion)
       contenders.push(await startContender(name, options, issuer, database))
     }
     return await runRounds(world, contenders, progress)

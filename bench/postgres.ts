@@ -9,8 +9,13 @@ import { INSERT_LEDGER, INSERT_SESSIONS, INSERT_USERS } from './bench-user.ts'
 import { cpuOfTreeMs } from './machine.ts'
 
 export interface Postgres {
-  /** A new database, migrated, with the users `1` to `users`. */
-  createDatabase(name: string, users: number, versionMs: number): Promise<Database>
+  /** A new database with the tables of this commit, or those that `createTables` makes, and the users `1` to `users`. */
+  createDatabase(
+    name: string,
+    users: number,
+    versionMs: number,
+    createTables?: (url: string) => Promise<void>,
+  ): Promise<Database>
   stop(): Promise<void>
 }
 
@@ -44,13 +49,18 @@ export async function startPostgres(): Promise<Postgres> {
   await admin.connect()
   const closers: (() => Promise<void>)[] = [() => admin.end()]
 
-  async function createDatabase(name: string, users: number, versionMs: number): Promise<Database> {
+  async function createDatabase(
+    name: string,
+    users: number,
+    versionMs: number,
+    createTables: (url: string) => Promise<void> = migrate,
+  ): Promise<Database> {
     await admin.query(`create database ${name}`)
     const url = new URL(server.url)
     url.pathname = name
-    await migrate(url.href)
-    // The bench names the tables without their schema; the service never does.
-    const client = new pg.Client({ connectionString: url.href, options: '-c search_path=clerk' })
+    await createTables(url.href)
+    // The bench names the tables without their schema; the service never does. Version 1 had them in `public`.
+    const client = new pg.Client({ connectionString: url.href, options: '-c search_path=clerk,public' })
     await client.connect()
     closers.push(() => client.end())
     let last = 0

@@ -49,6 +49,28 @@ function toRow(summary: Summary): string[] {
   ]
 }
 
+/** The service against the baseline, path by path; empty without a baseline. Above 1 the service is ahead. */
+export function reportBaseline(summaries: Summary[]): string {
+  const rows = summaries
+    .filter(({ contender, timesBaseline }) => contender === 'service' && timesBaseline !== undefined)
+    .map((service) => {
+      const { path, connections } = service
+      const baseline = findSummary(summaries, 'baseline', path, connections) as Summary
+      return [
+        titleOf(service),
+        decimal(service.perSecond),
+        decimal(baseline.perSecond),
+        short(service.timesBaseline),
+        short(service.timesBaselineByCpu),
+        short(baseline.p50Ms / service.p50Ms),
+        short(baseline.p99Ms / service.p99Ms),
+        short(baseline.postgresCpuUs / service.postgresCpuUs),
+      ]
+    })
+  const head = ['', 'req/s', 'baseline', 'req/s ×', 'CPU ÷', 'p50 ÷', 'p99 ÷', 'PostgreSQL ÷']
+  return rows.length === 0 ? '' : table(head, rows)
+}
+
 interface Bar {
   name: string
   path: PathName

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { DEFAULT_SCHEMA } from '../src/db/schema-name.ts'
 import { findTableStatistics } from '../src/db/table-statistics.ts'
 import { spread } from './bench-user.ts'
-import { SERVICE_FLAGS, settingsFor, start } from './contenders.ts'
+import { flagsOf, settingsFor, start } from './contenders.ts'
 import { drive, type LoadResult } from './driver.ts'
 import type { Issuer } from './issuer.ts'
 import { cpuMs, moveToOtherCore } from './machine.ts'
@@ -84,7 +84,7 @@ async function measureScrapes(world: World, issuer: Issuer, database: Database, 
   const file = join(directory, 'scrapes.json')
   const settings = { ...settingsFor('service', issuer, database.url), SCRAPE_PROBE_FILE: file }
   const running = await start(options.service, settings, {
-    flags: [...SERVICE_FLAGS, '--import', './bench/scrape-probe.ts'],
+    flags: [...flagsOf(), '--import', './bench/scrape-probe.ts'],
   })
   const contender: Contender = { ...running, name: 'service', database, isService: true, position: 0 }
   try {

@@ -10,8 +10,11 @@ export interface Summary extends Measurement {
   /** The median over the rounds; undefined where the other was not measured. */
   timesRecipe?: number
   timesBare?: number
+  timesBaseline?: number
   /** How many of its requests cost the CPU time of one of the recipe's: what a crowded machine tells best. */
   timesRecipeByCpu?: number
+  /** The same of the baseline's requests. */
+  timesBaselineByCpu?: number
 }
 
 const FIGURES: Figure[] = [
@@ -40,6 +43,7 @@ export function summarize(measurements: Measurement[]): Summary[] {
     const own = roundsOf(first, first.contender)
     const recipe = own && roundsOf(first, 'recipe')
     const bare = own && roundsOf(first, 'bare')
+    const baseline = own && roundsOf(first, 'baseline')
     const rates = rounds.map(({ perSecond }) => perSecond)
     return {
       ...first,
@@ -47,6 +51,8 @@ export function summarize(measurements: Measurement[]): Summary[] {
       spread: (Math.max(...rates) - Math.min(...rates)) / 2 / median(rates),
       timesRecipe: recipe && ratio(rounds, recipe, 'perSecond'),
       timesBare: bare && ratio(rounds, bare, 'perSecond'),
+      timesBaseline: baseline && ratio(rounds, baseline, 'perSecond'),
+      timesBaselineByCpu: baseline && ratio(baseline, rounds, 'serverCpuUs'),
       timesRecipeByCpu: recipe && ratio(recipe, rounds, 'serverCpuUs'),
       faults: rounds.flatMap(({ faults }) => faults),
     }

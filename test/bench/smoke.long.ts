@@ -35,6 +35,23 @@ test('every contender answers on every path, and every row is what was sent', as
   }
 })
 
+// `npm run test:long` builds this checkout first, so that it can be its own baseline.
+test('a built checkout is measured as one more contender, and compared', async (t) => {
+  const { code, stdout, stderr } = await runBench('--baseline', ROOT, '--paths', 'profile,webhook', ...QUICK)
+  t.equal(code, 0, stderr)
+  for (const path of ['profile', 'webhook']) {
+    const [, table = ''] = stdout.split(`### ${path}, 8 connections\n`)
+    t.match(table, /^\| baseline +\| +[\d,]+ \|/m)
+    t.match(stdout, new RegExp(`^\\| ${path}, 8 connections +\\| +[\\d,]+ \\| +[\\d,]+ \\| +[\\d.]+ \\|`, 'm'))
+  }
+})
+
+test('a baseline that is not built is refused', async (t) => {
+  const { code, stderr } = await runBench('--baseline', join(ROOT, 'docs'))
+  t.equal(code, 2)
+  t.match(stderr, /--baseline: .* has no dist\/server\.js: build that checkout first/)
+})
+
 test('growth is measured at each size', async (t) => {
   const { code, stdout, stderr } = await runBench('--growth', '--paths', 'webhook', ...QUICK)
   t.equal(code, 0, stderr)
