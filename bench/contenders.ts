@@ -24,20 +24,38 @@ export interface Running {
   stop(): Promise<void>
 }
 
-/** The same settings for all; who needs fewer ignores the rest. No secret key for the service: it asks nobody. */
-export function settingsFor(name: string, issuer: Issuer, databaseUrl?: string): Record<string, string> {
+const SECRET_KEY = 'sk_live_bench'
+
+/**
+ * The same settings for all; a contender that needs fewer ignores the rest. Without `apiUrl` the service has no secret key and
+ * asks nobody.
+ */
+export function settingsFor(
+  name: string,
+  issuer: Issuer,
+  databaseUrl?: string,
+  apiUrl?: string,
+): Record<string, string> {
   const common = {
     ...(databaseUrl && { DATABASE_URL: databaseUrl }),
     CLERK_ISSUER: issuer.url,
     CLERK_AUTHORIZED_PARTIES: AUTHORIZED_PARTY,
     CLERK_WEBHOOK_SIGNING_SECRET: WEBHOOK_SECRET,
+    ...(apiUrl && {
+      CLERK_API_URL: apiUrl,
+      CLERK_SECRET_KEY: SECRET_KEY,
+      // The sync is measured, not the limit of Clerk's API; nothing else asks the API meanwhile.
+      CLERK_API_BUDGET: '1000000',
+      CATCH_UP_INTERVAL_SECONDS: '0',
+      SYNC_BY_API: 'true',
+    }),
   }
   if (name !== 'recipe') return common
   const host = Buffer.from(`${new URL(issuer.url).host}$`).toString('base64')
   return {
     ...common,
     CLERK_PUBLISHABLE_KEY: `pk_live_${host}`,
-    CLERK_SECRET_KEY: 'sk_live_bench',
+    CLERK_SECRET_KEY: SECRET_KEY,
     // Networkless, as https://clerk.com/docs/guides/sessions/manual-jwt-verification has it.
     CLERK_JWT_KEY: issuer.publicKey,
   }

@@ -84,11 +84,21 @@ export function reportGrowth(stages: Stage[]): string {
           decimal(summary.rssMb),
         ]
       })
+      const last = stages.at(-1)?.summaries[index] as Summary
+      const growth = costUs(last) / costUs(base)
+      const isReached = growth <= MOST_GROWTH
+      const bar =
+        base.contender === 'service' && base.path === 'webhook'
+          ? `\n\nBar: at most +15 % from the first to the last line. ${isReached ? 'Reached' : 'Missed'}: ${percent(growth)}.`
+          : ''
       const head = ['', 'req/s', 'p50 ms', 'p99 ms', 'CPU µs', '', 'PostgreSQL µs', '', 'both µs', '', 'RSS MB']
-      return `### ${base.contender}, ${base.path}, ${base.connections} connections\n\n${table(head, rows)}`
+      return `### ${base.contender}, ${base.path}, ${base.connections} connections\n\n${table(head, rows)}${bar}`
     })
     .join('\n\n')
 }
+
+// Of the cost of a webhook, service and PostgreSQL together.
+const MOST_GROWTH = 1.15
 
 const costUs = ({ serverCpuUs, postgresCpuUs }: Summary) => serverCpuUs + postgresCpuUs
 

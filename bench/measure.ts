@@ -50,6 +50,7 @@ export async function measure(
     world,
     contender,
     Math.ceil(rate * HEADROOM * (options.warmupSeconds + options.seconds)),
+    connections,
   )
   const { result, before, after } = await driveWithCounters(plan, contender, connections, options)
   const memory = memoryMb(contender.pid)

@@ -5,8 +5,22 @@ import { parseArgs } from 'node:util'
 export const CONTENDERS = ['service', 'baseline', 'recipe', 'bare'] as const
 export type ContenderName = (typeof CONTENDERS)[number]
 
-export const PATHS = ['profile', 'profile-cold', 'sync-user', 'sync-new', 'webhook', 'burst'] as const
+export const PATHS = [
+  'profile',
+  'profile-cold',
+  'sync-user',
+  'sync-new',
+  'webhook',
+  'burst',
+  'sync-api',
+  'sync-api-50',
+] as const
 export type PathName = (typeof PATHS)[number]
+
+/** How long the Backend API takes on the paths that ask it. */
+export const API_DELAYS_MS: Partial<Record<PathName, number>> = { 'sync-api': 0, 'sync-api-50': 50 }
+/** The service has no more lookups than this in flight, and answers further syncs from the claims. */
+export const MAX_LOOKUPS = 50
 
 export interface BackfillCase {
   users: number
@@ -134,6 +148,9 @@ export function readOptions(args: string[]): Options {
     paths: PATHS,
   }
   const defaults = mode === 'growth' ? growthDefaults(scale) : all
+  const paths = choice('paths', PATHS, values.paths, defaults.paths)
+  const asksApi = paths.find((path) => path in API_DELAYS_MS)
+  if (mode === 'growth' && asksApi) throw new TypeError(`--growth does not measure ${asksApi}`)
   const users = number('users', values.users) ?? scale.users
   const baseline = values.baseline === undefined ? undefined : resolve(values.baseline)
   if (baseline !== undefined && !existsSync(join(baseline, 'dist/server.js')))
@@ -150,7 +167,7 @@ export function readOptions(args: string[]): Options {
       choice('contenders', CONTENDERS, values.contenders, defaults.contenders),
       baseline !== undefined,
     ),
-    paths: choice('paths', PATHS, values.paths, defaults.paths),
+    paths,
     mode,
     service: values.service,
     baseline,

@@ -1,10 +1,10 @@
 /** What is asked on each path, and how the answers and the rows are checked afterwards. */
-import { customClaims, emailOf, scatter, spread, userId } from './bench-user.ts'
+import { apiLastNameOf, customClaims, emailOf, scatter, spread, userId } from './bench-user.ts'
 import type { LoadResult } from './driver.ts'
 import type { Options, PathName } from './options.ts'
 import type { Database } from './postgres.ts'
 import { tokenRequest } from './requests.ts'
-import { countRows, findClaimFaults, findLedgerFaults, findRowFaults, fingerprint } from './row-checks.ts'
+import { countRows, findLedgerFaults, findRowFaults, findSyncFaults, fingerprint } from './row-checks.ts'
 import type { BenchEvent, createEventFactory } from './webhooks.ts'
 
 /** One run of a path: its requests, and the check afterwards, which says what is lost or wrong. */
@@ -35,7 +35,7 @@ export interface World {
   firstVersion: number
 }
 
-type Planner = (world: World, target: Target, requests: number) => Promise<Plan>
+type Planner = (world: World, target: Target, requests: number, connections: number) => Promise<Plan>
 
 const PROFILE = '/api/auth/profile'
 const SYNC_USER = '/api/auth/sync-user'
@@ -63,16 +63,22 @@ const readPlanner =
     }
   }
 
+/** The next users of the rotation, each once, and their syncs. */
+function nextSyncs({ options, tokens }: World, { position }: Target, count: number) {
+  const all = spread(options.coldTokens, options.users)
+  const numbers = Array.from(
+    { length: Math.min(count, all.length) },
+    (_, index) => all[scatter(position + index, all.length)] as number,
+  )
+  return {
+    numbers,
+    requests: numbers.map((number) => tokenRequest('POST', SYNC_USER, tokens.get(number) as string)),
+  }
+}
+
 /** Each token once, newer than its row and saying the same: users who come back. Timed to the end. */
 const syncNew: Planner = async (world, target) => {
-  const { options, tokens } = world
-  const all = spread(options.coldTokens, options.users)
-  const first = target.position
-  const numbers = Array.from(
-    { length: Math.min(options.tokens, all.length) },
-    (_, index) => all[scatter(first + index, all.length)] as number,
-  )
-  const requests = numbers.map((number) => tokenRequest('POST', SYNC_USER, tokens.get(number) as string))
+  const { numbers, requests } = nextSyncs(world, target, world.options.tokens)
   await target.database?.query(
     `update users u set clerk_updated_at = now() - interval '60 days', clerk_event_at = u.clerk_updated_at,
       claims_issued_at = null, claims_columns = null, last_name = e.last_name
@@ -86,10 +92,44 @@ const syncNew: Planner = async (world, target) => {
       target.position += numbers.length
       if (!target.database) return []
       const faults = samples.flatMap(({ index, body }) => findReplyFault(body, numbers[index] as number, true))
-      return [...faults, ...(await findClaimFaults(target.database, numbers))]
+      return [
+        ...faults,
+        ...(await findSyncFaults(target.database, numbers, (number) => customClaims(number).last_name)),
+      ]
     },
   }
 }
+
+/** Each token once, and the Backend API names a newer profile than the row has. Timed to the end. */
+const syncApi =
+  (delayMs: number): Planner =>
+  async (world, target, _requests, connections) => {
+    const { seconds, tokens } = world.options
+    // About as many as the time allows: no sync is faster than Clerk's answer.
+    const count = Math.min(tokens, Math.ceil((connections * seconds * 1000) / (delayMs + 1)))
+    const warm = Math.ceil(count / 4)
+    const { numbers, requests } = nextSyncs(world, target, warm + count)
+    await target.database?.query(
+      `update users u set clerk_updated_at = now() - interval '60 days', clerk_event_at = u.clerk_updated_at,
+        last_name = 'Before'
+      from unnest($1::text[]) as e (id) where u.id = e.id`,
+      [numbers.map(userId)],
+    )
+    return {
+      warmup: (index) => (index < warm ? requests[index] : undefined),
+      request: (index) => requests[warm + index],
+      async findFaults({ samples }) {
+        target.position += numbers.length
+        if (!target.database) return []
+        const wrong = samples.find(({ index, body }) => {
+          const { user, source } = JSON.parse(body)
+          return user.lastName !== apiLastNameOf(numbers[warm + index] as number) || source !== 'clerk_api'
+        })
+        const faults = wrong ? [`not from the Backend API: ${wrong.body}`] : []
+        return [...faults, ...(await findSyncFaults(target.database, numbers, apiLastNameOf))]
+      },
+    }
+  }
 
 function findReplyFault(body: string, number: number, isSync: boolean): string[] {
   const { user, created, source } = JSON.parse(body)
@@ -158,14 +198,16 @@ export const planners: Record<PathName, Planner> = {
   'sync-new': syncNew,
   webhook,
   burst,
+  'sync-api': syncApi(0),
+  'sync-api-50': syncApi(50),
 }
 
 const profileAmongWrites = readPlanner('GET', PROFILE, ({ tokens }) => tokens, false)
 
 /** Profiles and webhooks by turns. */
-export const planMixed: Planner = async (world, target, requests) => {
-  const profiles = await profileAmongWrites(world, target, requests)
-  const webhooks = await webhook(world, target, Math.ceil(requests / 2))
+export const planMixed: Planner = async (world, target, requests, connections) => {
+  const profiles = await profileAmongWrites(world, target, requests, connections)
+  const webhooks = await webhook(world, target, Math.ceil(requests / 2), connections)
   const isProfile = (index: number) => index % 2 === 0
   return {
     request: (index) => (isProfile(index) ? profiles : webhooks).request(index >> 1),

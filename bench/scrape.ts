@@ -148,6 +148,7 @@ async function scrapeUnderLoad(world: World, contender: Contender, connections: 
     world,
     contender,
     Math.ceil(connections * FIRST_GUESS_PER_CONNECTION * (warmupSeconds + seconds)),
+    connections,
   )
   const span = { port, warmupSeconds, seconds }
   const beside = { ...span, connections: 1, everyMs: scrapeEveryMs }
