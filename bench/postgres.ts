@@ -39,11 +39,12 @@ export interface Counters {
   walBytes: number
 }
 
-export async function startPostgres(): Promise<Postgres> {
+/** @param settings further settings of the server, such as `shared_buffers=2GB` */
+export async function startPostgres(settings: string[] = []): Promise<Postgres> {
   const directory = mkdtempSync(join(tmpdir(), 'clerk-session-sync-bench-'))
   chmodSync(directory, 0o711) // As root, PostgreSQL runs as another user.
   const remove = () => removeDirectory(directory)
-  const server = await startEmbeddedPostgres({ directory: join(directory, 'data') })
+  const server = await startEmbeddedPostgres({ directory: join(directory, 'data'), settings })
   process.once('exit', remove)
   const admin = new pg.Client({ connectionString: server.url })
   await admin.connect()
