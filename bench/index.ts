@@ -5,6 +5,7 @@ import { reportGrowth, runGrowth } from './growth.ts'
 import { type Issuer, startIssuer } from './issuer.ts'
 import { reportJwt, runJwt } from './jwt.ts'
 import { describeMachine } from './machine.ts'
+import { reportLoads, runOpenLoop } from './open-loop.ts'
 import { type Options, readOptions, USAGE } from './options.ts'
 import { runPeers } from './peers.ts'
 import { report, reportBars, reportBaseline } from './report.ts'
@@ -28,6 +29,14 @@ const run: Record<Options['mode'], (options: Options, issuer: Issuer) => Promise
       text: [report(summaries), reportBaseline(summaries), reportBars(summaries)].filter(Boolean).join('\n\n'),
       figures: summaries,
       faults: measurements.flatMap(({ faults }) => faults),
+    }
+  },
+  async 'open-loop'(options, issuer) {
+    const figures = await runOpenLoop(options, issuer, progress)
+    return {
+      text: reportLoads(figures, options),
+      figures,
+      faults: figures.flatMap(({ faults }) => faults),
     }
   },
   async growth(options, issuer) {

@@ -14,6 +14,7 @@ export const PATHS = [
   'burst',
   'sync-api',
   'sync-api-50',
+  'mix',
 ] as const
 export type PathName = (typeof PATHS)[number]
 
@@ -42,7 +43,13 @@ export interface Options {
   burstEvents: number
   contenders: ContenderName[]
   paths: PathName[]
-  mode: 'peers' | 'growth' | 'jwt' | 'backfill' | 'scrape' | 'changes'
+  /** Of `--open-loop`: the share of the most that is sent. */
+  loadShare: number
+  openLoopSeconds: number
+  /** And the long run of a closed loop. */
+  longConnections: number
+  longSeconds: number
+  mode: 'peers' | 'open-loop' | 'growth' | 'jwt' | 'backfill' | 'scrape' | 'changes'
   /** Of `--growth`, in this order. */
   growthUsers: number[]
   growthLedgerRows: number
@@ -82,6 +89,10 @@ const FULL = {
   scrapeConnections: 32,
   scrapeEveryMs: 100,
   scrapeFreshMs: 5_100,
+  loadShare: 0.7,
+  openLoopSeconds: 20,
+  longConnections: 1_000,
+  longSeconds: 60,
 }
 type Scale = typeof FULL
 const QUICK: Scale = {
@@ -103,11 +114,15 @@ const QUICK: Scale = {
   scrapeConnections: 8,
   scrapeEveryMs: 20,
   scrapeFreshMs: 0,
+  loadShare: 0.5,
+  openLoopSeconds: 0.5,
+  longConnections: 50,
+  longSeconds: 0.5,
 }
 
 export const USAGE = `node bench/index.ts [--quick] [--connections 1,32,128] [--seconds 2] [--rounds 7] [--users 100000] [--tokens 8000]
   [--contenders ${CONTENDERS.join()}] [--paths ${PATHS.join()}]
-  [--growth | --jwt | --backfill | --scrape | --changes] [--service dist/server.js]
+  [--mix] [--open-loop | --growth | --jwt | --backfill | --scrape | --changes] [--service dist/server.js]
   [--baseline directory of a built checkout] [--cpu-prof directory] [--json]`
 
 /** Reads the command line. Throws a TypeError that names what is wrong. */
@@ -119,6 +134,8 @@ export function readOptions(args: string[]): Options {
     options: {
       quick: flag,
       growth: flag,
+      'open-loop': flag,
+      mix: flag,
       jwt: flag,
       backfill: flag,
       scrape: flag,
@@ -136,7 +153,7 @@ export function readOptions(args: string[]): Options {
       'cpu-prof': text,
     },
   })
-  const [mode = 'peers', another] = (['growth', 'jwt', 'backfill', 'scrape', 'changes'] as const).filter(
+  const [mode = 'peers', another] = (['open-loop', 'growth', 'jwt', 'backfill', 'scrape', 'changes'] as const).filter(
     (name) => values[name],
   )
   if (another) throw new TypeError(`--${mode} and --${another} exclude each other`)
@@ -145,12 +162,12 @@ export function readOptions(args: string[]): Options {
   const all = {
     connections: mode === 'scrape' ? [scrapeConnections] : scale.connections,
     contenders: CONTENDERS.filter((name) => name !== 'baseline'),
-    paths: PATHS,
+    paths: PATHS.filter((path) => path !== 'mix'),
   }
-  const defaults = mode === 'growth' ? growthDefaults(scale) : all
-  const paths = choice('paths', PATHS, values.paths, defaults.paths)
+  const defaults = mode === 'growth' ? growthDefaults(scale) : mode === 'open-loop' ? openLoopDefaults(scale) : all
+  const paths = choice('paths', PATHS, values.mix ? 'mix' : values.paths, defaults.paths)
   const asksApi = paths.find((path) => path in API_DELAYS_MS)
-  if (mode === 'growth' && asksApi) throw new TypeError(`--growth does not measure ${asksApi}`)
+  if (['growth', 'open-loop'].includes(mode) && asksApi) throw new TypeError(`--${mode} does not measure ${asksApi}`)
   const users = number('users', values.users) ?? scale.users
   const baseline = values.baseline === undefined ? undefined : resolve(values.baseline)
   if (baseline !== undefined && !existsSync(join(baseline, 'dist/server.js')))
@@ -180,6 +197,13 @@ export function readOptions(args: string[]): Options {
 function growthDefaults(scale: Scale) {
   const contenders: ContenderName[] = ['service']
   const paths: PathName[] = ['profile', 'sync-user', 'webhook']
+  return { connections: [Math.max(...scale.connections)], contenders, paths }
+}
+
+/** What the service does under load, at the most connections; the most is the median of a few short runs. */
+function openLoopDefaults(scale: Scale) {
+  const contenders: ContenderName[] = ['service']
+  const paths: PathName[] = ['profile', 'profile-cold', 'sync-user', 'sync-new', 'webhook', 'mix']
   return { connections: [Math.max(...scale.connections)], contenders, paths }
 }
 

@@ -2,7 +2,7 @@
 import type { Measurement } from './measure.ts'
 import { CONTENDERS, type ContenderName, type PathName } from './options.ts'
 
-type Figure = { [K in keyof Measurement]: Measurement[K] extends number ? K : never }[keyof Measurement]
+type Figure = { [K in keyof Measurement]-?: Measurement[K] extends number ? K : never }[keyof Measurement]
 
 export interface Summary extends Measurement {
   /** Half the range of `perSecond` over the rounds, as a share of the median. */
@@ -21,6 +21,7 @@ const FIGURES: Figure[] = [
   'perSecond',
   'p50Ms',
   'p99Ms',
+  'p999Ms',
   'serverCpuUs',
   'postgresCpuUs',
   'commitsPerRequest',

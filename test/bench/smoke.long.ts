@@ -62,6 +62,16 @@ test('a baseline that is not built is refused', async (t) => {
   t.match(stderr, /--baseline: .* has no dist\/server\.js: build that checkout first/)
 })
 
+test('each path has its latencies in an open loop and on many connections, and so have the kinds of the mix', async (t) => {
+  const { code, stdout, stderr } = await runBench('--open-loop', ...QUICK)
+  t.equal(code, 0, stderr)
+  for (const path of ['profile', 'profile-cold', 'sync-user', 'sync-new', 'webhook', 'mix', 'mix: webhook']) {
+    for (const load of ['open loop at 50 % of that', 'closed loop, 50 connections, 1 s']) {
+      t.match(stdout, new RegExp(`^\\| ${path} +\\| +${load} \\| [^|]+ \\| +\\d`, 'm'), `${path}: ${load}`)
+    }
+  }
+})
+
 test('growth is measured at each size', async (t) => {
   const { code, stdout, stderr } = await runBench('--growth', '--paths', 'webhook', ...QUICK)
   t.equal(code, 0, stderr)
