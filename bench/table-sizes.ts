@@ -7,6 +7,8 @@
 import { statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { parseArgs } from 'node:util'
+import { createPool } from '../src/db/pool.ts'
+import { createRepository } from '../src/db/repository.ts'
 import { type Database, startPostgres } from './postgres.ts'
 import { decimal, table } from './table.ts'
 
@@ -24,6 +26,7 @@ const ledger = Number(values.ledger ?? users)
 
 const BATCH = 500_000
 const DISK_BYTES_A_ROW = 1_000
+const LEDGER_DAYS = 30
 
 // Ids as Clerk's and Svix's: a prefix, and 27 characters that begin with the time.
 const ksuid = (prefix: string, number = 'n') =>
@@ -67,7 +70,7 @@ const INSERT_LEDGER = `
   select ${ksuid('msg')}, (array['session.created','user.updated','session.ended'])[1 + n % 3],
     case when n % 3 = 1 then ${ksuid('user', '(1 + (n * 7919) % $4::bigint)')} else ${ksuid('sess')} end,
     'ins_2g7np7Hrk0SN6kj5EDMLDaKNL0S', case when n % 40 = 0 then 'stale' else 'applied' end, 1, t.at, t.at, t.at, t.at
-  from generate_series($1::bigint, $2::bigint) n, lateral (select ${at(ROW_AGE, 30)} as at) t`
+  from generate_series($1::bigint, $2::bigint) n, lateral (select ${at(ROW_AGE, LEDGER_DAYS)} as at) t`
 
 interface Size {
   name: string
@@ -103,6 +106,19 @@ async function sizeOf({ query }: Database, name: string, label = name): Promise<
   }
 }
 
+/** Deletes a day's worth of the ledger as the service does, and says how fast that went. */
+async function measurePruning(database: Database): Promise<string> {
+  const pool = createPool({ connectionString: database.url, onError: (error) => console.error(error.message) })
+  try {
+    const startedAt = performance.now()
+    const pruned = await createRepository({ pool }).prune(LEDGER_DAYS - 1)
+    const seconds = (performance.now() - startedAt) / 1000
+    return `pruned ${decimal(pruned)} rows of the ledger in ${decimal(seconds, 1)} s: ${decimal(pruned / seconds)} a second`
+  } finally {
+    await pool.end()
+  }
+}
+
 const { bavail, bsize } = statfsSync(tmpdir())
 const neededBytes = (users + sessions + ledger) * DISK_BYTES_A_ROW
 if (bavail * bsize < neededBytes) {
@@ -121,6 +137,7 @@ const postgres = await startPostgres([
   'autovacuum=off',
 ])
 const sizes: Size[] = []
+let pruning = ''
 try {
   const database = await postgres.createDatabase('table_sizes', 0, 0)
   await fill(database, 'users', INSERT_USERS, users)
@@ -138,6 +155,7 @@ try {
   sizes.push(await sizeOf(database, 'sessions'))
   await fill(database, 'webhook_events', INSERT_LEDGER, ledger)
   sizes.push(await sizeOf(database, 'webhook_events'))
+  pruning = await measurePruning(database)
 } finally {
   await postgres.stop()
 }
@@ -158,4 +176,4 @@ const rows = sizes.map(({ name, rows, tableBytes, indexes }) => {
   ]
 })
 const head = ['', 'rows', 'table GB', 'indexes GB', 'all GB', 'bytes a row', 'of the indexes, GB']
-console.log(values.json ? JSON.stringify(sizes, null, 2) : table(head, rows))
+console.log(values.json ? JSON.stringify(sizes, null, 2) : `${table(head, rows)}\n\n${pruning}`)
