@@ -13,6 +13,7 @@ import { AUTHORIZED_PARTY } from './tokens.ts'
 const ROOT = join(import.meta.dirname, '..')
 const START_DEADLINE_MS = 30_000
 const STOP_DEADLINE_MS = 10_000
+const POLL_MS = 5
 
 export const WEBHOOK_SECRET = `whsec_${Buffer.from('a secret of the bench').toString('base64')}`
 
@@ -127,7 +128,7 @@ async function untilAnswers(child: ChildProcess, port: number): Promise<void> {
     await answer?.body?.cancel()
     if (answer) return
     if (performance.now() > giveUpAt) throw new Error('does not answer')
-    await sleep(50)
+    await sleep(POLL_MS)
   }
 }
 

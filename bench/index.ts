@@ -11,6 +11,7 @@ import { runPeers } from './peers.ts'
 import { report, reportBars, reportBaseline } from './report.ts'
 import { runScrapes } from './scrape.ts'
 import { reportScrapes } from './scrape-report.ts'
+import { reportStarts, runStarts } from './start.ts'
 import { summarize } from './summary.ts'
 
 const progress = (text: string) => process.stderr.write(`${text.trim()}\n`)
@@ -38,6 +39,10 @@ const run: Record<Options['mode'], (options: Options, issuer: Issuer) => Promise
       figures,
       faults: figures.flatMap(({ faults }) => faults),
     }
+  },
+  async start(options, issuer) {
+    const figures = await runStarts(options, issuer, progress)
+    return { text: reportStarts(figures), figures, faults: [] }
   },
   async growth(options, issuer) {
     const stages = await runGrowth(options, issuer, progress)

@@ -49,7 +49,9 @@ export interface Options {
   /** And the long run of a closed loop. */
   longConnections: number
   longSeconds: number
-  mode: 'peers' | 'open-loop' | 'growth' | 'jwt' | 'backfill' | 'scrape' | 'changes'
+  /** Of `--start`: when the memory is read after the first answer. */
+  restSeconds: number
+  mode: 'peers' | 'open-loop' | 'start' | 'growth' | 'jwt' | 'backfill' | 'scrape' | 'changes'
   /** Of `--growth`, in this order. */
   growthUsers: number[]
   growthLedgerRows: number
@@ -93,6 +95,7 @@ const FULL = {
   openLoopSeconds: 20,
   longConnections: 1_000,
   longSeconds: 60,
+  restSeconds: 3,
 }
 type Scale = typeof FULL
 const QUICK: Scale = {
@@ -118,11 +121,12 @@ const QUICK: Scale = {
   openLoopSeconds: 0.5,
   longConnections: 50,
   longSeconds: 0.5,
+  restSeconds: 0.1,
 }
 
 export const USAGE = `node bench/index.ts [--quick] [--connections 1,32,128] [--seconds 2] [--rounds 7] [--users 100000] [--tokens 8000]
   [--contenders ${CONTENDERS.join()}] [--paths ${PATHS.join()}]
-  [--mix] [--open-loop | --growth | --jwt | --backfill | --scrape | --changes] [--service dist/server.js]
+  [--mix] [--open-loop | --start | --growth | --jwt | --backfill | --scrape | --changes] [--service dist/server.js]
   [--baseline directory of a built checkout] [--cpu-prof directory] [--json]`
 
 /** Reads the command line. Throws a TypeError that names what is wrong. */
@@ -135,6 +139,7 @@ export function readOptions(args: string[]): Options {
       quick: flag,
       growth: flag,
       'open-loop': flag,
+      start: flag,
       mix: flag,
       jwt: flag,
       backfill: flag,
@@ -153,9 +158,9 @@ export function readOptions(args: string[]): Options {
       'cpu-prof': text,
     },
   })
-  const [mode = 'peers', another] = (['open-loop', 'growth', 'jwt', 'backfill', 'scrape', 'changes'] as const).filter(
-    (name) => values[name],
-  )
+  const [mode = 'peers', another] = (
+    ['open-loop', 'start', 'growth', 'jwt', 'backfill', 'scrape', 'changes'] as const
+  ).filter((name) => values[name])
   if (another) throw new TypeError(`--${mode} and --${another} exclude each other`)
   const scale = values.quick ? QUICK : FULL
   const { scrapeConnections, ...rest } = scale

@@ -77,7 +77,9 @@ function ratio(of: Measurement[], to: Measurement[], figure: Figure): number {
   return median(of.map((round, index) => round[figure] / (to[index] as Measurement)[figure]))
 }
 
-function median(values: number[]): number {
+/** Of an even number the mean of the two in the middle; NaN of none. */
+export function median(values: number[]): number {
+  if (values.length === 0) return Number.NaN
   const ascending = values.toSorted((a, b) => a - b)
   const middle = ascending.length >> 1
   return ascending.length % 2 === 1

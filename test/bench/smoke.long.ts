@@ -62,6 +62,14 @@ test('a baseline that is not built is refused', async (t) => {
   t.match(stderr, /--baseline: .* has no dist\/server\.js: build that checkout first/)
 })
 
+test('the start and the memory at rest are measured', async (t) => {
+  const { code, stdout, stderr } = await runBench('--start', ...QUICK)
+  t.equal(code, 0, stderr)
+  for (const contender of ['service', 'recipe', 'bare'])
+    t.match(stdout, new RegExp(`^\\| ${contender} +\\| +[\\d,]+ \\|`, 'm'))
+  t.match(stdout, /^\| 100 MB \/ memory at rest \|/m)
+})
+
 test('each path has its latencies in an open loop and on many connections, and so have the kinds of the mix', async (t) => {
   const { code, stdout, stderr } = await runBench('--open-loop', ...QUICK)
   t.equal(code, 0, stderr)
