@@ -127,7 +127,7 @@ const QUICK: Scale = {
 export const USAGE = `node bench/index.ts [--quick] [--connections 1,32,128] [--seconds 2] [--rounds 7] [--users 100000] [--tokens 8000]
   [--contenders ${CONTENDERS.join()}] [--paths ${PATHS.join()}]
   [--mix] [--open-loop | --start | --growth | --jwt | --backfill | --scrape | --changes] [--service dist/server.js]
-  [--baseline directory of a built checkout] [--cpu-prof directory] [--json]`
+  [--growth-users 1000,100000,2000000] [--baseline directory of a built checkout] [--cpu-prof directory] [--json]`
 
 /** Reads the command line. Throws a TypeError that names what is wrong. */
 export function readOptions(args: string[]): Options {
@@ -139,6 +139,7 @@ export function readOptions(args: string[]): Options {
       quick: flag,
       growth: flag,
       'open-loop': flag,
+      'growth-users': text,
       start: flag,
       mix: flag,
       jwt: flag,
@@ -190,6 +191,8 @@ export function readOptions(args: string[]): Options {
       baseline !== undefined,
     ),
     paths,
+    growthUsers:
+      list(values['growth-users'])?.map((item) => number('growth-users', item) as number) ?? scale.growthUsers,
     mode,
     service: values.service,
     baseline,
