@@ -1,6 +1,6 @@
 /**
- * The one write path: everything that a batch of changes does is sent at once, as one transaction. PostgreSQL decides what
- * became of each change, by the rows.
+ * The write path: all statements of a batch of changes are sent at once, as one transaction. The SQL compares each change with its
+ * row, and so decides its outcome.
  */
 import type { Change, Message, Outcome } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
@@ -18,10 +18,10 @@ import type { Pool, TransactOptions } from './pool.ts'
 import type { Written } from './resource.ts'
 import type { Call } from './statement.ts'
 
-/** What became of a change that no error came in the way of. */
+/** The result of a change that was applied without an error. */
 export interface AppliedChange {
   outcome: Outcome
-  /** Whether it made a new row of a user. */
+  /** Whether it created a user's row. */
   created: boolean
 }
 
@@ -32,8 +32,9 @@ export interface ApplyOptions extends TransactOptions {
 const NONE_KNOWN: KnownMessages = { applied: new Set(), failed: new Set() }
 
 /**
- * Applies the changes in one transaction, one result each, in their order. It is first sent as if the ledger knew none of the
- * messages; where it knows one, PostgreSQL undoes all of it, and it is sent again with what the ledger knows by then.
+ * Applies the changes in one transaction, and resolves to one result per change, in order. The transaction is first sent as if all
+ * messages were new, which saves a query. If the ledger has one of them, PostgreSQL rolls back, and the transaction is planned
+ * again with the messages that the ledger has.
  */
 export async function applyTogether(pool: Pool, changes: Change[], options: ApplyOptions): Promise<AppliedChange[]> {
   let known = NONE_KNOWN
@@ -50,7 +51,10 @@ export async function applyTogether(pool: Pool, changes: Change[], options: Appl
   }
 }
 
-/** Applies what the ledger knew and has lost since it was asked, as in a failover to a standby that lacks the last commits. */
+/**
+ * The results; changes whose message has disappeared from the ledger since it was read are applied now. This happens in a failover
+ * to a standby that lacks the last commits.
+ */
 async function withLost(pool: Pool, changes: Change[], batch: Batch, options: ApplyOptions): Promise<AppliedChange[]> {
   const lost = batch.lostMessages()
   const isLost = ({ message }: Change) => message !== undefined && lost.has(message.id)
@@ -61,13 +65,13 @@ async function withLost(pool: Pool, changes: Change[], batch: Batch, options: Ap
 }
 
 /**
- * Locks are taken in the same order everywhere: those of objects without a row, then the rows of each resource, then those
- * of the ledger, each by id.
+ * Plans the statements of a batch. To avoid deadlocks, locks are always taken in the same order: objects that may have no row,
+ * then the rows of each resource, then those of the ledger, each by id.
  */
 function planBatch(changes: Change[], known: KnownMessages, storePayloads: boolean) {
   const entries = new Map<string, Entry>()
   const repeats = new Map<string, number>()
-  // Of several deliveries of one message the first is the live one.
+  // Of several deliveries of one message, only the first is applied.
   const isLive = changes.map((change) => {
     const { message } = change
     if (!message) return true
@@ -103,7 +107,7 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
         (change.message && outcomes.get(change.message.id)) ??
         (states.length === 0 ? 'ignored' : states.some((state) => written.has(state)) ? 'applied' : 'stale')
       const created = states.some((state) => written.get(state)?.created)
-      // Callers may share one snapshot: the first of them made the row.
+      // Changes may share one snapshot. Only the first of them counts as the one that created the row.
       if (created) for (const state of states) written.set(state, { created: false })
       return { outcome, created }
     })

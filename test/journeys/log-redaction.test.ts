@@ -29,7 +29,7 @@ test('no line of the log, of any level, holds a secret, a token, an email or a n
     call('/clerk', { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } })
   await deliver(event({ id: ada.id, updated_at: Date.now(), ...profile }))
   await deliver(event({ updated_at: 'when', ...profile }))
-  await deliver(`${person.email} is no JSON`)
+  await deliver(`${person.email} is not JSON`)
   await deliver(event(profile), { ...clerk.sign('another') })
   // PostgreSQL quotes the row that it refuses; Clerk's API fails, and the claims are tried.
   await database.query(`alter table users add constraint short check (length(first_name) < 10)`)

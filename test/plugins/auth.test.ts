@@ -134,7 +134,7 @@ test('a key of no use stops the start, rather than refusing everybody', async (t
 test('an origin that no request can have stops the start', async (t) => {
   const issuer = 'https://clerk.example.com'
   for (const options of [{ authorizedParties: ['https://*.example.com'] }, { trustedOrigins: ['example.com'] }]) {
-    await t.rejects(startHost(t, { issuer, ...options }), /is no origin such as/)
+    await t.rejects(startHost(t, { issuer, ...options }), /is not an origin such as/)
   }
 })
 

@@ -276,7 +276,7 @@ test('nothing that is sent holds a token, a secret, an email or a name', async (
   const deliver = (body: string) =>
     call('/clerk', { method: 'POST', body, headers: { 'content-type': 'application/json', ...clerk.sign(body) } })
   const event = (data: object) => JSON.stringify({ type: 'user.updated', timestamp: Date.now(), data })
-  t.equal((await deliver(`${person.email} is no JSON`)).status, 422)
+  t.equal((await deliver(`${person.email} is not JSON`)).status, 422)
   // PostgreSQL quotes the row that it refuses.
   await database.query(`alter table users add constraint short check (length(first_name) < 10)`)
   const refused = await deliver(event({ id: ada.id, updated_at: Date.now() + 5, first_name: 'Adaline of Lovelacet' }))
