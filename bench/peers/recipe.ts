@@ -14,7 +14,7 @@ import pg from 'pg'
 import { User } from '../../src/resources/user/payload.ts'
 import { users } from '../../src/resources/user/table.ts'
 
-const db = drizzle(new pg.Pool({ connectionString: process.env.DATABASE_URL }))
+const db = drizzle(new pg.Pool({ connectionString: process.env.DATABASE_URL, options: '-c search_path=clerk' }))
 const fastify = Fastify({ logger: { level: process.env.LOG_LEVEL ?? 'warn' } })
 
 const ErrorReply = Type.Object({ error: Type.String() })

@@ -3,6 +3,7 @@
  * row, and so decides its outcome.
  */
 import type { Change, Message, Outcome } from '../domain/change.ts'
+import { type AuthKey, type AuthState, authStateReads } from '../resources/auth-state.ts'
 import { resources } from '../resources/index.ts'
 import { causeOf } from './changes/cause.ts'
 import {
@@ -23,6 +24,8 @@ export interface AppliedChange {
   outcome: Outcome
   /** Whether it created a user's row. */
   created: boolean
+  /** The state of the user and session that the change named in `returns`. */
+  state?: AuthState
 }
 
 export interface ApplyOptions extends TransactOptions {
@@ -41,7 +44,7 @@ export async function applyTogether(pool: Pool, changes: Change[], options: Appl
   for (;;) {
     const batch = planBatch(changes, known, options.storePayloads)
     try {
-      await pool.transact(batch.calls, { ...options, cause: options.cause ?? causeOf(changes) })
+      await pool.transact(batch.calls, { ...options, cause: options.cause ?? causeOf(changes), reads: batch.reads })
       return await withLost(pool, changes, batch, options)
     } catch (error) {
       if (!isKnownMessage(error)) throw error
@@ -89,6 +92,8 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
   const writings = resources.map(({ write }) => write(live))
   const entered = enterMessages([...entries.values()], known.failed, storePayloads)
   const counted = repeats.size > 0 ? [repeatMessages(repeats)] : []
+  const asking = changes.filter(({ returns }) => returns !== undefined)
+  const asked = authStateReads(asking.map(({ returns }) => returns as AuthKey))
   const calls: Call[] = [
     ...(keys.length > 0 ? [lockObjects.call(keys)] : []),
     ...writings.flatMap(({ calls }) => calls),
@@ -100,6 +105,7 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
   function results(): AppliedChange[] {
     const written = new Map<object, Written>(writings.flatMap((writing) => [...writing.written()]))
     const outcomes = entered.outcomes()
+    const returned = new Map(asked.states().map((state, i) => [asking[i], state]))
     return changes.map((change, i) => {
       if (!isLive[i]) return { outcome: 'duplicate', created: false }
       const states = resources.flatMap(({ name }) => change[name] ?? [])
@@ -109,13 +115,14 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
       const created = states.some((state) => written.get(state)?.created)
       // Changes may share one snapshot. Only the first of them counts as the one that created the row.
       if (created) for (const state of states) written.set(state, { created: false })
-      return { outcome, created }
+      const state = returned.get(change)
+      return { outcome, created, ...(state && { state }) }
     })
   }
   function lostMessages(): ReadonlySet<string> {
     const found = new Set([...entered.outcomes().keys(), ...counted.flatMap(({ rows }) => rows.map(({ id }) => id))])
     return new Set([...entries.keys(), ...repeats.keys()].filter((id) => !found.has(id)))
   }
-  return { calls, results, lostMessages }
+  return { calls, reads: asked.calls, results, lostMessages }
 }
 type Batch = ReturnType<typeof planBatch>

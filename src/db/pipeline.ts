@@ -18,6 +18,8 @@ export interface Sent {
   label: string
   /** Whether its rows are returned. */
   hasRows: boolean
+  /** Whether it reads what its transaction has written; such statements come last. */
+  readsOwnWrites?: boolean
 }
 
 type Row = Record<string, unknown>
@@ -105,7 +107,9 @@ class Pipeline {
   #send(wire: Wire): void {
     const places = [...this.#statements.keys()]
     const head = places.slice(0, this.#settings.length)
-    const rest = places.slice(this.#settings.length)
+    const isLate = (i: number) => this.#statements[i]?.readsOwnWrites === true
+    const rest = places.slice(this.#settings.length).filter((i) => !isLate(i))
+    const late = places.filter(isLate)
     const parsed = places.filter((i) => isNew(wire, this.#statements[i] as Sent))
     if (parsed.length > 0) this.#note(wire, parsed)
     for (const i of head) {
@@ -114,6 +118,11 @@ class Pipeline {
     }
     for (const i of rest) this.#bind(wire, i, parsed.includes(i))
     for (const i of rest) this.#execute(wire, i)
+    // PostgreSQL takes the snapshot of a `select` when it is bound.
+    for (const i of late) {
+      this.#bind(wire, i, parsed.includes(i))
+      this.#execute(wire, i)
+    }
     wire.sync()
   }
 

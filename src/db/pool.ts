@@ -42,6 +42,8 @@ export interface TransactOptions {
   cause?: string
   /** Called within the transaction, before its commit. */
   onChange?: OnChange
+  /** Calls that read what the transaction has written. */
+  reads?: Call[]
 }
 
 const MAX_ATTEMPTS = 4
@@ -126,22 +128,24 @@ export class Pool implements Executor {
    */
   async transact(
     calls: Call[],
-    { lockTimeoutMs = this.#limits.lockMs, onRetry, cause = '', onChange }: TransactOptions = {},
+    { lockTimeoutMs = this.#limits.lockMs, onRetry, cause = '', onChange, reads = [] }: TransactOptions = {},
   ): Promise<void> {
     // While a transaction waits for `onChange`, that has time limits of its own.
     const transactionMs = onChange ? 0 : TRANSACTION_MS
     const values = [String(this.#limits.statementMs), String(lockTimeoutMs), cause, String(transactionMs)]
     const limits = sent('write_limits', WRITE_LIMITS, values)
-    const statements = calls.map(({ statement, values }) => ({
+    const prepared = ({ statement, values }: Call, readsOwnWrites: boolean) => ({
       ...statement.prepare(this.schema),
       values,
       label: statement.statementName,
       hasRows: true,
-    }))
+      readsOwnWrites,
+    })
+    const statements = [...calls.map((call) => prepared(call, false)), ...reads.map((call) => prepared(call, true))]
     const send = () =>
       onChange ? this.#sendAndAsk(limits, statements, onChange) : this.#sendWrites(limits, statements)
     const rows = await retryConflicts(send, onRetry)
-    for (const [i, call] of calls.entries()) call.rows = rows[i] as unknown[]
+    for (const [i, call] of [...calls, ...reads].entries()) call.rows = rows[i] as unknown[]
   }
 
   async end(): Promise<void> {

@@ -62,12 +62,19 @@ export function statement<Row>(statementName: string, build: (t: Qualify) => SQL
     return made
   }
   const made: Statement<Row> = Object.assign(
-    async (executor: Executor, ...values: unknown[]) =>
-      (await executor.query({ ...prepare(executor.schema), label: statementName, values })).rows as Row[],
+    (executor: Executor, ...values: unknown[]) => runCall(executor, made.call(...values)),
     { statementName, prepare, call: (...values: unknown[]): Call<Row> => ({ statement: made, values, rows: [] }) },
   )
   statements.push(made as Statement<never>)
   return made
+}
+
+/** Runs a call alone. Fills and returns its rows. */
+export async function runCall<Row>(executor: Executor, call: Call<Row>): Promise<Row[]> {
+  const { statementName: label, prepare } = call.statement
+  const { rows } = await executor.query({ ...prepare(executor.schema), label, values: call.values })
+  call.rows = rows as Row[]
+  return call.rows
 }
 
 function compile(statementName: string, build: (t: Qualify) => SQL, schema: string) {

@@ -189,21 +189,22 @@ export default fp<AuthOptions>(
       tokenTracing.tracePromise(authenticate, {}, undefined, request),
     )
 
+    function verifyInDoubt(request: FastifyRequest, { token, isCookie }: Credential): Promise<DecodedJwt> {
+      if (!isCookie && /[^\w.-]/.test(token)) throw new InvalidToken('it has characters that no token has')
+      return request.clerkJwtVerify().catch((error: unknown) => {
+        throw asRefusal(error)
+      })
+    }
+
     async function verify(request: FastifyRequest, credential: Credential): Promise<SessionToken> {
-      if (!credential.isCookie && /[^\w.-]/.test(credential.token)) {
-        throw new InvalidToken('it has characters that no token has')
-      }
-      const jwt =
-        accept(credential.token, credential.isCookie, Date.now()) ??
-        (await request.clerkJwtVerify().catch((error: unknown) => {
-          throw asRefusal(error)
-        }))
+      const { token: text, isCookie } = credential
+      const jwt = accept(text, isCookie, Date.now()) ?? (await verifyInDoubt(request, credential))
       const { kid } = jwt.header as TokenHeader
       const token = readSessionToken(jwt.header as TokenHeader, jwt.payload)
       const key = findKey(kid)
       if ('state' in key && key.state === 'found') {
         const validUntilMs = ((jwt.payload.exp as number) + CLOCK_TOLERANCE_SECONDS) * 1000
-        verifiedTokens.keep(credential.token, { token, kid, pem: key.pem, validUntilMs })
+        verifiedTokens.keep(text, { token, kid, pem: key.pem, validUntilMs })
       }
       return token
     }

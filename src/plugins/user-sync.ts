@@ -19,11 +19,10 @@ import {
   UserDeprovisioned,
   UserNotSynced,
 } from '../errors.ts'
-import type { AuthState } from '../resources/auth-state.ts'
+import type { AuthKey, AuthState } from '../resources/auth-state.ts'
 import type { Organization } from '../resources/organization/payload.ts'
 import { isFinal } from '../resources/session/change.ts'
-import type { SyncSource } from '../resources/user/change.ts'
-import { claimsChange, claimsIssuedAt } from '../resources/user/change.ts'
+import { claimsChange, claimsIssuedAt, describesUser, type SyncSource } from '../resources/user/change.ts'
 import type { User } from '../resources/user/payload.ts'
 import { apiCallChannel, apiSkipChannel, publish, syncChannel } from './channels.ts'
 import { type GuardFactory, guardFactory } from './guards.ts'
@@ -72,14 +71,20 @@ export default fp<UserSyncOptions>(
     const onAnswer = (status: number) => publish(apiCallChannel, { server, status })
     const findAtClerk = backendApi && createUserLookup({ ...backendApi, onAnswer })
 
-    /** Writes what Clerk says of the user now, and says where that came from. */
-    async function refresh(request: FastifyRequest, auth: SessionToken, state: AuthState) {
+    /** Writes what Clerk says about the user now. Resolves to its source, and to the state after it. */
+    async function refresh(
+      request: FastifyRequest,
+      auth: SessionToken,
+      key: AuthKey,
+      state: AuthState,
+    ): Promise<Refreshed> {
       const isUnknown = state.user === undefined
+      const unchanged: Refreshed = { state, created: false, source: 'database' }
       const lookup = await findAtClerk?.(auth.userId)
       if (lookup?.answer.state === 'found') {
         // What Clerk said a moment ago has been written, unless that failed.
-        if (!lookup.isFresh && !isUnknown) return { created: false, source: 'database' as const }
-        return { ...(await write({ user: lookup.answer.user })), source: 'clerk_api' as const }
+        if (!lookup.isFresh && !isUnknown) return unchanged
+        return { ...(await write({ user: lookup.answer.user, returns: key })), source: 'clerk_api' }
       }
       if (lookup?.answer.state === 'absent' && isUnknown) throw new UserDeleted()
       if (lookup?.answer.state === 'not-asked') publish(apiSkipChannel, { server, reason: lookup.answer.reason })
@@ -87,66 +92,65 @@ export default fp<UserSyncOptions>(
         const { answer } = lookup
         request.log.warn({ userId: auth.userId, answer }, 'the Backend API did not give the user')
       }
-
-      // A token of a session that is over says nothing any more.
-      if (isOver(state)) return { created: false, source: 'database' as const }
-      // Only what may change the row is written; whether it does, SQL decides.
-      const issuedAt = claimsIssuedAt(auth.issuedAtSeconds)
-      if (isUnknown || (issuedAt > state.clerkUpdatedAt && issuedAt > state.claimsIssuedAt)) {
-        const claims = claimsChange(auth.userId, auth.claims, auth.issuedAtSeconds)
-        if (isUnknown || Object.keys(claims.profile).length > 0) {
-          const { outcome, created } = await write({ user: claims })
-          if (outcome === 'applied') return { created, source: 'session_claims' as const }
-        }
-      }
-      return { created: false, source: 'database' as const }
+      return isUnknown || mayChangeRow(auth) ? writeClaims(auth, key) : unchanged
     }
 
-    async function write(change: Change) {
+    // Tokens whose claims PostgreSQL has compared with the row. It will not take them again, unless the row is missing.
+    const compared = new WeakSet<SessionToken>()
+    const mayChangeRow = (auth: SessionToken) => !compared.has(auth) && describesUser(auth.claims)
+
+    /** Writes what the token says about its user, unless it is older than the row or the session ended: PostgreSQL decides. */
+    async function writeClaims(auth: SessionToken, key: AuthKey): Promise<Refreshed> {
+      const { outcome, created, state } = await write({ user: claimsChange(auth), returns: key })
+      compared.add(auth)
+      return { state, created, source: outcome === 'applied' ? 'session_claims' : 'database' }
+    }
+
+    async function write(change: Change & { returns: AuthKey }) {
       const result = await repository.apply(change)
       if ('error' in result) throw result.error
-      return result
+      const { outcome, created, state } = result
+      return { outcome, created, state: state as AuthState }
     }
 
     // What refuses a user may have changed at Clerk: the Backend API is asked before the row is believed.
     const mayBeOutdated = ({ isDeleted, isInferred, isBanned, isDeprovisioned }: AuthState) =>
       findAtClerk !== undefined && (isDeleted ? isInferred : isBanned || isDeprovisioned)
 
-    /** @param asksForMembership whether the rows of the active organization are wanted, too */
-    function readState(auth: SessionToken, asksForMembership = false) {
-      const { userId, sessionId, authorization } = auth
-      const { organization } = authorization
-      if (!asksForMembership || organization === null) return repository.findAuthState({ userId, sessionId })
-      const { id, role } = organization
-      const issuedAtMs = claimsIssuedAt(auth.issuedAtSeconds)
-      return repository.findAuthState({ userId, sessionId, organization: { id, role, issuedAtMs } })
-    }
-
     app.decorateRequest('clerkUser', null)
+
+    async function sync(request: FastifyRequest, auth: SessionToken): Promise<Refreshed> {
+      const key = keyOf(auth)
+      // The claims of a new token are usually newer than the row, so they are written without reading it first.
+      if (!findAtClerk && !auth.isPending && mayChangeRow(auth)) return writeClaims(auth, key)
+      const before = await repository.findAuthState(key)
+      if ((before.isDeleted || before.user) && !mayBeOutdated(before)) allowedUser(auth, before)
+      return refresh(request, auth, key, before)
+    }
 
     app.decorate('clerkSyncUser', async (request: FastifyRequest) => {
       const startedAt = performance.now()
       const auth = await app.clerkAuthenticate(request)
-      const before = await readState(auth)
-      if ((before.isDeleted || before.user) && !mayBeOutdated(before)) allowedUser(auth, before)
-      const { created, source } = await refresh(request, auth, before)
-      const user = allowedUser(auth, before.user && source === 'database' ? before : await readState(auth))
+      const { created, source, state } = await sync(request, auth)
+      const user = allowedUser(auth, state)
       publish(syncChannel, { server, source, created })
       request.log.info({ userId: user.id, source, created, durationMs: msSince(startedAt) }, 'synced')
       return { user, created, source }
     })
 
     async function admit(request: FastifyRequest, auth: SessionToken, asksForMembership: boolean): Promise<void> {
-      let state = await readState(auth, asksForMembership)
+      const key = keyOf(auth, asksForMembership)
+      let state = await repository.findAuthState(key)
       if (autoSync && state.user === undefined && (!state.isDeleted || mayBeOutdated(state))) {
         const startedAt = performance.now()
-        const { created, source } = await refresh(request, auth, state)
+        const refreshed = await refresh(request, auth, key, state)
+        const { created, source } = refreshed
         publish(syncChannel, { server, source, created })
         request.log.info(
           { userId: auth.userId, source, created, durationMs: msSince(startedAt) },
           'synced just in time',
         )
-        state = await readState(auth, asksForMembership)
+        state = refreshed.state
       }
       request.clerkUser = allowedUser(auth, state)
       request.clerkOrganization = livingMembership(auth, state)
@@ -156,7 +160,7 @@ export default fp<UserSyncOptions>(
       const auth = clerkAuth as SessionToken
       const [organizations, { organization: rows }] = await Promise.all([
         repository.findOrganizationsOf(auth.userId),
-        readState(auth, true),
+        repository.findAuthState(keyOf(auth, true)),
       ])
       return { active: (rows && membershipOf(auth, rows)?.id) ?? null, organizations }
     })
@@ -172,6 +176,19 @@ export default fp<UserSyncOptions>(
   },
   { name: 'clerk-user-sync', fastify: '5.x', dependencies: ['clerk-auth', 'clerk-database'] },
 )
+
+interface Refreshed extends Omit<SyncResult, 'user'> {
+  state: AuthState
+}
+
+/** @param asksForMembership whether the rows of the active organization are needed */
+function keyOf(auth: SessionToken, asksForMembership = false): AuthKey {
+  const { userId, sessionId, authorization } = auth
+  const { organization } = authorization
+  if (!asksForMembership || organization === null) return { userId, sessionId }
+  const issuedAtMs = claimsIssuedAt(auth.issuedAtSeconds)
+  return { userId, sessionId, organization: { id: organization.id, role: organization.role, issuedAtMs } }
+}
 
 /** The user, or the refusal that the state stands for, in the order of the contract. */
 function allowedUser(auth: SessionToken, state: AuthState): User {

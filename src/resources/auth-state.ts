@@ -1,7 +1,7 @@
 /** The state that every authenticated request needs: the user's row, the session's state and, if asked for, the membership. */
 import { type SQL, sql } from 'drizzle-orm'
 import type { PgColumn } from 'drizzle-orm/pg-core'
-import { type Executor, milliseconds, type Qualify, statement } from '../db/statement.ts'
+import { type Call, type Executor, milliseconds, type Qualify, runCall, statement } from '../db/statement.ts'
 import { parseJson } from '../domain/clean.ts'
 import type { OrganizationRows } from '../domain/membership.ts'
 import type { Version } from '../domain/version.ts'
@@ -21,6 +21,13 @@ export interface AuthKey {
   organization?: { id: string; role: string | null; issuedAtMs: number }
 }
 
+declare module '../domain/change.ts' {
+  interface Change {
+    /** The state to return, as it is after the change. */
+    returns?: AuthKey
+  }
+}
+
 /** The state of a user and a session, read in one query and never cached. */
 export interface AuthState {
   /** Undefined if there is no row, or only a tombstone. */
@@ -34,9 +41,6 @@ export interface AuthState {
   sessionStatus: string | undefined
   /** Undefined if the key has no organization. */
   organization: OrganizationRows | undefined
-  /** The row's version and the time of its claims, in ms since 1970; -Infinity if there is none. */
-  clerkUpdatedAt: number
-  claimsIssuedAt: number
 }
 
 interface StateRow extends Record<string, unknown> {
@@ -54,8 +58,6 @@ const READ = [
   users.banned,
   users.deprovisioned,
   users.syncSource,
-  users.clerkUpdatedAt,
-  users.claimsIssuedAt,
   users.createdAt,
   users.updatedAt,
   users.deletedAt,
@@ -124,30 +126,39 @@ interface MembershipRow {
   role_event_at: number | null
 }
 
-/** The states of many users and sessions, in the order of the keys. Keys without an organization use a cheaper statement. */
-export async function findAuthStates(executor: Executor, keys: AuthKey[]): Promise<AuthState[]> {
-  const found = new Map<AuthKey, AuthState>()
+/**
+ * The calls that read the states of many users and sessions, and their results in the order of the keys. Keys without an
+ * organization use a cheaper statement. In a transaction they see what it has written.
+ */
+export function authStateReads(keys: readonly AuthKey[]): { calls: Call[]; states: () => AuthState[] } {
   const plain = keys.filter(({ organization }) => organization === undefined)
   const asking = keys.filter(({ organization }) => organization !== undefined)
-  await Promise.all([
-    plain.length > 0 && read(plain, selectStates(executor, ...idsOf(plain))),
-    asking.length > 0 &&
-      read(
-        asking,
-        selectStatesWithMembership(
-          executor,
-          ...idsOf(asking),
-          asking.map(({ organization }) => organization?.id),
-          asking.map(({ organization }) => organization?.role),
-          asking.map(({ organization }) => organization?.issuedAtMs),
-        ),
-      ),
-  ])
-  return keys.map((key) => found.get(key) as AuthState)
-
-  async function read(of: AuthKey[], rows: Promise<StateRow[]>): Promise<void> {
-    for (const row of await rows) found.set(of[Number(row.n) - 1] as AuthKey, toState(row))
+  const reads: { of: AuthKey[]; call: Call<StateRow> }[] = []
+  if (plain.length > 0) reads.push({ of: plain, call: selectStates.call(...idsOf(plain)) })
+  if (asking.length > 0) {
+    const call = selectStatesWithMembership.call(
+      ...idsOf(asking),
+      asking.map(({ organization }) => organization?.id),
+      asking.map(({ organization }) => organization?.role),
+      asking.map(({ organization }) => organization?.issuedAtMs),
+    )
+    reads.push({ of: asking, call })
   }
+  function states(): AuthState[] {
+    const found = new Map<AuthKey, AuthState>()
+    for (const { of, call } of reads) {
+      for (const row of call.rows) found.set(of[Number(row.n) - 1] as AuthKey, toState(row))
+    }
+    return keys.map((key) => found.get(key) as AuthState)
+  }
+  return { calls: reads.map(({ call }) => call), states }
+}
+
+/** The states of many users and sessions, in the order of the keys. */
+export async function findAuthStates(executor: Executor, keys: readonly AuthKey[]): Promise<AuthState[]> {
+  const { calls, states } = authStateReads(keys)
+  await Promise.all(calls.map((call) => runCall(executor, call)))
+  return states()
 }
 
 const idsOf = (keys: AuthKey[]) => [keys.map(({ userId }) => userId), keys.map(({ sessionId }) => sessionId)]
@@ -161,8 +172,6 @@ function toState(row: StateRow): AuthState {
     isDeprovisioned: row.deprovisioned === true,
     sessionStatus: row.session_status ?? undefined,
     organization: row.organization_known === undefined ? undefined : toOrganization(row as StateRow & MembershipRow),
-    clerkUpdatedAt: (row.clerk_updated_at as number | null) ?? -Infinity,
-    claimsIssuedAt: (row.claims_issued_at as number | null) ?? -Infinity,
   }
 }
 

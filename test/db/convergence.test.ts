@@ -65,6 +65,6 @@ async function deliver(replicas: Repository[], arrivals: Arrival[], random: Rand
 function toChange({ saying, id }: Arrival): Change {
   if (saying.kind === 'api') return { user: snapshotFromApi(saying.user) }
   if (saying.kind === 'token')
-    return { user: claimsChange(saying.userId, { ...saying.claims }, saying.issuedAtSeconds) }
+    return { user: claimsChange({ ...saying, sessionId: null, claims: { ...saying.claims } }) }
   return changeFromEvent(saying.event, { id, sentAt: 0, payload: JSON.stringify(saying.event) }, Date.now())
 }

@@ -83,7 +83,7 @@ function toChange(saying: Told, id: string): Change {
   if (saying.kind === 'naming') return { user: snapshotFromApi(saying.user, saying.askedAt) }
   if (saying.kind === 'inference') return { user: inferred(saying.userId, saying.askedAt) }
   if (saying.kind === 'token')
-    return { user: claimsChange(saying.userId, { ...saying.claims }, saying.issuedAtSeconds) }
+    return { user: claimsChange({ ...saying, sessionId: null, claims: { ...saying.claims } }) }
   return changeFromEvent(saying.event, { id, sentAt: 0, payload: '{}' }, Date.now())
 }
 

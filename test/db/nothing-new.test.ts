@@ -1,4 +1,5 @@
 import { test } from 'tap'
+import { statementTracing } from '../../src/db/channels.ts'
 import { startService } from '../helpers/service.ts'
 
 const SYNC = '/api/auth/sync-user'
@@ -25,3 +26,46 @@ for (const hasSecretKey of [true, false]) {
     }
   })
 }
+
+test('a sync by claims is one transaction, and reads alone once PostgreSQL has compared the token', async (t) => {
+  const { clerk, call, database } = await startService(t, {
+    hasSecretKey: false,
+    clerk: { sessionClaims: ({ first_name }) => ({ first_name }) },
+  })
+  clerk.webhooks.url = undefined
+  const ada = clerk.createUser({ firstName: 'Ada' })
+  const { id } = clerk.signIn(ada.id)
+  const token = (claims: object) => clerk.sessionToken(id, { claims })
+  const sync = (token: string) => call(SYNC, { method: 'POST', token })
+  const statements: string[] = []
+  const onStatement = (message: unknown) => statements.push((message as { name: string }).name)
+  statementTracing.start.subscribe(onStatement)
+  t.teardown(() => statementTracing.start.unsubscribe(onStatement))
+  // Without those of the jobs.
+  const taken = () => statements.splice(0).filter((name) => ['users_upsert', 'auth_states'].includes(name))
+
+  const first = token({})
+  t.match(await sync(first), { status: 201, body: { source: 'session_claims', user: { firstName: 'Ada' } } })
+  t.strictSame(taken(), ['users_upsert', 'auth_states'])
+  t.match(await sync(first), { status: 200, body: { source: 'database', user: { firstName: 'Ada' } } })
+  t.strictSame(taken(), ['auth_states'])
+
+  const iat = Math.floor(Date.now() / 1000)
+  t.match(await sync(token({ iat: iat + 2, first_name: 'Augusta' })), {
+    status: 200,
+    body: { created: false, source: 'session_claims', user: { firstName: 'Augusta' } },
+  })
+  t.strictSame(taken(), ['users_upsert', 'auth_states'], 'the state is that after the write')
+
+  // Somebody else holds the row.
+  const holder = await database.connect()
+  t.teardown(() => holder.release())
+  await holder.query('begin')
+  await holder.query('select from clerk.users for update')
+  t.match(await sync(token({ iat: iat - 5, first_name: 'Old' })), {
+    status: 200,
+    body: { created: false, source: 'database', user: { firstName: 'Augusta' } },
+  })
+  t.strictSame(taken(), ['users_upsert', 'auth_states'], 'claims that are not newer wait for no lock')
+  await holder.query('rollback')
+})

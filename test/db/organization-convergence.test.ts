@@ -86,7 +86,7 @@ function toChange({ saying, id }: { saying: Saying | OrganizationSaying; id: str
   if ('kind' in saying) {
     if (saying.kind === 'api') return { user: snapshotFromApi(saying.user) }
     if (saying.kind === 'event') return fromEvent(saying.event)
-    return { user: claimsChange(saying.userId, { ...saying.claims }, saying.issuedAtSeconds) }
+    return { user: claimsChange({ ...saying, sessionId: null, claims: { ...saying.claims } }) }
   }
   const { said } = saying
   if ('event' in said) return fromEvent(said.event)

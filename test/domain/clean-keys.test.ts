@@ -21,6 +21,6 @@ test('claims name the external id and the phone number, in both spellings', asyn
     ],
     [{ external_id: null, primary_phone_number: 5 }, { externalId: null }],
   ] as const) {
-    t.strictSame(claimsChange('user_1', { ...claims }, 1).profile, profile)
+    t.strictSame(claimsChange({ userId: 'user_1', sessionId: null, claims, issuedAtSeconds: 1 }).profile, profile)
   }
 })

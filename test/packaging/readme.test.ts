@@ -129,7 +129,7 @@ test('the session claims are understood, all of them', async (t) => {
       name === 'email_verified' ? true : name === 'public_metadata' ? {} : 'x',
     ]),
   )
-  const { profile } = claimsChange('user_1', claims, 0)
+  const { profile } = claimsChange({ userId: 'user_1', sessionId: null, claims, issuedAtSeconds: 0 })
   t.equal(Object.keys(profile).length, Object.keys(template).length)
   for (const shortcode of Object.values(template)) t.match(shortcode, /^\{\{user\.[a-z_]+\}\}$/)
 })

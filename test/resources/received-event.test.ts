@@ -1,5 +1,6 @@
 import { test } from 'tap'
 import { type Change, InvalidEventError } from '../../src/domain/change.ts'
+import type { JsonObject } from '../../src/domain/clean.ts'
 import { changeFromEvent } from '../../src/resources/received-event.ts'
 import { claimsChange, snapshotFromApi } from '../../src/resources/user/change.ts'
 import { type FixtureEvent, readFixture } from '../helpers/fixture.ts'
@@ -314,10 +315,13 @@ test('a user of the Backend API is a snapshot that no envelope dates', async (t)
 })
 
 test('claims name columns in any of their spellings', async (t) => {
-  const profile = (claims: Record<string, unknown>) => claimsChange(USER, claims, 1_716_883_200).profile
-  t.strictSame(claimsChange(USER, { sub: USER, iat: 1 }, 1_716_883_200.9), {
+  const said = (claims: JsonObject, issuedAtSeconds = 1_716_883_200) =>
+    claimsChange({ userId: USER, sessionId: 'sess_1', claims, issuedAtSeconds })
+  const profile = (claims: JsonObject) => said(claims).profile
+  t.strictSame(said({ sub: USER, iat: 1 }, 1_716_883_200.9), {
     kind: 'claims',
     id: USER,
+    sessionId: 'sess_1',
     issuedAt: 1_716_883_200_000,
     profile: {},
   })

@@ -3,7 +3,9 @@ import { boolean, index, text } from 'drizzle-orm/pg-core'
 import { type MakeTable, makeTable, time } from '../../db/table.ts'
 import { FINAL_SESSION_STATUSES } from './change.ts'
 
-const isFinal = sql.raw(`status in (${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
+/** The final statuses as a list in SQL. */
+export const FINAL = sql.raw(`(${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
+const isFinal = sql`status in ${FINAL}`
 
 /** One row per session that an event was received about. No foreign key, because events arrive in any order. */
 export const sessionsIn = (table: MakeTable) =>

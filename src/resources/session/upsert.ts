@@ -3,10 +3,8 @@ import { sql } from 'drizzle-orm'
 import { pruning } from '../../db/pruning.ts'
 import { $, type Executor, statement } from '../../db/statement.ts'
 import { users } from '../user/table.ts'
-import { FINAL_SESSION_STATUSES, type SessionState } from './change.ts'
-import { sessions } from './table.ts'
-
-const FINAL = sql.raw(`(${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
+import type { SessionState } from './change.ts'
+import { FINAL, sessions } from './table.ts'
 
 const isEndedByDeletion = sql`(u.id is not null and i.status not in ${FINAL})`
 

@@ -1,6 +1,7 @@
 /** User changes from events, API objects and claims, and which of two is newer. */
 import { cleanJson, cleanText, type JsonObject } from '../../domain/clean.ts'
 import { type EventReader, eventReader, textOf, timeOf } from '../../domain/payload.ts'
+import type { SessionToken } from '../../domain/session-token.ts'
 import { isNewer, type Version } from '../../domain/version.ts'
 import { ClerkUser, DeletedUser } from './payload.ts'
 
@@ -82,6 +83,8 @@ export interface UserClaims {
   id: string
   /** Milliseconds since 1970, a multiple of 1,000. */
   issuedAt: number
+  /** The session of the token. After it ended its claims are skipped. */
+  sessionId?: string | null
   /** `session_claims` by default. */
   source?: SyncSource
   /** Only the columns that the token sets; null is a value. */
@@ -189,21 +192,32 @@ const isOfColumn: Record<keyof typeof CLAIM_NAMES, (value: unknown) => boolean> 
   phoneNumber: isText,
 }
 
+const COLUMNS_OF_CLAIMS = Object.keys(CLAIM_NAMES) as (keyof typeof CLAIM_NAMES)[]
+
+const nameOf = (column: keyof typeof CLAIM_NAMES, claims: JsonObject): string | undefined =>
+  CLAIM_NAMES[column].find((name) => Object.hasOwn(claims, name) && isOfColumn[column](claims[name]))
+
 /** When a token's claims were true, in ms since 1970, with the precision of seconds like in the tables. */
 export const claimsIssuedAt = (issuedAtSeconds: number): number => Math.trunc(issuedAtSeconds) * 1000
 
-/**
- * The claims of a verified token about its user; a claim of the wrong type is ignored.
- * @param issuedAtSeconds the header's `oiat` if Clerk sets it, otherwise `iat`
- */
-export function claimsChange(userId: string, claims: JsonObject, issuedAtSeconds: number): UserClaims {
+/** What a token says about its user; a claim of the wrong type is ignored. */
+export function claimsChange({
+  userId,
+  sessionId,
+  claims,
+  issuedAtSeconds,
+}: Pick<SessionToken, 'userId' | 'sessionId' | 'claims' | 'issuedAtSeconds'>): UserClaims {
   const profile: Record<string, unknown> = {}
-  for (const column of Object.keys(CLAIM_NAMES) as (keyof typeof CLAIM_NAMES)[]) {
-    const name = CLAIM_NAMES[column].find((name) => Object.hasOwn(claims, name) && isOfColumn[column](claims[name]))
+  for (const column of COLUMNS_OF_CLAIMS) {
+    const name = nameOf(column, claims)
     if (name !== undefined) profile[column] = cleanJson(claims[name])
   }
-  return { kind: 'claims', id: userId, issuedAt: claimsIssuedAt(issuedAtSeconds), profile }
+  return { kind: 'claims', id: userId, sessionId, issuedAt: claimsIssuedAt(issuedAtSeconds), profile }
 }
+
+/** Whether claims say anything about the columns of an existing row. */
+export const describesUser = (claims: JsonObject): boolean =>
+  COLUMNS_OF_CLAIMS.some((column) => nameOf(column, claims) !== undefined)
 
 /**
  * Whether `a` takes precedence over `b`, for the same user: a deletion over anything, otherwise the newer snapshot. Inferred

@@ -6,7 +6,8 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { PgColumn } from 'drizzle-orm/pg-core'
-import { $, statement } from '../../db/statement.ts'
+import { $, type Qualify, statement } from '../../db/statement.ts'
+import { FINAL, sessions } from '../session/table.ts'
 import {
   EMPTY_PROFILE,
   EMPTY_STATE,
@@ -104,8 +105,9 @@ const upsertSnapshots = statement<{ id: string; created: boolean }>(
 const isClaims = sql.raw('excluded.claims_issued_at is not null')
 const isDeletion = sql.raw('excluded.deleted_at is not null')
 const isInferredDeletion = sql.raw(`(excluded.deleted_at is not null and excluded.sync_source = 'clerk_api')`)
-const claimsAreNewer = sql`(${isVersionless} or excluded.claims_issued_at > u.clerk_updated_at)
-      and (u.claims_issued_at is null or excluded.claims_issued_at > u.claims_issued_at)`
+const areNewer = (issuedAt: string) => sql`(${isVersionless} or ${sql.raw(issuedAt)} > u.clerk_updated_at)
+      and (u.claims_issued_at is null or ${sql.raw(issuedAt)} > u.claims_issued_at)`
+const claimsAreNewer = areNewer('excluded.claims_issued_at')
 // Older claims may still fill what no newer claims and no snapshot spoke of.
 const claimsFill = sql`${isVersionless} and not excluded.claims_columns <@ u.claims_columns`
 
@@ -125,6 +127,12 @@ const join = (fragments: SQL[]) => sql.join(fragments, sql`, `)
 const set = (column: PgColumn, value: SQL) => sql`${sql.raw(column.name)} = ${value}`
 const saysMore = sql`${isDeletion} or u.deleted_at is not null or (${list(SAID, current)})
       is distinct from (${join([...profileColumns.map(merged), ...stateColumns.map(unlessClaims)])})`
+// Claims that cannot write lock no row and make no commit wait for the disk: most syncs are such. The final check is below.
+const haveNothingToSay = (t: Qualify): SQL => sql`(
+    exists (select 1 from ${t(sessions)} s where s.id = i.session_id and s.status in ${FINAL})
+    or exists (select 1 from ${t(users)} u where u.id = i.id and not coalesce(u.deleted_at is null
+      and (${areNewer('to_timestamp(i.claims_issued_at / 1000)')}
+        or ${isVersionless} and not i.claims_columns <@ u.claims_columns), true)))`
 const UNCLAIMED = [...stateColumns, users.clerkCreatedAt]
 const isUndated = sql`${isClaims} or ${isInferredDeletion}`
 
@@ -133,7 +141,8 @@ const upsertAny = statement<{ id: string; created: boolean }>(
   'users_upsert',
   (t) => sql`insert into ${t(users)} as u (${list(ANY, name)})
   select ${inputsOf(ANY)}
-  from json_to_recordset(${$(1)}::json) as i(${inputTypesOf(ANY)})
+  from json_to_recordset(${$(1)}::json) as i(${inputTypesOf(ANY)}, session_id text)
+  where i.claims_issued_at is null or not ${haveNothingToSay(t)}
   order by i.id
   on conflict (id) do update set
     ${join(profileColumns.map((column) => set(column, merged(column))))},
@@ -162,7 +171,8 @@ const upsertAny = statement<{ id: string; created: boolean }>(
 
 /**
  * The statement that applies at most one change an id. Its rows name the ids that were written, with whether the row is new;
- * an id that is missing was stale. May be repeated. Locks every row named, written or not, until the transaction ends.
+ * an id that is missing was stale. May be repeated. Locks every row named, written or not, until the transaction ends, except by
+ * claims that have nothing to say.
  */
 export const upsertUsers = (changes: UserChange[]) =>
   (changes.every(({ kind }) => kind === 'snapshot') ? upsertSnapshots : upsertAny).call(
@@ -178,6 +188,7 @@ export function toRow(change: UserChange): Record<string, unknown> {
   for (const key of Object.keys(STATE) as (keyof UserState)[]) row[STATE[key].name] = state[key]
   if (change.kind === 'claims') {
     row.claims_issued_at = change.issuedAt
+    row.session_id = change.sessionId
     row.claims_columns = Object.keys(change.profile).map((key) => PROFILE[key as keyof Profile].name)
   } else if (change.kind === 'deletion') {
     row.deleted_at = change.deletedAt

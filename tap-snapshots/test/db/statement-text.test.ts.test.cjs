@@ -6,7 +6,7 @@
  */
 'use strict'
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > auth_states 1`] = `
-select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata::text, round(date_part('epoch', u.last_sign_in_at) * 1000) as last_sign_in_at, u.external_id, u.phone_number, u.banned, u.deprovisioned, u.sync_source, round(date_part('epoch', u.clerk_updated_at) * 1000) as clerk_updated_at, round(date_part('epoch', u.claims_issued_at) * 1000) as claims_issued_at, round(date_part('epoch', u.created_at) * 1000) as created_at, round(date_part('epoch', u.updated_at) * 1000) as updated_at, round(date_part('epoch', u.deleted_at) * 1000) as deleted_at,
+select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata::text, round(date_part('epoch', u.last_sign_in_at) * 1000) as last_sign_in_at, u.external_id, u.phone_number, u.banned, u.deprovisioned, u.sync_source, round(date_part('epoch', u.created_at) * 1000) as created_at, round(date_part('epoch', u.updated_at) * 1000) as updated_at, round(date_part('epoch', u.deleted_at) * 1000) as deleted_at,
     s.status as session_status
   from unnest((select $1::text[]), (select $2::text[])) with ordinality as k(user_id, session_id, n)
   left join "clerk"."users" u on u.id = k.user_id
@@ -14,7 +14,7 @@ select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.userna
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > auth_states_membership 1`] = `
-select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata::text, round(date_part('epoch', u.last_sign_in_at) * 1000) as last_sign_in_at, u.external_id, u.phone_number, u.banned, u.deprovisioned, u.sync_source, round(date_part('epoch', u.clerk_updated_at) * 1000) as clerk_updated_at, round(date_part('epoch', u.claims_issued_at) * 1000) as claims_issued_at, round(date_part('epoch', u.created_at) * 1000) as created_at, round(date_part('epoch', u.updated_at) * 1000) as updated_at, round(date_part('epoch', u.deleted_at) * 1000) as deleted_at,
+select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.username, u.image_url, u.public_metadata::text, round(date_part('epoch', u.last_sign_in_at) * 1000) as last_sign_in_at, u.external_id, u.phone_number, u.banned, u.deprovisioned, u.sync_source, round(date_part('epoch', u.created_at) * 1000) as created_at, round(date_part('epoch', u.updated_at) * 1000) as updated_at, round(date_part('epoch', u.deleted_at) * 1000) as deleted_at,
     s.status as session_status, o.id is not null as organization_known, o.name as organization_name, o.slug as organization_slug,
     o.deleted_at is not null as organization_deleted, membership.role as membership_role,
     membership.permissions as membership_permissions, (extract(epoch from membership.ended_at) * 1000)::float8 as membership_ended_at,
@@ -622,7 +622,13 @@ select u.id, seen.id is not null as is_seen from (
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > users_upsert 1`] = `
 insert into "clerk"."users" as u (id, email, email_verified, first_name, last_name, username, image_url, public_metadata, last_sign_in_at, external_id, phone_number, banned, locked, deprovisioned, unsafe_metadata, private_metadata, clerk_created_at, clerk_updated_at, sync_source, clerk_event_at, clerk_asked_at, claims_issued_at, claims_columns, deleted_at)
   select i.id, i.email, i.email_verified, i.first_name, i.last_name, i.username, i.image_url, i.public_metadata, to_timestamp(i.last_sign_in_at / 1000), i.external_id, i.phone_number, i.banned, i.locked, i.deprovisioned, i.unsafe_metadata, i.private_metadata, to_timestamp(i.clerk_created_at / 1000), to_timestamp(i.clerk_updated_at / 1000), i.sync_source, to_timestamp(i.clerk_event_at / 1000), to_timestamp(i.clerk_asked_at / 1000), to_timestamp(i.claims_issued_at / 1000), i.claims_columns, to_timestamp(i.deleted_at / 1000)
-  from json_to_recordset($1::json) as i(id text, email text, email_verified boolean, first_name text, last_name text, username text, image_url text, public_metadata jsonb, last_sign_in_at float8, external_id text, phone_number text, banned boolean, locked boolean, deprovisioned boolean, unsafe_metadata jsonb, private_metadata jsonb, clerk_created_at float8, clerk_updated_at float8, sync_source text, clerk_event_at float8, clerk_asked_at float8, claims_issued_at float8, claims_columns text[], deleted_at float8)
+  from json_to_recordset($1::json) as i(id text, email text, email_verified boolean, first_name text, last_name text, username text, image_url text, public_metadata jsonb, last_sign_in_at float8, external_id text, phone_number text, banned boolean, locked boolean, deprovisioned boolean, unsafe_metadata jsonb, private_metadata jsonb, clerk_created_at float8, clerk_updated_at float8, sync_source text, clerk_event_at float8, clerk_asked_at float8, claims_issued_at float8, claims_columns text[], deleted_at float8, session_id text)
+  where i.claims_issued_at is null or not (
+    exists (select 1 from "clerk"."sessions" s where s.id = i.session_id and s.status in ('ended', 'removed', 'revoked', 'replaced', 'abandoned', 'expired'))
+    or exists (select 1 from "clerk"."users" u where u.id = i.id and not coalesce(u.deleted_at is null
+      and ((u.clerk_updated_at is null or to_timestamp(i.claims_issued_at / 1000) > u.clerk_updated_at)
+      and (u.claims_issued_at is null or to_timestamp(i.claims_issued_at / 1000) > u.claims_issued_at)
+        or u.clerk_updated_at is null and not i.claims_columns <@ u.claims_columns), true)))
   order by i.id
   on conflict (id) do update set
     email = case
