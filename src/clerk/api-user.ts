@@ -7,8 +7,8 @@ import { ClerkUser } from '../resources/user/payload.ts'
 const userCheck = TypeCompiler.Compile(ClerkUser)
 
 /**
- * A user as the Backend API answered, or why it cannot be used; that says nothing of what is in it.
- * @param askedAt when it was asked, in ms since 1970: what dates the answer against an inferred deletion
+ * Reads a user from an answer of the Backend API, or says why it cannot be used, without quoting it.
+ * @param askedAt the time of the request, in ms since 1970, to compare the answer with an inferred deletion
  */
 export function readApiUser(raw: unknown, askedAt: number): { user: UserSnapshot } | { reason: string } {
   if (!userCheck.Check(raw)) return { reason: 'an unexpected body' }

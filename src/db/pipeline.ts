@@ -118,7 +118,7 @@ class Pipeline {
     }
     for (const i of rest) this.#bind(wire, i, parsed.includes(i))
     for (const i of rest) this.#execute(wire, i)
-    // PostgreSQL takes the snapshot of a `select` when it is bound.
+    // Bound after the others are executed, because PostgreSQL takes the snapshot of a `select` when it is bound.
     for (const i of late) {
       this.#bind(wire, i, parsed.includes(i))
       this.#execute(wire, i)

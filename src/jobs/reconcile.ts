@@ -29,7 +29,7 @@ export interface ReconcileOptions {
   maxDeletions?: number
   /** Ranges of creation time that are read in parallel; default 8. */
   lanes?: number
-  /** How long Clerk's replicas may take to show a version that a webhook has already delivered. */
+  /** How long Clerk's replicas may take to show a version that a webhook has already delivered; default 5 s. */
   settleMs?: number
   /** How long to wait for another process to finish its reconcile; default 0. */
   waitMs?: number
@@ -127,11 +127,11 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     }
   }
 
-  /** Counts a change that no webhook delivered, which shows in the missing time of an event. */
+  /** Counts a change that no webhook delivered: the row then has no event time. */
   function noteSilence(user: UserSnapshot, { difference, version }: ComparedRow): void {
     if (user.version.updatedAt < since) return
-    const isTold = difference === 'newer' || difference === 'deleted' || difference === 'different'
-    if (isTold || (difference === 'same' && version?.eventAt !== null)) return
+    const isDelivered = difference === 'newer' || difference === 'deleted' || difference === 'different'
+    if (isDelivered || (difference === 'same' && version?.eventAt !== null)) return
     report.undelivered[Number(user.clerkCreatedAt) >= since ? 'created' : 'updated'] += 1
   }
 

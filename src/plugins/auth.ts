@@ -189,7 +189,8 @@ export default fp<AuthOptions>(
       tokenTracing.tracePromise(authenticate, {}, undefined, request),
     )
 
-    function verifyInDoubt(request: FastifyRequest, { token, isCookie }: Credential): Promise<DecodedJwt> {
+    /** Verifies a token that the fast path did not accept. @fastify/jwt decides whether it is refused, and why. */
+    function verifyWithFastifyJwt(request: FastifyRequest, { token, isCookie }: Credential): Promise<DecodedJwt> {
       if (!isCookie && /[^\w.-]/.test(token)) throw new InvalidToken('it has characters that no token has')
       return request.clerkJwtVerify().catch((error: unknown) => {
         throw asRefusal(error)
@@ -198,7 +199,7 @@ export default fp<AuthOptions>(
 
     async function verify(request: FastifyRequest, credential: Credential): Promise<SessionToken> {
       const { token: text, isCookie } = credential
-      const jwt = accept(text, isCookie, Date.now()) ?? (await verifyInDoubt(request, credential))
+      const jwt = accept(text, isCookie, Date.now()) ?? (await verifyWithFastifyJwt(request, credential))
       const { kid } = jwt.header as TokenHeader
       const token = readSessionToken(jwt.header as TokenHeader, jwt.payload)
       const key = findKey(kid)

@@ -135,7 +135,7 @@ test('a wrong token is refused, the right one is forgotten on demand', { timeout
   t.equal(await page.evaluate('sessionStorage.length'), 0)
 })
 
-test('the link with a token opens the page, and leaves no trace of it in the address', {
+test('the link with a token opens the page, and the token disappears from the address bar', {
   timeout: 120_000,
 }, async (t) => {
   const service = await startService(t, { settings: { DASHBOARD_TOKEN: TOKEN } })

@@ -69,7 +69,7 @@ test('no line of the log, of any level, holds a secret, a token, an email or a n
 })
 
 // What `helpers/end-run.ts` does with the log of the whole run is only as good as this.
-test('the log of every service under test is kept, and what is planted in it is found', async (t) => {
+test('the test keeps the log of every service, and finds a planted secret', async (t) => {
   const { clerk, call } = await startService(t, { settings: { DASHBOARD_TOKEN: 'of-the-operators-alone' } })
   await call('/kept-of-this-process')
   const { clerk: other, start } = await createProduction(t)
