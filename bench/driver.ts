@@ -10,7 +10,7 @@ export interface Load {
   /** The bytes of request `index`, or undefined when there are no more. */
   request: (index: number) => Buffer | undefined
   warmupSeconds: number
-  /** Each connection pauses for so long after a reply; unless told, not at all. */
+  /** How long each connection pauses after a reply; 0 by default. */
   everyMs?: number
   /** After the warm-up; the load ends then, or when there are no more requests. */
   seconds: number
@@ -123,7 +123,7 @@ export async function drive(load: Load): Promise<LoadResult> {
 
 type OnReply = (status: number, body: () => string) => void
 
-/** A socket that tells of each reply once it is whole. Replies have a Content-Length. */
+/** A socket that reports each complete reply. Replies have a Content-Length. */
 function openSocket(port: number, onReply: OnReply): Socket {
   let pending: Buffer | undefined
   function onBytes(length: number, chunk: Uint8Array): boolean {

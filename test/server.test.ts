@@ -81,7 +81,7 @@ test('the start waits for a database that starts later, and fails if the databas
   const settings = { NODE_ENV: 'test', PORT: '0', CLERK_ISSUER: clerk.issuer }
   await proxy.cut()
   const patient = runNode(t, ['src/server.ts'], { ...settings, DATABASE_URL: proxy.url })
-  await patient.until(/the database is not ready, trying again/)
+  await patient.until(/the database is not ready, retrying/)
   await proxy.restore()
   await patient.until(/Server listening/)
   patient.child.kill('SIGTERM')
@@ -161,7 +161,7 @@ test('an uncaught error is logged, and the process exits with code 1', async (t)
 test('outside production, without a Clerk instance, it runs with an emulator and says where', async (t) => {
   const database = await createDatabase(t)
   const server = runNode(t, ['src/server.ts'], { NODE_ENV: 'test', PORT: '0', DATABASE_URL: database.url })
-  const [, url] = await server.until(/an emulator of one runs at (http:[^"\s]+)/)
+  const [, url] = await server.until(/an emulator runs at (http:[^"\s]+)/)
   t.equal((await fetch(url as string)).status, 200)
   server.child.kill('SIGTERM')
   t.equal(await server.exit, 0)

@@ -1,4 +1,4 @@
-/** One row that somebody else holds, or one change that is refused, is no matter of the others in its batch. */
+/** A row lock of another transaction, or a refused change, does not affect the other changes of its batch. */
 import pg from 'pg'
 import tap, { type Test, test } from 'tap'
 import type { TestDatabase } from '../helpers/database.ts'

@@ -173,7 +173,7 @@ test('held messages go out in the order asked for', async (t) => {
   t.equal(requests.length, names.length, 'there is nothing to release twice')
 })
 
-test('a release goes on after a message that must be retried', async (t) => {
+test('a release continues after a message that must be retried', async (t) => {
   const { url, types } = await startReceiver(t, statuses(500))
   const clerk = await startClerk(t, { webhookUrl: url, retryScheduleMs: [250] })
   clerk.webhooks.hold()

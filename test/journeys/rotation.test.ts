@@ -1,4 +1,4 @@
-/** The steps of SECURITY.md, with a service that goes on serving. */
+/** The steps of SECURITY.md, with a running service. */
 import { randomBytes } from 'node:crypto'
 import { test } from 'tap'
 import { readFixture } from '../helpers/fixture.ts'

@@ -78,7 +78,10 @@ test('installed from npm pack', { timeout: 600_000 }, async (t) => {
       CLERK_ISSUER: clerk.issuer,
     })
     await service.until(/Server listening/)
-    t.match(service.output(), /"msg":"the log is JSON: npm install --save-dev pino-pretty makes it pretty"/)
+    t.match(
+      service.output(),
+      /"msg":"the log is JSON, because pino-pretty is not installed: npm install --save-dev pino-pretty"/,
+    )
     service.child.kill('SIGINT')
     t.equal(await service.exit, 0)
   })
