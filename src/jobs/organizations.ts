@@ -17,7 +17,7 @@ import {
 import { type Executor, statement } from '../db/statement.ts'
 import { type ListedRows, listedRows } from '../db/versioned-drift.ts'
 import type { Change } from '../domain/change.ts'
-import { noOrganizationsReport, type OrganizationsReport } from '../domain/organization-drift.ts'
+import { noOrganizationsReport, type OrganizationsReport } from '../domain/drift.ts'
 import type { Versioned } from '../domain/versioned.ts'
 import { organizationInvitations } from '../resources/invitation/table.ts'
 import { organizationMemberships } from '../resources/membership/table.ts'

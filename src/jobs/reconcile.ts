@@ -6,8 +6,14 @@ import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
 import type { ChangeResult } from '../db/repository.ts'
 import type { Executor } from '../db/statement.ts'
 import { findState, saveState } from '../db/sync-state.ts'
-import type { ComparedRow, Difference, Drift, DriftKind, ReconcileReport } from '../domain/drift.ts'
-import { noOrganizationsReport } from '../domain/organization-drift.ts'
+import {
+  type ComparedRow,
+  type Difference,
+  type DriftKind,
+  noDrift,
+  noOrganizationsReport,
+  type ReconcileReport,
+} from '../domain/drift.ts'
 import { expectedSince, explainSilence, type LedgerEntry } from '../domain/silence.ts'
 import type { Version } from '../domain/version.ts'
 import type { UserDeletion, UserSnapshot } from '../resources/user/change.ts'
@@ -243,7 +249,6 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
   return report
 }
 
-const noDrift = (): Drift => ({ count: 0, repaired: 0, sample: [] })
 const countOf = (drift: ReconcileReport['drift']) => Object.values(drift).reduce((sum, { count }) => sum + count, 0)
 
 function* batchesOf(ids: readonly string[]): Generator<string[]> {

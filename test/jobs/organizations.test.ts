@@ -1,7 +1,7 @@
 /** Backfill and reconcile of organizations, against the emulator's Backend API. */
 import { type Test, test } from 'tap'
 import { createBackendApi } from '../../src/clerk/backend-api.ts'
-import { remainingOfLists } from '../../src/domain/organization-drift.ts'
+import { remainingOfLists } from '../../src/domain/drift.ts'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { backfill } from '../../src/jobs/backfill.ts'
 import { checkOrganizations, type OrganizationsOptions } from '../../src/jobs/organizations.ts'
