@@ -10,7 +10,7 @@ export interface Load {
   /** The bytes of request `index`, or undefined when there are no more. */
   request: (index: number) => Buffer | undefined
   warmupSeconds: number
-  /** How long each connection pauses after a reply; not at all by default. */
+  /** How long each connection pauses after a reply; 0 by default. */
   everyMs?: number
   /**
    * Requests a second, sent at constant intervals however long the answers take (an open loop): latencies count from the
@@ -196,7 +196,7 @@ const ascending = (values: number[]) => Float64Array.from(values).sort()
 
 type OnReply = (status: number, body: () => string) => void
 
-/** A socket that tells of each reply once it is whole. Replies have a Content-Length. */
+/** A socket that reports each complete reply. Replies have a Content-Length. */
 function openSocket(port: number, onReply: OnReply): Socket {
   let pending: Buffer | undefined
   function onBytes(length: number, chunk: Uint8Array): boolean {

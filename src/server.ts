@@ -1,4 +1,4 @@
-/** The first host of the app: settings, listen, signals, close. Run it, or call `serve` from the command line. */
+/** The process that serves the app: settings, listen, signals, close. Run this file, or `clerk-session-sync serve`. */
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { realpathSync } from 'node:fs'
@@ -28,8 +28,8 @@ const DATABASE_WAIT_MS = 30_000
 const DATABASE_RETRY_MS = 1_000
 
 /**
- * Starts the service with these settings and resolves when it listens. Ends by SIGTERM or SIGINT, with exit code 0.
- * @param plugin what is served: the app, or one with something round it
+ * Starts the service with these settings, and resolves when it listens. SIGTERM or SIGINT end it with exit code 0.
+ * @param plugin the plugin to serve: the app, or one that wraps it
  */
 export async function serve(config: Config, plugin: typeof app = app): Promise<FastifyInstance> {
   const { config: filled, emulator, stop } = await embedMissing(config)
@@ -38,7 +38,7 @@ export async function serve(config: Config, plugin: typeof app = app): Promise<F
   closeWithGrace({ delay: CLOSE_DEADLINE_MS, logger: server.log }, async ({ err, signal }) => {
     if (err) server.log.fatal({ err }, 'unexpected error, closing')
     else server.log.info({ signal }, 'closing')
-    // Load balancers and kept connections need a moment to go elsewhere; until then requests are served.
+    // Load balancers and keep-alive clients need a moment to move to other replicas. Requests are served until then.
     if (server.hasDecorator('clerkStartDraining')) {
       server.clerkStartDraining()
       await sleep(complete.isProduction ? DRAIN_MS : 0)
@@ -47,31 +47,31 @@ export async function serve(config: Config, plugin: typeof app = app): Promise<F
     await stop()
   })
   if (complete.NODE_ENV === 'development' && !prettyTransport().transport) {
-    server.log.info('the log is JSON: npm install --save-dev pino-pretty makes it pretty')
+    server.log.info('the log is JSON, because pino-pretty is not installed: npm install --save-dev pino-pretty')
   }
   await migrateWhenReachable(complete, server)
   if (complete.TRUST_PROXY === true) {
-    server.log.warn('TRUST_PROXY=true lets every client choose its own address: set the number of proxies, such as 1')
+    server.log.warn('TRUST_PROXY=true lets every client forge its address: set the number of proxies, such as 1')
   }
   await server.register(limitBodies)
   await server.register(plugin, appOptions(complete))
   await server.listen({ port: complete.PORT, host: complete.HOST })
   if (complete.DASHBOARD_TOKEN !== config.DASHBOARD_TOKEN) {
-    // Not a line of the log, which may be kept.
+    // Not logged, because logs may be stored.
     const origin = server.listeningOrigin.replace('//0.0.0.0:', '//127.0.0.1:')
     console.log(`dashboard: ${dashboardLink(origin, complete.DASHBOARD_TOKEN as string)}`)
   }
-  if (emulator) server.log.info(`no Clerk instance is set: an emulator of one runs at ${emulator.url}/emulator/state`)
+  if (emulator) server.log.info(`no Clerk instance is configured: an emulator runs at ${emulator.url}/emulator/state`)
   return server
 }
 
-/** Outside production a dashboard without a token gets one of its own: it never opens without. */
+/** Outside production a dashboard without a configured token gets a random one, because it never opens without a token. */
 export function withDashboardToken(config: Config): Config {
   if (config.isProduction || config.DASHBOARD_TOKEN) return config
   return Object.freeze({ ...config, DASHBOARD_TOKEN: randomBytes(24).toString('base64url') })
 }
 
-/** How Fastify is set up for this service: limits, ids of requests, logging. */
+/** Fastify's options for this service: limits, request ids, logging. */
 export function serverOptions(config: Config): FastifyHttpOptions<Server> {
   const proxies = config.TRUST_PROXY
   return {
@@ -79,24 +79,24 @@ export function serverOptions(config: Config): FastifyHttpOptions<Server> {
       level: config.LOG_LEVEL,
       ...(config.NODE_ENV === 'development' && prettyTransport()),
     },
-    // A number of proxies is for services that nobody reaches but through them: the address in front is theirs then.
+    // A number means that the service is reachable only through that many proxies, so the address before theirs is the client's.
     trustProxy: typeof proxies === 'number' ? (_address, hop) => hop < proxies : proxies,
-    // Proxies append any path to forward-auth, also one that no router would take.
+    // With forward-auth, proxies append any path, also a very long one.
     rewriteUrl: ({ url = '' }) => (url.startsWith(VERIFY) ? VERIFY : url),
-    // The app logs one line a request itself.
+    // The app logs one line per request itself.
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: createRequestIds(),
     bodyLimit: BODY_LIMIT_BYTES,
-    // A token that is too long gets its 401 rather than Node's 431.
+    // A token that is too long gets a 401 with a code, instead of Node's 431.
     serverFactory: (handler) => createLimitedServer(handler, { maxHeaderSize: MAX_HEADER_BYTES }),
-    // While it closes, the app answers 503 itself, in the shape of every error.
+    // While the service closes, the app answers 503 itself, in the shape of every error.
     return503OnClosing: false,
     clientErrorHandler: refuseBytes,
     frameworkErrors: (error, request, reply) => sendError(error, request, reply, !config.isProduction),
   }
 }
 
-/** Nothing where pino-pretty is not installed: an installed package brings none, and the log is JSON then. */
+/** The logger option that selects pino-pretty; empty if that is not installed, as in an app that depends on this package. */
 function prettyTransport(): { transport?: { target: string } } {
   try {
     return { transport: { target: createRequire(import.meta.url).resolve('pino-pretty') } }
@@ -105,7 +105,7 @@ function prettyTransport(): { transport?: { target: string } } {
   }
 }
 
-/** Ids that no other process gives, at a fraction of the cost of a UUID a request. */
+/** Makes request ids that are unique among all processes, at a fraction of the cost of a UUID for each. */
 function createRequestIds(): () => string {
   const prefix = randomUUID().replaceAll('-', '').slice(0, 16)
   let count = 0
@@ -117,7 +117,7 @@ const REFUSALS = new Map([
   ['ERR_HTTP_REQUEST_TIMEOUT', 408],
 ])
 
-// What Node's parser refuses never becomes a request; it is answered in the shape of every error all the same.
+// Bytes that Node's parser refuses never become a request. They are answered in the shape of every error.
 function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const statusCode = REFUSALS.get(error.code) ?? 400
@@ -208,7 +208,7 @@ function findProxyAgent(): Promise<EnvHttpProxyAgent> {
 }
 const identityOf = (config: Config) => ({ issuer: config.CLERK_ISSUER as string, jwtKey: config.CLERK_JWT_KEY })
 
-// A database that starts together with the service is waited for; anything that it refuses fails at once.
+// Waits for a database that is still starting. If it refuses something, the start fails at once.
 async function migrateWhenReachable(config: Config, { log }: FastifyInstance): Promise<void> {
   const giveUpAt = performance.now() + DATABASE_WAIT_MS
   for (;;) {
@@ -220,13 +220,13 @@ async function migrateWhenReachable(config: Config, { log }: FastifyInstance): P
       const isLasting =
         error instanceof SchemaError || !isDatabaseTrouble(error) || certificateRemedy(error) !== undefined
       if (isLasting || performance.now() > giveUpAt) throw error
-      log.warn({ err: error }, 'the database is not ready, trying again')
+      log.warn({ err: error }, 'the database is not ready, retrying')
       await sleep(DATABASE_RETRY_MS)
     }
   }
 }
 
-/** Says in one message why the service cannot start. */
+/** Explains in one message why the service cannot start. */
 export function explain(error: unknown): string {
   if (error instanceof ConfigError) return `clerk-session-sync: ${error.message}`
   const { code, message, port, address } = error as NodeJS.ErrnoException & { port?: number; address?: string }

@@ -5,7 +5,7 @@ import clerkSessionSync, { clerkAuth, clerkDatabase, clerkUserSync, clerkWebhook
 import { createDatabase } from './helpers/database.ts'
 import { keptLogger } from './helpers/run-log.ts'
 
-test('the whole service mounts in any Fastify app with its two needs alone', async (t) => {
+test('the whole service mounts in any Fastify app with its two required options', async (t) => {
   const { url } = await createDatabase(t)
   const clerk = await createClerkEmulator()
   const app = Fastify(keptLogger())

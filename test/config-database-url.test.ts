@@ -4,7 +4,7 @@ import { loadConfig } from '../src/config.ts'
 const load = (DATABASE_URL: string) => loadConfig({ NODE_ENV: 'test', DATABASE_URL }).DATABASE_URL
 const PASSWORD = 'pa@ss/w#rd'
 
-test('every form of DATABASE_URL that pg takes is taken', async (t) => {
+test('every form of DATABASE_URL that pg accepts is accepted', async (t) => {
   for (const url of [
     'postgres://u:p@db.example.com:5432/app',
     'postgresql://u:p@db.example.com/app?sslmode=require',
@@ -20,7 +20,7 @@ test('every form of DATABASE_URL that pg takes is taken', async (t) => {
   }
 })
 
-test('an unescaped password is refused, and no piece of it is said', async (t) => {
+test('an unescaped password is refused, and the message quotes no part of it', async (t) => {
   for (const url of [
     `postgres://u:${PASSWORD}@db.example.com/app`,
     'postgres://u:pa@ss/word@db.example.com/app',
@@ -33,11 +33,11 @@ test('an unescaped password is refused, and no piece of it is said', async (t) =
   }
 })
 
-test("Prisma's schema is refused with the setting that does it", async (t) => {
+test("the schema parameter of Prisma's URLs is refused, and the message names DATABASE_SCHEMA", async (t) => {
   t.throws(() => load('postgres://u:p@db.example.com/app?schema=clerk'), { message: /\?schema=.*DATABASE_SCHEMA/ })
 })
 
-test('SYNC_METADATA names metadata, or nothing', async (t) => {
+test('SYNC_METADATA accepts only kinds of metadata', async (t) => {
   const metadata = (SYNC_METADATA: string) => loadConfig({ NODE_ENV: 'test', SYNC_METADATA }).SYNC_METADATA
   t.strictSame(
     [metadata(''), metadata('unsafe'), metadata(' private, unsafe ')],

@@ -105,7 +105,7 @@ test('a secret file of another user says whose it is, and what to do', async (t)
   ])
 })
 
-test('a secret twice, an empty file and one that is not there are named, without any content', async (t) => {
+test('a secret that is set twice, an empty file and a missing file are reported, without any content', async (t) => {
   const directory = t.testdir({ empty: '\n', bad: 'mysql://hunter2' })
   const at = (file: string) => join(directory, file)
   t.strictSame(
@@ -182,7 +182,7 @@ test('every bad setting is named with its remedy, and its value unless it may be
   t.match(new ConfigError(['X is wrong']).message, /^a setting is missing or wrong:/)
 })
 
-test('what a schema cannot say is checked too', async (t) => {
+test('rules between settings are checked', async (t) => {
   t.match(problemsOf({ ...PRODUCTION, CLERK_ISSUER: 'https://a b' }), [/^CLERK_ISSUER is wrong/])
   t.match(problemsOf({ ...PRODUCTION, DATABASE_URL: 'postgres://a:b@c:99999999/d' }), [
     /^DATABASE_URL is wrong: not a URL/,
@@ -294,7 +294,7 @@ test('lists, secrets and keys are read as people write them', async (t) => {
   )
 })
 
-test('.env is read in development alone, behind the environment', async (t) => {
+test('.env is read in development only, and the environment takes precedence', async (t) => {
   const path = join(t.testdir(), '.env')
   writeFileSync(path, 'PORT=4000\nLOG_LEVEL=debug\nCLERK_SECRET_KEY=\n')
   t.match(loadConfig({ LOG_LEVEL: 'warn' }, { dotenvPath: path }), {
@@ -306,13 +306,13 @@ test('.env is read in development alone, behind the environment', async (t) => {
   t.throws(() => loadConfig({}, { dotenvPath: t.testdirName }), { message: /cannot be read \(EISDIR\)/ })
 })
 
-test('the emulator never stands in for half of Clerk', async (t) => {
+test('the emulator never replaces only a part of Clerk', async (t) => {
   t.match(problemsOf({ CLERK_SECRET_KEY: 'sk_test_x' }), [/^CLERK_ISSUER is missing \(or CLERK_PUBLISHABLE_KEY/])
   t.match(problemsOf({ CLERK_WEBHOOK_SECRET: 'whsec_b2xkb2xkb2xkb2xkb2xkb2xk' }), [/^CLERK_ISSUER is missing/])
   t.strictSame(problemsOf({ CLERK_SECRET_KEY: 'sk_test_x', CLERK_ISSUER: 'https://clerk.example.com' }), [])
 })
 
-test('what the change feed is pushed to and signed with belong together', async (t) => {
+test('CHANGES_WEBHOOK_URL and CHANGES_WEBHOOK_SECRET must be set together', async (t) => {
   const url = { CHANGES_WEBHOOK_URL: 'https://app.example.com/changes' }
   const secret = { CHANGES_WEBHOOK_SECRET: `whsec_${Buffer.alloc(24, 1).toString('base64')}` }
   t.strictSame(problemsOf(url), ['CHANGES_WEBHOOK_SECRET is missing: CHANGES_WEBHOOK_URL needs it'])

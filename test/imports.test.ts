@@ -100,7 +100,7 @@ test('imports point one way', async (t) => {
   }
 })
 
-test('only config.ts reads the environment, and hosts hand it over', async (t) => {
+test('only config.ts reads the environment, and hosts pass it on', async (t) => {
   const hosts = ['server.ts', 'cli/index.ts', 'cli/dev.ts', 'demo/server.ts', 'demo/stack.ts']
   for (const file of globSync('**/*.ts', { cwd: SRC })) {
     if (hosts.includes(file)) continue
@@ -108,7 +108,7 @@ test('only config.ts reads the environment, and hosts hand it over', async (t) =
   }
 })
 
-test('payloads and changes of resources are pure, and resources are made of the parts of db alone', async (t) => {
+test('payloads and changes of resources are pure, and resources import only the building blocks of db', async (t) => {
   for (const { file, target, isType } of globSync('**/*.ts', { cwd: SRC }).flatMap((file) => importsOf(file))) {
     const to = target.startsWith('.') ? relative(SRC, join(SRC, dirname(file), target)) : target
     if (IS_PURE.test(file)) {
@@ -121,21 +121,21 @@ test('payloads and changes of resources are pure, and resources are made of the 
   }
 })
 
-test('the mechanism writes resources by their list', async (t) => {
-  for (const file of [
-    'db/apply.ts',
-    'db/isolation.ts',
-    'db/ledger.ts',
-    'db/locked-rows.ts',
-    'db/pipeline.ts',
-    'db/pool.ts',
-  ]) {
-    const named = importsOf(file).filter(({ target }) => /resources\/(?!(index|auth-state)\.ts)/.test(target))
+test('Drizzle is imported by one file', async (t) => {
+  const importers = globSync('**/*.ts', { cwd: SRC }).filter((file) =>
+    importsOf(file).some(({ target }) => target.startsWith('drizzle-orm')),
+  )
+  t.strictSame(importers, ['db/drizzle.ts'])
+})
+
+test('src/db reaches resources only through their list', async (t) => {
+  for (const file of ['db/apply.ts', 'db/isolation.ts', 'db/ledger.ts', 'db/pipeline.ts', 'db/pool.ts']) {
+    const named = importsOf(file).filter(({ target }) => /resources\/[\w-]+\//.test(target))
     t.strictSame(named, [], `${file} knows no resource by name`)
   }
 })
 
-test('the client is a package of its own: it imports nothing but its own files, React and Vue', async (t) => {
+test('the client imports nothing but its own files, React and Vue', async (t) => {
   const files = globSync('**/*.ts', { cwd: CLIENT })
   t.ok(files.length > 5, 'the files are found')
   for (const { file, target } of files.flatMap((file) => importsOf(file, CLIENT))) {

@@ -73,7 +73,7 @@ test('a port in use is a clear message, and exit code 1', async (t) => {
   )
 })
 
-test('a database that starts later is waited for; one that refuses is not', async (t) => {
+test('the start waits for a database that starts later, and fails if the database refuses it', async (t) => {
   const database = await createDatabase(t)
   const proxy = await createTcpProxy(t, database.url)
   const clerk = await createClerkEmulator()
@@ -81,7 +81,7 @@ test('a database that starts later is waited for; one that refuses is not', asyn
   const settings = { NODE_ENV: 'test', PORT: '0', CLERK_ISSUER: clerk.issuer }
   await proxy.cut()
   const patient = runNode(t, ['src/server.ts'], { ...settings, DATABASE_URL: proxy.url })
-  await patient.until(/the database is not ready, trying again/)
+  await patient.until(/the database is not ready, retrying/)
   await proxy.restore()
   await patient.until(/Server listening/)
   patient.child.kill('SIGTERM')
@@ -95,7 +95,7 @@ test('a database that starts later is waited for; one that refuses is not', asyn
   t.match(refused.output(), /cannot start: .*already has tables that do not belong to clerk-session-sync/)
 })
 
-test('requests that come while it closes are answered 503', async (t) => {
+test('requests that arrive while the service closes are answered 503', async (t) => {
   const database = await createDatabase(t)
   const clerk = await createClerkEmulator({ tokenTtlSeconds: 600 })
   t.teardown(() => clerk.close())
@@ -146,7 +146,7 @@ test('a signal while it waits for the database ends it too', async (t) => {
   t.equal(await server.exit, 0)
 })
 
-test('an error that nobody caught is logged and ends it with code 1', async (t) => {
+test('an uncaught error is logged, and the process exits with code 1', async (t) => {
   const database = await createDatabase(t)
   const throwing = 'data:text/javascript,process.on("SIGWINCH",()=>{Promise.reject(new Error("boom"))})'
   const settings = { NODE_ENV: 'test', PORT: '0', DATABASE_URL: database.url, CLERK_ISSUER: 'http://127.0.0.1:9' }
@@ -161,13 +161,13 @@ test('an error that nobody caught is logged and ends it with code 1', async (t) 
 test('outside production, without a Clerk instance, it runs with an emulator and says where', async (t) => {
   const database = await createDatabase(t)
   const server = runNode(t, ['src/server.ts'], { NODE_ENV: 'test', PORT: '0', DATABASE_URL: database.url })
-  const [, url] = await server.until(/an emulator of one runs at (http:[^"\s]+)/)
+  const [, url] = await server.until(/an emulator runs at (http:[^"\s]+)/)
   t.equal((await fetch(url as string)).status, 200)
   server.child.kill('SIGTERM')
   t.equal(await server.exit, 0)
 })
 
-test('a connection that is gone is not answered', async (t) => {
+test('a closed connection is not answered', async (t) => {
   const { clientErrorHandler } = serverOptions(loadConfig({ NODE_ENV: 'test' }))
   const socket = new Socket()
   clientErrorHandler?.call(

@@ -3,10 +3,12 @@
  * long as its caller allows. Source: https://github.com/clerk/openapi-specs, bapi/2026-05-12.yml.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { UserSnapshot } from '../resources/user/change.ts'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { isAhead } from '../domain/change.ts'
+import { snapshotFromApi, type UserSnapshot } from '../resources/user/change.ts'
+import { ClerkUser } from '../resources/user/payload.ts'
 import { ClerkRefusal, ClerkUnavailable } from './api-errors.ts'
 import { type Answer, createTransport, type Failure, type TransportOptions } from './api-transport.ts'
-import { readApiUser } from './api-user.ts'
 import { createRequestLimit, findPause } from './request-limit.ts'
 
 export interface BackendApiOptions extends Omit<TransportOptions, 'deadlineMs'> {
@@ -252,4 +254,16 @@ function readPage(items: readonly unknown[], askedAt: number): UserPage {
     else page.unusable.push({ id, reason: read.reason })
   }
   return page
+}
+
+const userCheck = TypeCompiler.Compile(ClerkUser)
+
+/**
+ * Reads a user from an answer of the Backend API, or says why it cannot be used, without quoting it.
+ * @param askedAt the time of the request, in ms since 1970, to compare the answer with an inferred deletion
+ */
+function readApiUser(raw: unknown, askedAt: number): { user: UserSnapshot } | { reason: string } {
+  if (!userCheck.Check(raw)) return { reason: 'an unexpected body' }
+  const user = snapshotFromApi(raw, askedAt)
+  return isAhead(user.version.updatedAt, askedAt) ? { reason: 'dated more than a day ahead' } : { user }
 }

@@ -1,6 +1,6 @@
 /**
- * A fast first check of a session token by Node.js' own `crypto.verify`. It accepts what is good beyond doubt; every refusal and
- * every doubt is @fastify/jwt's, which parses a key that comes by callback anew for each token.
+ * A fast first check of a session token by Node.js' `crypto.verify`. It only accepts tokens; @fastify/jwt decides about all others.
+ * That alone would be slower, because it parses the PEM of the key for each token.
  */
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import type { JsonObject } from '../domain/clean.ts'
@@ -14,17 +14,17 @@ export interface AcceptedToken {
 
 export interface NativeTokensOptions {
   rules: TokenRules
-  /** The PEM of a key that is at hand; undefined where it would have to be fetched. */
+  /** The PEM of a key; undefined if it would have to be fetched. */
   findPem: (kid: string | undefined) => string | undefined
 }
 
 const FORM = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/
-// An issuer has a few keys, and changes them once in a while.
+// An issuer has a few keys, and changes them rarely.
 const MAX_KEYS = 16
 
 /**
- * Makes the check: undefined where @fastify/jwt has to decide. A token near its limits of time is left to it.
- * @param nowMs Unix time
+ * Makes the check, which takes the current time in ms. It returns undefined if @fastify/jwt has to decide, for example about a token
+ * that is valid only within the clock tolerance.
  */
 export function createNativeTokens({ rules, findPem }: NativeTokensOptions) {
   const keys = new Map<string, KeyObject>()
@@ -42,7 +42,7 @@ export function createNativeTokens({ rules, findPem }: NativeTokensOptions) {
     const [, head, body, tail] = FORM.exec(token) ?? []
     if (head === undefined || body === undefined || tail === undefined) return undefined
     const signature = Buffer.from(tail, 'base64url')
-    // Its last character has bits that stand for nothing: each token has one spelling.
+    // The last character has unused bits: without this check, a token could be spelled in several ways.
     if (signature.toString('base64url') !== tail) return undefined
     const header = parseObject(head)
     const payload = parseObject(body)

@@ -1,7 +1,7 @@
 /** `backfill`: copies every Clerk user into the table. */
 import type { BackendApi } from '../clerk/backend-api.ts'
 import { SILENT } from '../db/changes/trigger-sql.ts'
-import type { OrganizationsReport } from '../domain/organization-drift.ts'
+import type { OrganizationsReport } from '../domain/drift.ts'
 import {
   type BackfillOptions,
   type BackfillProgress,

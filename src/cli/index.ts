@@ -76,8 +76,8 @@ export async function main(args: readonly string[], host: Host): Promise<Ending>
 Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
 
   clerk-session-sync doctor                     what is wrong?
-  clerk-session-sync backfill                   bring every Clerk user here; again after Ctrl-C to go on
-  clerk-session-sync reconcile --fix            find what differs from Clerk, and repair it
+  clerk-session-sync backfill                   copy every Clerk user; run it again after Ctrl-C to continue
+  clerk-session-sync reconcile --fix            find and repair every difference from Clerk
   clerk-session-sync user user_2w5X8yBvTq       one user, here and at Clerk
   clerk-session-sync completion bash            completion for bash, zsh or fish: eval "$(clerk-session-sync completion bash)"`,
     )

@@ -1,7 +1,6 @@
 /** `reconcile`: compares Clerk with the tables, and reports what no webhook delivered. */
 import type { ListKind } from '../clerk/organization-lists.ts'
-import { DRIFT_KINDS, type DriftKind, type ReconcileReport, remainingDrift } from '../domain/drift.ts'
-import type { ListReport } from '../domain/organization-drift.ts'
+import { DRIFT_KINDS, type DriftKind, type ListReport, type ReconcileReport, remainingDrift } from '../domain/drift.ts'
 import type { LedgerEntry } from '../domain/silence.ts'
 import { reconcile } from '../jobs/reconcile.ts'
 import { EVENT_TYPES } from '../resources/index.ts'

@@ -1,11 +1,11 @@
 /**
- * The one write path: everything that a batch of changes does is sent at once, as one transaction. PostgreSQL decides what
- * became of each change, by the rows.
+ * The write path: all statements of a batch of changes are sent at once, as one transaction. The SQL compares each change with its
+ * row, and so decides its outcome.
  */
 import type { Change, Message, Outcome } from '../domain/change.ts'
+import type { Cause } from '../domain/feed.ts'
 import { type AuthKey, type AuthState, authStateReads } from '../resources/auth-state.ts'
 import { resources } from '../resources/index.ts'
-import { causeOf } from './changes/cause.ts'
 import {
   type Entry,
   enterMessages,
@@ -19,10 +19,10 @@ import type { Pool, TransactOptions } from './pool.ts'
 import type { Written } from './resource.ts'
 import type { Call } from './statement.ts'
 
-/** What became of a change that no error came in the way of. */
+/** The result of a change that was applied without an error. */
 export interface AppliedChange {
   outcome: Outcome
-  /** Whether it made a new row of a user. */
+  /** Whether it created a user's row. */
   created: boolean
   /** The state of the user and session that the change named in `returns`. */
   state?: AuthState
@@ -35,8 +35,9 @@ export interface ApplyOptions extends TransactOptions {
 const NONE_KNOWN: KnownMessages = { applied: new Set(), failed: new Set() }
 
 /**
- * Applies the changes in one transaction, one result each, in their order. It is first sent as if the ledger knew none of the
- * messages; where it knows one, PostgreSQL undoes all of it, and it is sent again with what the ledger knows by then.
+ * Applies the changes in one transaction, and resolves to one result per change, in order. The transaction is first sent as if all
+ * messages were new, which saves a query. If the ledger has one of them, PostgreSQL rolls back, and the transaction is planned
+ * again with the messages that the ledger has.
  */
 export async function applyTogether(pool: Pool, changes: Change[], options: ApplyOptions): Promise<AppliedChange[]> {
   let known = NONE_KNOWN
@@ -53,7 +54,10 @@ export async function applyTogether(pool: Pool, changes: Change[], options: Appl
   }
 }
 
-/** Applies what the ledger knew and has lost since it was asked, as in a failover to a standby that lacks the last commits. */
+/**
+ * The results; changes whose message has disappeared from the ledger since it was read are applied now. This happens in a failover
+ * to a standby that lacks the last commits.
+ */
 async function withLost(pool: Pool, changes: Change[], batch: Batch, options: ApplyOptions): Promise<AppliedChange[]> {
   const lost = batch.lostMessages()
   const isLost = ({ message }: Change) => message !== undefined && lost.has(message.id)
@@ -64,13 +68,13 @@ async function withLost(pool: Pool, changes: Change[], batch: Batch, options: Ap
 }
 
 /**
- * Locks are taken in the same order everywhere: those of objects without a row, then the rows of each resource, then those
- * of the ledger, each by id.
+ * Plans the statements of a batch. To avoid deadlocks, locks are always taken in the same order: objects that may have no row,
+ * then the rows of each resource, then those of the ledger, each by id.
  */
 function planBatch(changes: Change[], known: KnownMessages, storePayloads: boolean) {
   const entries = new Map<string, Entry>()
   const repeats = new Map<string, number>()
-  // Of several deliveries of one message the first is the live one.
+  // Of several deliveries of one message, only the first is applied.
   const isLive = changes.map((change) => {
     const { message } = change
     if (!message) return true
@@ -109,7 +113,7 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
         (change.message && outcomes.get(change.message.id)) ??
         (states.length === 0 ? 'ignored' : states.some((state) => written.has(state)) ? 'applied' : 'stale')
       const created = states.some((state) => written.get(state)?.created)
-      // Callers may share one snapshot: the first of them made the row.
+      // Changes may share one snapshot. Only the first of them counts as the one that created the row.
       if (created) for (const state of states) written.set(state, { created: false })
       const state = returned.get(change)
       return { outcome, created, ...(state && { state }) }
@@ -122,3 +126,25 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
   return { calls, reads: asked.calls, results, lostMessages }
 }
 type Batch = ReturnType<typeof planBatch>
+
+/** The cause of a batch's row changes, in the format that the triggers read: one cause, or causes by id if they differ. */
+function causeOf(changes: readonly Change[]): string {
+  const causes = changes.map(causeOfOne)
+  const main = causes.includes('webhook') ? 'webhook' : (causes[0] as Cause)
+  if (causes.every((cause) => cause === main)) return main
+  const byId: Record<string, Cause> = { '': main }
+  for (const [i, change] of changes.entries()) {
+    const cause = causes[i] as Cause
+    for (const { name } of resources) {
+      const { id } = (change[name] ?? {}) as { id?: string }
+      // A snapshot's cause takes precedence over that of a token's claims about the same user.
+      if (id !== undefined && (cause !== 'session_claims' || byId[id] === undefined)) byId[id] = cause
+    }
+  }
+  return JSON.stringify(byId)
+}
+
+function causeOfOne({ message, user }: Change): Cause {
+  if (message) return 'webhook'
+  return user?.kind === 'claims' ? 'session_claims' : 'clerk_api'
+}

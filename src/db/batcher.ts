@@ -1,34 +1,34 @@
 /**
- * Group commit, for reads as well as writes: calls that wait at the same moment share a batch, and the next batch gathers
- * while the present one is under way. Nothing is cached: an answer is never older than the call.
+ * Group commit, for reads as well as writes: calls that wait at the same time share a batch, and the next batch collects calls while
+ * the current one runs. Nothing is cached: a result is never older than its call.
  */
 import { batchTracing, callChannel } from './channels.ts'
 
 export interface BatcherOptions<Item, Result> {
-  /** What its batches are called in traces. */
+  /** The name of its batches in traces. */
   name?: string
-  /** Handles a batch; one result an item, in their order. The next batch does not wait for a result that is a promise. */
+  /** Handles a batch, and returns one result per item, in order. The next batch does not wait for a result that is a promise. */
   run: (items: Item[]) => Promise<(Result | Promise<Result>)[]>
-  /** Batches under way at once. */
+  /** The largest number of concurrent batches. */
   maxConcurrent: number
-  /** Items in a batch at most. */
+  /** The largest number of items in a batch. */
   maxBatchSize: number
   /**
-   * Batches of more items than this hold no more than their share of the calls present, so that all that may be under way
-   * are: answers go out while the database works. `maxBatchSize` by default.
+   * A batch takes this many items if they wait. It takes more only up to its share of all items, waiting and running, so that
+   * all allowed batches run: replies are then sent while the database works. `maxBatchSize` by default.
    */
   minShare?: number
-  /** Items that wait at most; one more is refused. */
+  /** The largest number of waiting items; another one is refused. */
   maxWaiting: number
-  /** Weight of an item, such as its bytes; 0 by default. */
+  /** The weight of an item, such as its bytes; 0 by default. */
   weightOf?: (item: Item) => number
-  /** Weight of a batch at most; an item that is heavier goes alone. */
+  /** The largest weight of a batch; a heavier item has a batch of its own. */
   maxBatchWeight?: number
-  /** Weight of the items that wait, together; one that would pass it is refused. */
+  /** The largest total weight of waiting items; an item that would exceed it is refused. */
   maxWaitingWeight?: number
-  /** Whether what failed a batch would fail those that wait too, such as a server that does not answer. */
+  /** Whether the error of a batch would affect the waiting items too, for example because the server does not answer. */
   failsAll: (error: unknown) => boolean
-  /** What a call is refused with when too many wait. */
+  /** Makes the error with which a call is refused if too many wait. */
   overloaded: () => Error
 }
 
@@ -40,8 +40,8 @@ interface Call<Item, Result> {
 }
 
 /**
- * Makes a function that handles one item by way of batches. It rejects with what `run` rejects with. Where that
- * would fail those that wait too, they are rejected at once: they would only wait for the same trouble one after the other.
+ * Makes the function that handles one item as part of a batch. It rejects with the error of `run`. If that error would affect the
+ * waiting items too (`failsAll`), they are rejected at once, so that batch after batch need not fail in the same way.
  */
 export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): (item: Item) => Promise<Result> {
   const {
@@ -115,7 +115,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     if (callChannel.hasSubscribers) callChannel.publish(call)
     waiting.push(call)
     waitingWeight += weight
-    // After the requests that have arrived by now, so that they share the batch; a lone one waits for nothing.
+    // Starts the batch after the requests that have already arrived, so that they share it. A single request does not wait.
     if (!isScheduled && underWay < maxConcurrent) {
       isScheduled = true
       setImmediate(flushWaiting)

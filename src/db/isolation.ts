@@ -1,11 +1,14 @@
 /** Isolates the changes of a batch, so that a fault or lock of one does not affect the others. */
 import type { DatabaseError } from 'pg'
 import type { Change } from '../domain/change.ts'
+import { resources } from '../resources/index.ts'
 import { type AppliedChange, type ApplyOptions, applyTogether } from './apply.ts'
 import { OnChangeError } from './changes/on-change.ts'
+import { type PgTable, sql } from './drizzle.ts'
 import { isDataError, isLockTimeout } from './errors.ts'
-import { findLocked } from './locked-rows.ts'
 import type { Pool } from './pool.ts'
+import { webhookEvents } from './schema.ts'
+import { $, type Executor, statement } from './statement.ts'
 
 export interface IsolationOptions<Refused>
   extends Pick<ApplyOptions, 'storePayloads' | 'onRetry' | 'cause' | 'onChange'> {
@@ -103,4 +106,31 @@ function reject(error: unknown): Promise<never> {
   const rejected = Promise.reject(error)
   rejected.catch(() => undefined)
   return rejected
+}
+
+/** Locks each of these rows that is free, like a writer would, for the duration of the statement. */
+const lockedIn = (name: string, table: PgTable) =>
+  statement<{ id: string }>(
+    `${name}_locked`,
+    (t) => sql`with free as (select id from ${t(table)} where id = any(${$(1)}::text[]) for no key update skip locked)
+  select id from ${t(table)} where id = any(${$(1)}::text[]) and id not in (select id from free)`,
+  )
+
+const probes = [
+  { find: lockedIn('webhook_events', webhookEvents), idOf: ({ message }: Change) => message?.id },
+  ...resources.map(({ name, table }) => ({
+    find: lockedIn(name, table),
+    idOf: (change: Change) => (change[name] as { id: string } | undefined)?.id,
+  })),
+]
+
+/** The changes whose row is locked. Rows that are being inserted are not visible. */
+async function findLocked(executor: Executor, changes: readonly Change[]): Promise<ReadonlySet<Change>> {
+  const found = new Set<Change>()
+  for (const { find, idOf } of probes) {
+    const ids = changes.flatMap((change) => idOf(change) ?? [])
+    const locked = new Set((await find(executor, ids)).map(({ id }) => id))
+    for (const change of changes) if (locked.has(idOf(change) ?? '')) found.add(change)
+  }
+  return found
 }

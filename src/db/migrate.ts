@@ -173,7 +173,7 @@ async function applyMigrations(client: pg.Client, schema: string, pending: Migra
 async function moveTables(client: pg.Client, from: string, to: string): Promise<void> {
   if (from === to)
     throw new SchemaError(
-      `the tables are moved from "${from}" to itself: set DATABASE_SCHEMA to the schema where they shall be`,
+      `the tables are moved from "${from}" to itself: set DATABASE_SCHEMA to the schema to which they should move`,
     )
   if (!(await isOurs(client, from))) {
     if (await isOurs(client, to)) return // Moved before.
@@ -195,7 +195,7 @@ async function moveTables(client: pg.Client, from: string, to: string): Promise<
   if (isNew) await client.query(REVOKE(to, [], [], true))
 }
 
-/** Resolves to whether it was not there. */
+/** Creates the schema if it does not exist. Resolves to whether it did. */
 async function createSchema(client: pg.Client, schema: string): Promise<boolean> {
   const { rows } = await client.query('select 1 from pg_namespace where nspname = $1', [schema])
   if (rows.length > 0) return false

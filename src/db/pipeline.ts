@@ -1,6 +1,6 @@
 /**
- * Statements that go to PostgreSQL at once, in one round trip: no JavaScript runs between them, so that a process that is
- * stopped at any moment leaves no transaction open that holds a row.
+ * Sends several statements to PostgreSQL at once, in one round trip. No JavaScript runs between them, so a process that is paused
+ * or killed at any moment does not leave a transaction open that holds row locks.
  */
 import type { EventEmitter } from 'node:events'
 import pg from 'pg'
@@ -10,13 +10,13 @@ import { markTrouble } from './errors.ts'
 
 /** A statement of a pipeline. */
 export interface Sent {
-  /** Empty where the pooler keeps no prepared statements. */
+  /** Empty if the pooler does not support prepared statements. */
   name: string
   text: string
   values: unknown[]
-  /** What it is called in traces. */
+  /** Its name in traces. */
   label: string
-  /** Whether its rows are wanted. */
+  /** Whether its rows are returned. */
   hasRows: boolean
   /** Whether it reads what its transaction has written; such statements come last. */
   readsOwnWrites?: boolean
@@ -25,7 +25,7 @@ export interface Sent {
 type Row = Record<string, unknown>
 type Callback = (error: Error | null, rows: Row[][]) => void
 
-/** The parts of pg's connection that a pipeline talks to; its types know only some of them. */
+/** The parts of pg's connection that a pipeline uses; pg's types have only some of them. */
 interface Wire extends EventEmitter {
   stream: { cork(): void; uncork(): void; destroy(error: Error): void }
   parsedStatements: Record<string, string | undefined>
@@ -42,10 +42,10 @@ export class DatabaseTimeout extends Error {
 }
 
 /**
- * Sends the statements and resolves to the rows of each of `statements`. They end at one `Sync`: where one fails, PostgreSQL
- * skips the others (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING). Without an answer
- * in time the connection is destroyed.
- * @param settings what must be through before the others are planned: a `begin`, time limits
+ * Sends the statements, and resolves to the rows of each of `statements`. One `Sync` ends them all: if a statement fails, PostgreSQL
+ * skips the later ones (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING). If PostgreSQL does
+ * not answer in time, the connection is destroyed.
+ * @param settings statements that must be executed before the others are planned: a `begin`, time limits
  */
 export async function sendTogether(
   client: pg.Client,
@@ -64,7 +64,7 @@ export async function sendTogether(
   try {
     return (await promise).slice(settings.length)
   } catch (error) {
-    // From the socket's reader, where it was made, no stack leads to who sent the statements.
+    // The error was created by the socket's reader, so its stack would not show the caller.
     Error.captureStackTrace(error as Error)
     return markTrouble(error)
   } finally {
@@ -72,7 +72,7 @@ export async function sendTogether(
   }
 }
 
-/** A query of pg's (`Submittable`) that holds several statements. */
+/** Several statements as one query for pg (a `Submittable`). */
 class Pipeline {
   readonly #settings: Sent[]
   readonly #statements: Sent[]
@@ -95,15 +95,15 @@ class Pipeline {
     try {
       this.#send(wire)
     } catch (error) {
-      wire.stream.destroy(error as Error) // A part of it was sent.
+      wire.stream.destroy(error as Error) // A part may have been sent.
     } finally {
       wire.stream.uncork()
     }
     return null
   }
 
-  // What begins the transaction and sets its limits is executed before the others are bound. Those are executed only when
-  // all of them are bound, by messages of a few bytes: a process that is stopped amid a large parameter holds no row.
+  // The settings are executed before the other statements are bound. Those are all bound before the first is executed, and the
+  // messages that execute them have a few bytes: a process that is paused while it sends a large parameter holds no row lock.
   #send(wire: Wire): void {
     const places = [...this.#statements.keys()]
     const head = places.slice(0, this.#settings.length)
@@ -118,7 +118,7 @@ class Pipeline {
     }
     for (const i of rest) this.#bind(wire, i, parsed.includes(i))
     for (const i of rest) this.#execute(wire, i)
-    // PostgreSQL takes the snapshot of a `select` when it is bound.
+    // Bound after the others are executed, because PostgreSQL takes the snapshot of a `select` when it is bound.
     for (const i of late) {
       this.#bind(wire, i, parsed.includes(i))
       this.#execute(wire, i)
@@ -137,7 +137,7 @@ class Pipeline {
     wire.execute({ portal: `p${i}` })
   }
 
-  /** Notes as PostgreSQL says so that it has parsed these, since an error may keep it from parsing the last of them. */
+  /** Records each statement when PostgreSQL confirms that it has parsed it, because after an error it does not parse the rest. */
   #note(wire: Wire, places: number[]): void {
     let done = 0
     const onParsed = () => {
@@ -181,7 +181,7 @@ class Pipeline {
   }
 }
 
-// Without a name it is parsed each time.
+// An unnamed statement is parsed each time.
 const isNew = ({ parsedStatements }: Wire, { name, text }: Sent) => name === '' || parsedStatements[name] !== text
 
 function trace({ label: name, text }: Sent): PromiseWithResolvers<void> {

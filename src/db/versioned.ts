@@ -1,7 +1,7 @@
 /**
- * The write logic of resources whose rows are versioned snapshots that end as a tombstone. The guards: nothing changes a tombstone
- * from a webhook, and a snapshot is written if its version is at least the row's. An inferred tombstone is replaced by a later
- * state from Clerk.
+ * The write logic of resources whose rows are versioned snapshots that end as a tombstone. The guards: a snapshot is written if its
+ * version is at least the row's; only an earlier deletion replaces the tombstone of a webhook; and a state that Clerk reported
+ * after an inferred deletion replaces its tombstone.
  */
 
 import type { Change, States } from '../domain/change.ts'

@@ -1,5 +1,4 @@
 /** Drift: the ways in which rows can differ from Clerk, and the report of a reconcile. */
-import { type OrganizationsReport, remainingOfLists } from './organization-drift.ts'
 import type { Undelivered } from './silence.ts'
 import type { Version } from './version.ts'
 
@@ -25,6 +24,27 @@ export interface Drift {
   repaired: number
   /** Some of the ids. */
   sample: string[]
+}
+
+/** The drift of organizations, roles, memberships or invitations, from a comparison of their table with Clerk's list. */
+export interface ListReport {
+  /** Objects that Clerk listed. */
+  checked: number
+  missing: Drift
+  stale: Drift
+  gone: Drift
+  /** Objects from Clerk that could not be parsed. */
+  unusable: string[]
+  /** The number of objects that were not deleted because there were too many. */
+  deletionsWithheld: number
+}
+
+/** The reports by kind of object. */
+export interface OrganizationsReport {
+  organization: ListReport
+  role: ListReport
+  membership: ListReport
+  invitation: ListReport
 }
 
 /** The report of a reconcile. Users that are deleted here do not count as drift. */
@@ -55,3 +75,27 @@ export function remainingDrift({ drift, organizations }: Pick<ReconcileReport, '
   const ofUsers = DRIFT_KINDS.reduce((sum, kind) => sum + drift[kind].count - drift[kind].repaired, 0)
   return ofUsers + remainingOfLists(organizations)
 }
+
+export const noDrift = (): Drift => ({ count: 0, repaired: 0, sample: [] })
+
+const noListReport = (): ListReport => ({
+  checked: 0,
+  missing: noDrift(),
+  stale: noDrift(),
+  gone: noDrift(),
+  unusable: [],
+  deletionsWithheld: 0,
+})
+
+/** The number of differences in lists that were not repaired. */
+export const remainingOfLists = (report: OrganizationsReport): number =>
+  Object.values(report as unknown as Record<string, ListReport>)
+    .flatMap(({ missing, stale, gone }) => [missing, stale, gone])
+    .reduce((sum, { count, repaired }) => sum + count - repaired, 0)
+
+export const noOrganizationsReport = (): OrganizationsReport => ({
+  organization: noListReport(),
+  role: noListReport(),
+  membership: noListReport(),
+  invitation: noListReport(),
+})

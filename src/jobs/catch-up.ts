@@ -111,24 +111,24 @@ async function run(options: CatchUpOptions, last: CatchUpState | undefined): Pro
   for await (const users of changedSince(api, through)) {
     signal.throwIfAborted()
     report.checked += users.length
-    await writer.heal(users, (user, isTold) => {
+    await writer.heal(users, (user, isDelivered) => {
       const { updatedAt } = user.version
       if (updatedAt > settledAt) return
       newest = Math.max(newest, updatedAt)
-      if (!isTold) noteLost(Number(user.clerkCreatedAt) > through ? 'created' : 'updated', updatedAt)
+      if (!isDelivered) noteLost(Number(user.clerkCreatedAt) > through ? 'created' : 'updated', updatedAt)
     })
   }
 
   const ours = await countCreatedBefore(pool, settledAt)
   let difference = (await api.countUsers({ createdBefore: settledAt })) - ours
   let accepted = last?.accepted ?? 0
-  // A difference may only be a webhook in transit. If it is the same twice in a row, a change was lost.
+  // A difference may be caused by a webhook in transit. If it is the same twice in a row, a change was lost.
   if (difference !== accepted && difference === last?.difference) {
     report.searched = true
     const healedBefore = countOf(report.healed)
     const onUsers = (users: UserSnapshot[]) =>
-      writer.heal(users, (user, isTold) => {
-        if (!isTold) noteLost('created', Number(user.clerkCreatedAt))
+      writer.heal(users, (user, isDelivered) => {
+        if (!isDelivered) noteLost('created', Number(user.clerkCreatedAt))
       })
     await searchByCount({ api, executor: pool, signal, before: settledAt, onUsers, onAbsent: writer.collectAbsent })
     await writer.deleteCollected()
@@ -186,8 +186,8 @@ function createWriter(options: CatchUpOptions, report: CatchUpReport) {
   return {
     beforeWriting,
 
-    /** Writes users whose row is missing or older. `note` learns for each user whether a webhook had delivered its state. */
-    async heal(users: UserSnapshot[], note?: (user: UserSnapshot, isTold: boolean) => void): Promise<void> {
+    /** Writes users whose row is missing or older. `note` is called for each user, with whether a webhook had delivered its state. */
+    async heal(users: UserSnapshot[], note?: (user: UserSnapshot, isDelivered: boolean) => void): Promise<void> {
       if (users.length === 0) return
       const rows = new Map((await compareUsers(pool, users)).map((row) => [row.id, row]))
       const drifting: UserSnapshot[] = []

@@ -27,9 +27,9 @@ export interface Keeper {
 
 export interface Item extends FeedEntry {
   attempts: number
-  /** The next attempt, in ms since 1970; null if it has not failed. */
+  /** The next attempt, in ms since 1970; null if none is scheduled. */
   nextAttemptAt: number | null
-  /** Whether it has a stored row. If not, the consumer's position stays before it. */
+  /** Whether it has a stored row. Until then, the consumer's position stays before it. */
   isKept: boolean
   isDone: boolean
 }
@@ -182,13 +182,13 @@ export function createLanes(options: LanesOptions) {
     resume(waiting: Waiting): void {
       if (!known.has(idOf(waiting))) add({ ...waiting, isKept: true, isDone: false })
     },
-    /** The position before the first open item without a stored row; undefined if there is none. */
+    /** The position of the first unfinished item without a stored row; undefined if there is none. */
     firstOpen(): Position | undefined {
       const first = unkept.findIndex((item) => !item.isDone && !item.isKept)
       unkept = first === -1 ? [] : unkept.slice(first)
       return unkept[0]?.position
     },
-    /** The number of open items without a stored row, and of stored retries. */
+    /** The number of unfinished items without a stored row, up to the last call of `firstOpen`, and of stored retries. */
     get counts() {
       return { open: unkept.length, kept }
     },

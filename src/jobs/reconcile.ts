@@ -6,8 +6,14 @@ import { findLedgerTypes, findOldestMessage } from '../db/ledger-types.ts'
 import type { ChangeResult } from '../db/repository.ts'
 import type { Executor } from '../db/statement.ts'
 import { findState, saveState } from '../db/sync-state.ts'
-import type { ComparedRow, Difference, Drift, DriftKind, ReconcileReport } from '../domain/drift.ts'
-import { noOrganizationsReport } from '../domain/organization-drift.ts'
+import {
+  type ComparedRow,
+  type Difference,
+  type DriftKind,
+  noDrift,
+  noOrganizationsReport,
+  type ReconcileReport,
+} from '../domain/drift.ts'
 import { expectedSince, explainSilence, type LedgerEntry } from '../domain/silence.ts'
 import type { Version } from '../domain/version.ts'
 import type { UserDeletion, UserSnapshot } from '../resources/user/change.ts'
@@ -29,7 +35,7 @@ export interface ReconcileOptions {
   maxDeletions?: number
   /** Ranges of creation time that are read in parallel; default 8. */
   lanes?: number
-  /** How long Clerk's replicas may take to show a version that a webhook has already delivered. */
+  /** How long Clerk's replicas may take to show a version that a webhook has already delivered; default 5 s. */
   settleMs?: number
   /** How long to wait for another process to finish its reconcile; default 0. */
   waitMs?: number
@@ -127,11 +133,11 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     }
   }
 
-  /** Counts a change that no webhook delivered, which shows in the missing time of an event. */
+  /** Counts a change that no webhook delivered: the row then has no event time. */
   function noteSilence(user: UserSnapshot, { difference, version }: ComparedRow): void {
     if (user.version.updatedAt < since) return
-    const isTold = difference === 'newer' || difference === 'deleted' || difference === 'different'
-    if (isTold || (difference === 'same' && version?.eventAt !== null)) return
+    const isDelivered = difference === 'newer' || difference === 'deleted' || difference === 'different'
+    if (isDelivered || (difference === 'same' && version?.eventAt !== null)) return
     report.undelivered[Number(user.clerkCreatedAt) >= since ? 'created' : 'updated'] += 1
   }
 
@@ -243,7 +249,6 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
   return report
 }
 
-const noDrift = (): Drift => ({ count: 0, repaired: 0, sample: [] })
 const countOf = (drift: ReconcileReport['drift']) => Object.values(drift).reduce((sum, { count }) => sum + count, 0)
 
 function* batchesOf(ids: readonly string[]): Generator<string[]> {

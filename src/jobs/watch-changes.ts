@@ -39,7 +39,8 @@ interface Waiter {
 
 const PAGE = 1_000
 const FIRST_PAUSE_MS = 10
-// While `NOTIFY` works, a poll only finds changes that a broken connection missed.
+// While `NOTIFY` works, polls only find changes that a broken connection missed. While changes are held back by an open transaction,
+// only polls find them.
 const LONGEST_PAUSE_MS = { listening: 5_000, polling: 1_000, held: 1_000 }
 const RECONNECT_MS = 5_000
 

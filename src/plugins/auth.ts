@@ -1,6 +1,6 @@
 /**
- * Verifies Clerk session tokens by @fastify/jwt with the keys of `clerk/jwks.ts`. A token is refused with a 401 of its own
- * code; when its key cannot be had, the answer is 503, never a 401.
+ * Verifies Clerk session tokens with the keys of `clerk/jwks.ts`. A bad token is refused with a 401 whose code says why. If its
+ * key cannot be fetched, the answer is 503, never 401.
  */
 import { createPublicKey } from 'node:crypto'
 import fastifyJwt, { type FastifyJwtVerifyOptions } from '@fastify/jwt'
@@ -31,42 +31,45 @@ import privateReplies from './private-replies.ts'
 export interface AuthOptions {
   /** Clerk's Frontend API URL, as in `iss`. */
   issuer: string
-  /** A PEM public key: no network then. */
+  /** A PEM public key, which is used instead of fetching keys. */
   jwtKey?: string
-  /** The origins that `azp` may name. Only with them do Clerk's cookies count. */
+  /** The origins that `azp` may name. Without them, Clerk's cookies are ignored. */
   authorizedParties?: readonly string[]
-  /** Further origins whose pages may send a cookie with a request that changes something. */
+  /** Further origins whose pages may send a cookie with a request that changes something, such as a POST. */
   trustedOrigins?: readonly string[]
   /** `pk_…`: names the cookies of this instance, which then take precedence over `__session`. */
   publishableKey?: string
+  /** Whether a token without `azp` is accepted although `authorizedParties` is set; false by default. */
   isAzpOptional?: boolean
+  /** Whether tokens of custom JWT templates are accepted; false by default. */
   allowsJwtTemplates?: boolean
-  /** Limits of the key store. */
+  /** The time limits of the key store. */
   jwks?: Omit<JwksOptions, 'issuer' | 'log'>
 }
 
-/** What /health says of the keys. */
+/** The state of the keys, for health checks and metrics. */
 export type KeysStatus = ReturnType<Jwks['status']> | undefined
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** The state of the key store; undefined with a fixed key. */
     clerkKeysStatus: () => KeysStatus
-    /** Whether a key of this id is one of the issuer's, as far as can be told now. */
+    /** Whether the issuer has a key with this id: found, absent, or unavailable if that is not known now. */
     clerkFindKey: (kid: string) => Promise<KeyLookup['state']>
     /** Verifies the request's token, and rejects with the error to answer with. */
     clerkAuthenticate: (request: FastifyRequest) => Promise<SessionToken>
     /**
      * Makes the guard of routes that need a valid session token: `app.get('/x', { onRequest: app.requireClerkAuth() }, …)`.
-     * It is called, so that a plugin not registered yet fails at the start instead of leaving the route open. Conditions are
-     * answered from the token: `app.requireClerkAuth({ role: 'org:admin' })`, else 403 `FORBIDDEN` or `REVERIFICATION_REQUIRED`.
+     * It is a call, so that the app fails at startup if the plugin is not registered, instead of leaving the route open.
+     * Conditions are checked against the token: `app.requireClerkAuth({ role: 'org:admin' })` refuses other tokens with 403
+     * `FORBIDDEN` or `REVERIFICATION_REQUIRED`.
      */
     requireClerkAuth: GuardFactory
-    /** The same check for conditions that only the request names; after a guard. Rejects with the 403 of the first that is not met. */
+    /** Checks conditions that are only known from the request, after a guard. Rejects with the 403 of the first that is not met. */
     clerkCheckConditions: (request: FastifyRequest, conditions: Conditions) => Promise<void>
   }
   interface FastifyContextConfig {
-    /** The request stands for another one, whose method `X-Forwarded-Method` names. */
+    /** The request asks about another one, whose method is in `X-Forwarded-Method`. */
     isForwardAuth?: true
   }
   interface FastifyRequest {
@@ -81,9 +84,9 @@ interface DecodedJwt {
   signature: string
 }
 
-// Of those who called within the last minute; mostly 1 KB each, but Clerk's claims can make them longer.
+// The tokens of the last minute's callers. Most have 1 KB, but custom claims can make them longer.
 const MAX_VERIFIED_TOKENS = { tokens: 10_000, bytes: 16 * 1_048_576 }
-const MALFORMED = 'its form, time or signature is wrong'
+const MALFORMED = 'its format, time or signature is wrong'
 
 /** Decorates the app with `requireClerkAuth()`, the guard of routes that need a valid session token. */
 export default fp<AuthOptions>(
@@ -112,9 +115,9 @@ export default fp<AuthOptions>(
     app.addHook('onReady', async () => jwks?.start())
     app.addHook('onClose', async () => jwks?.close())
 
-    // The checks that need no key come first: a token that fails them causes no look for its key.
+    // The checks that need no key come first, so that a token that fails them never causes a fetch of keys.
     async function keyOf(request: FastifyRequest, { header, payload, signature }: DecodedJwt): Promise<string> {
-      // Its last character has bits that stand for nothing: each token has one spelling.
+      // The last character has unused bits: without this check, a token could be spelled in several ways.
       if (Buffer.from(signature, 'base64url').toString('base64url') !== signature) throw new InvalidToken(MALFORMED)
       const nowSeconds = Date.now() / 1000
       const isCookie = request.clerkCredential?.isCookie === true
@@ -122,12 +125,12 @@ export default fp<AuthOptions>(
       if (fault) throw new InvalidToken(fault)
       const key = await findKey((header as TokenHeader).kid)
       if (key.state === 'found') return key.pem
-      if (key.state === 'absent') throw new InvalidToken('its key is not one of the issuer')
+      if (key.state === 'absent') throw new InvalidToken('the issuer has no such key')
       throw retryAfter(new JwksUnavailable(), key.retryAfterMs)
     }
 
     await app.register(fastifyJwt, {
-      // A name of its own, so that the app may use @fastify/jwt for other tokens.
+      // A separate namespace, so that the app can use @fastify/jwt for other tokens.
       namespace: 'clerk',
       decoratorName: 'clerkJwt',
       secret: keyOf as never,
@@ -150,7 +153,7 @@ export default fp<AuthOptions>(
       rules,
       findPem: (kid) => jwtKey ?? (kid === undefined ? undefined : jwks?.peek(kid)?.pem),
     })
-    // Verified once: as long as its key is still the same, only the end of its validity can change the verdict.
+    // A token is verified once: as long as its key is the same, only its expiry can change the result.
     const verifiedTokens = createVerifiedTokens(MAX_VERIFIED_TOKENS)
     function findVerified({ token, isCookie }: Credential): SessionToken | undefined {
       const verdict = verifiedTokens.find(token, Date.now())
@@ -169,7 +172,7 @@ export default fp<AuthOptions>(
           request.clerkAuth = token
           return token
         } catch (error) {
-          // Only a bad copy of a cookie is followed by the next; our own trouble is none of the copy.
+          // The next cookie is tried only if this one is bad, not if the service itself has a problem.
           if ((error as { statusCode?: number }).statusCode !== 401) throw error
           refusal ??= error
         }
@@ -186,7 +189,8 @@ export default fp<AuthOptions>(
       tokenTracing.tracePromise(authenticate, {}, undefined, request),
     )
 
-    function verifyInDoubt(request: FastifyRequest, { token, isCookie }: Credential): Promise<DecodedJwt> {
+    /** Verifies a token that the fast path did not accept. @fastify/jwt decides whether it is refused, and why. */
+    function verifyWithFastifyJwt(request: FastifyRequest, { token, isCookie }: Credential): Promise<DecodedJwt> {
       if (!isCookie && /[^\w.-]/.test(token)) throw new InvalidToken('it has characters that no token has')
       return request.clerkJwtVerify().catch((error: unknown) => {
         throw asRefusal(error)
@@ -195,7 +199,7 @@ export default fp<AuthOptions>(
 
     async function verify(request: FastifyRequest, credential: Credential): Promise<SessionToken> {
       const { token: text, isCookie } = credential
-      const jwt = accept(text, isCookie, Date.now()) ?? (await verifyInDoubt(request, credential))
+      const jwt = accept(text, isCookie, Date.now()) ?? (await verifyWithFastifyJwt(request, credential))
       const { kid } = jwt.header as TokenHeader
       const token = readSessionToken(jwt.header as TokenHeader, jwt.payload)
       const key = findKey(kid)
@@ -224,23 +228,23 @@ declare module 'fastify' {
   }
 }
 
-/** Fails at the start on an origin that no request could ever have. */
+/** Throws at startup if the text is not an origin, because no request could ever match it. */
 function toOrigin(text: string): string {
   const origin = normalizeOrigin(text)
-  if (origin === undefined) throw new TypeError(`${text} is no origin such as https://app.example.com`)
+  if (origin === undefined) throw new TypeError(`${text} is not an origin such as https://app.example.com`)
   return origin
 }
 
-/** Our own errors as they are, those of @fastify/jwt and fast-jwt (some without a status code) as the 401 they stand for. */
+/** Translates errors of @fastify/jwt and fast-jwt, some of which have no status code, to the 401 to answer with. */
 function asRefusal(error: unknown): unknown {
   const code = (error as { code?: unknown }).code
   if (typeof code !== 'string' || !/^(FST|FAST)_JWT_/.test(code)) return error
   return code === 'FST_JWT_AUTHORIZATION_TOKEN_EXPIRED' ? new TokenExpired() : new InvalidToken(MALFORMED)
 }
 
-/** Fails at the start on a key of no use, which would make every token a bad one. */
+/** Throws at startup if the key is unusable, because every token would be refused. */
 function toRsaPem(pem: string): string {
   const key = createPublicKey(pem)
-  if (key.asymmetricKeyType !== 'rsa') throw new TypeError('jwtKey is no RSA key')
+  if (key.asymmetricKeyType !== 'rsa') throw new TypeError('jwtKey is not an RSA key')
   return key.export({ type: 'spki', format: 'pem' }).toString()
 }

@@ -36,7 +36,7 @@ const CHANGES_TAG = {
 
 const DESCRIPTION = `Keeps a backend's users table in sync with Clerk, so that every valid session has a user in the backend.
 
-Every error has one shape, and its code says what to do. A 401 says that the token or the session is no good, and nothing else;
+Every error has one shape, and its code says what to do. A 401 always means that the token or the session is bad;
 a problem of the service itself is a 503 with \`Retry-After\`. An unknown path is a 404, \`NOT_FOUND\`.`
 
 /** Serves the OpenAPI description of every route registered after it, at `/docs` (a page) and `/docs/json`. */

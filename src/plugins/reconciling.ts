@@ -1,6 +1,5 @@
 import fp from 'fastify-plugin'
-import { type ReconcileReport, remainingDrift } from '../domain/drift.ts'
-import type { ListReport } from '../domain/organization-drift.ts'
+import { type ListReport, type ReconcileReport, remainingDrift } from '../domain/drift.ts'
 import { reconcile } from '../jobs/reconcile.ts'
 import { type ClerkJobOptions, repeat } from './clerk-job.ts'
 

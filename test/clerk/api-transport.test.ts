@@ -65,7 +65,7 @@ test('a compressed answer is read, and is asked for only where it pays', async (
   t.strictSame(asked, ['gzip', undefined, 'gzip'], 'a list is, a single user is not')
 })
 
-test('Retry-After is read in seconds, as a date, and not at all', async (t) => {
+test('Retry-After is read in seconds or as a date, and may be missing', async (t) => {
   let header: string | undefined
   const { get } = await start(t, (_request, response) => {
     if (header !== undefined) response.setHeader('retry-after', header)

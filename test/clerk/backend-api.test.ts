@@ -22,7 +22,7 @@ async function start(t: Test, options: Partial<BackendApiOptions> = {}, emulator
   return { clerk, api, reasons }
 }
 
-test('every fault is tried again, and the answer comes in the end', async (t) => {
+test('every fault is retried until there is an answer', async (t) => {
   const { clerk, api, reasons } = await start(t, { deadlineMs: 300 })
   clerk.createUser()
   const faults: [Fault, string][] = [
@@ -47,7 +47,7 @@ test('every fault is tried again, and the answer comes in the end', async (t) =>
   await t.rejects(api.listUsers({ startingAfter: 'user_1' }), { name: 'ClerkRefusal', message: /403/ })
 })
 
-test('an answer of another shape is named at once: to ask again would not change it', async (t) => {
+test('an answer of an unexpected shape is not retried', async (t) => {
   const { clerk, api, reasons } = await start(t)
   const answer = (body: string): Fault => ({ status: 200, headers: { 'content-type': 'application/json' }, body })
   for (const [body, shape] of [
@@ -69,7 +69,7 @@ test('an answer of another shape is named at once: to ask again would not change
   t.strictSame(reasons, [], 'nothing was tried again')
 })
 
-test('Retry-After is waited in full, in seconds, as a date, or unsaid', async (t) => {
+test('Retry-After is honoured in seconds and as a date, and has a default', async (t) => {
   const { clerk, api } = await start(t)
   for (const [header, leastMs] of [
     [{ 'retry-after': '1' }, 1_000],
@@ -85,7 +85,7 @@ test('Retry-After is waited in full, in seconds, as a date, or unsaid', async (t
   t.equal(api.counts.rateLimited, 4)
 })
 
-test('a signal ends a request, a pause and a wait for a place', async (t) => {
+test('a signal ends a request, a pause and a wait for a slot', async (t) => {
   const stop = new AbortController()
   const { clerk, api } = await start(t, { signal: stop.signal })
   clerk.faults.api = 'hang'
@@ -121,7 +121,7 @@ test("a job's requests leave a fifth of Clerk's limit to others", async (t) => {
   }
 })
 
-test('no window holds more requests than the limit, however they are timed', async (t) => {
+test('no window has more requests than the limit, however they are timed', async (t) => {
   const windowMs = 200
   const limit = createRequestLimit({ requests: 5, windowMs })
   const begun: number[] = []

@@ -25,9 +25,9 @@ const troubles: Record<string, [Behaviour, RegExp]> = {
   'answers 500 with a good set': [sendKeysWithStatus(500), /^status 500$/],
   'answers 204': [send('', 204), /^status 204$/],
   'answers 206 with a good set': [sendKeysWithStatus(206), /^status 206$/],
-  'sends HTML': [send('<!DOCTYPE html><p>marker</p>'), /^body is no JSON/],
-  'sends garbage': [send('{"keys":[{"kid":"marker"'), /^body is no JSON/],
-  'sends nothing': [send(''), /^body is no JSON/],
+  'sends HTML': [send('<!DOCTYPE html><p>marker</p>'), /^body is not JSON/],
+  'sends garbage': [send('{"keys":[{"kid":"marker"'), /^body is not JSON/],
+  'sends nothing': [send(''), /^body is not JSON/],
   'sends null': [send('null'), /with an array of keys$/],
   'sends an array': [send('[]'), /with an array of keys$/],
   'sends keys that are no array': [send('{"keys":{"0":"marker"}}'), /with an array of keys$/],
@@ -61,7 +61,7 @@ for (const [name, [trouble, reason]] of Object.entries(troubles)) {
   })
 }
 
-test('a redirect is not followed, be its target ever so good', async (t) => {
+test('a redirect is not followed, even to a good key set', async (t) => {
   const good = sendKeys('new')
   const server = await startJwksServer(t, (request, response) =>
     request.url === '/moved' ? good(request, response) : response.writeHead(302, { location: '/moved' }).end(),
@@ -125,7 +125,7 @@ test('a refused connection is a failure like any other', async (t) => {
   t.match(jwks.status().lastError, /^fetch failed: /)
 })
 
-test('what the other side makes a message say reaches the log as one short line of ASCII', async (t) => {
+test('error messages that the other side influences are logged as one short line of ASCII', async (t) => {
   const { lines, log } = recordLog()
   const server = await startJwksServer(t, sendKeys('a'))
   // OpenSSL's message on an HTTP server that was taken for an HTTPS one ends with a line feed.

@@ -41,7 +41,7 @@ test('50 made-up kids at once cause one fetch in each cool-down, and every good 
   t.notMatch(lines.join(), 'forged')
 })
 
-test('in the cool-down, a kid that the look lacked is absent; one that came later is unavailable for the rest', async (t) => {
+test('during the cool-down, a kid that the lookup did not find is absent; one that arrived later is unavailable', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now })
@@ -58,7 +58,7 @@ test('in the cool-down, a kid that the look lacked is absent; one that came late
   t.equal(server.hits.length, 3)
 })
 
-test('the cool-down runs from the start of the look', async (t) => {
+test('the cool-down starts when the lookup starts', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now })
@@ -71,7 +71,7 @@ test('the cool-down runs from the start of the look', async (t) => {
   t.match(jwks.status(), { lastFetchMs: 2_000, retryAfterMs: 28_000 })
 })
 
-test('a refresh in the cool-down settles the kids that came before it, and starts no cool-down itself', async (t) => {
+test('a refresh during the cool-down decides about kids that arrived before it, and starts no cool-down', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now, refreshIntervalMs: 30 })
@@ -86,7 +86,7 @@ test('a refresh in the cool-down settles the kids that came before it, and start
   t.equal(jwks.status().retryAfterMs, 20_000)
 })
 
-test('a kid that arrives during the first fetch waits for it, and needs no other when it is in there', async (t) => {
+test('a kid that arrives during the first fetch waits for it, and needs no other if it is in there', async (t) => {
   const server = await startJwksServer(t, sendKeys())
   const { arrived, release } = server.hold()
   const jwks = jwksOf(t, server)
@@ -98,7 +98,7 @@ test('a kid that arrives during the first fetch waits for it, and needs no other
   t.equal(server.hits.length, 1)
 })
 
-test('kids that arrive during the first fetch and are not in there share one look', async (t) => {
+test('kids that arrive during the first fetch and are not in there share one lookupup', async (t) => {
   const server = await startJwksServer(t, sendKeys())
   const first = server.hold()
   const jwks = jwksOf(t, server)
@@ -114,7 +114,7 @@ test('kids that arrive during the first fetch and are not in there share one loo
   t.equal(server.hits.length, 2)
 })
 
-test('a kid that arrives during a lookup is not settled by it: the issuer may have rotated since', async (t) => {
+test('a lookup proves nothing about a kid that arrived during it, because the issuer may have rotated', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now })
@@ -128,7 +128,7 @@ test('a kid that arrives during a lookup is not settled by it: the issuer may ha
   t.equal(server.hits.length, 2)
 })
 
-test('a kid that had arrived before a lookup began joins it and is settled by it', async (t) => {
+test('a kid that arrived before a lookup began gets its result', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now })
@@ -144,7 +144,7 @@ test('a kid that had arrived before a lookup began joins it and is settled by it
   t.equal(server.hits.length, 3)
 })
 
-test('a kid that had arrived before a refresh began is settled by it, with no look of its own', async (t) => {
+test('a kid that arrived before a refresh began gets its result, without a lookup', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now, refreshIntervalMs: 30 })
@@ -160,7 +160,7 @@ test('a kid that had arrived before a refresh began is settled by it, with no lo
   t.equal(jwks.status().fetches, fetches)
 })
 
-test('whoever waits for a fetch that fails is told when to come again, and no second one is made', async (t) => {
+test('a caller that waits for a failing fetch learns when to retry, and no second fetch is made', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now })
@@ -189,7 +189,7 @@ test('a refresh that fails in the cool-down makes absent kids unavailable, not t
   t.equal((await jwks.find('x')).state, 'unavailable')
 })
 
-test('a thousand arrivals are remembered; one forgotten counts as new', async (t) => {
+test('a thousand arrivals are remembered; a forgotten one counts as new', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now, refreshIntervalMs: 30 })
@@ -209,7 +209,7 @@ test('a thousand arrivals are remembered; one forgotten counts as new', async (t
   t.equal((await jwks.find('first')).state, 'unavailable', 'pushed out, hence new')
 })
 
-test('a kid that was found and is lost again counts as new: a CDN may waver', async (t) => {
+test('a kid that was found and then disappears counts as new, because caches of a CDN may differ', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now, refreshIntervalMs: 30 })
@@ -222,7 +222,7 @@ test('a kid that was found and is lost again counts as new: a CDN may waver', as
   t.equal((await jwks.find('rotated')).state, 'unavailable')
 })
 
-test('a kid that no set could hold is absent at once, without a fetch', async (t) => {
+test('a kid that is too long for any set is absent at once, without a fetch', async (t) => {
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = jwksOf(t, server)
   for (const kid of ['', 'k'.repeat(257), 7, null, undefined, {}]) {
@@ -233,7 +233,7 @@ test('a kid that no set could hold is absent at once, without a fetch', async (t
   t.equal(server.hits.length, 1)
 })
 
-test('looks and refreshes at any pace never overlap', async (t) => {
+test('lookups and refreshes never overlap', async (t) => {
   const server = await startJwksServer(t, (request, response) => {
     setTimeout(() => sendKeys('a')(request, response), 3)
   })

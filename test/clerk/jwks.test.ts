@@ -22,7 +22,7 @@ const pemOf = async (jwks: Jwks, kid: string) => {
   return lookup.state === 'found' ? lookup.pem : lookup.state
 }
 
-test('a known kid gives the key that verifies what was signed with it, without a wait', async (t) => {
+test('a known kid returns its key at once', async (t) => {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const server = await startJwksServer(
     t,
@@ -47,7 +47,7 @@ test('the address is made from the issuer, with or without a slash or a path', a
   t.throws(() => createJwks({ issuer: 'no address' }), TypeError)
 })
 
-test('unusable keys are skipped, and the log says why and never which', async (t) => {
+test('unusable keys are skipped, and the log says why without their kids', async (t) => {
   const { publicKey: ec } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const { publicKey: small } = generateKeyPairSync('rsa', { modulusLength: 1024 })
   const junk = [
@@ -94,7 +94,7 @@ test('a key may leave out use and alg, and have a kid of 256 characters', async 
   t.equal((await jwks.find(kid)).state, 'found')
 })
 
-test('of two usable keys with one kid the first serves, and an unusable one does not hide it', async (t) => {
+test('of two usable keys with one kid the first is used, even after an unusable one', async (t) => {
   const [first, second] = [rsaJwk('a'), rsaJwk('a')]
   const server = await startJwksServer(t, sendKeys(rsaJwk('a', { e: 'AQ' }), first, second))
   const jwks = await startedJwksOf(t, server)
@@ -114,7 +114,7 @@ test('a key rotated in is found with the first token that it signs, also right a
   t.notOk(jwks.find('new') instanceof Promise, 'and is known from then on')
 })
 
-test('a key gone from the set is refused after the next refresh, without a token that asks for it', async (t) => {
+test('a key that was removed from the set is refused after the next refresh, even if no token asked for it', async (t) => {
   const { lines, log } = recordLog()
   const server = await startJwksServer(t, sendKeys('kept', 'withdrawn'))
   const jwks = await startedJwksOf(t, server, { refreshIntervalMs: 20, log })
@@ -135,7 +135,7 @@ test('a key replaced under its kid is replaced here by the next refresh', async 
   t.match(await pemOf(jwks, 'a'), /^-----BEGIN PUBLIC KEY-----\n/)
 })
 
-test('an endpoint that is down from the start is asked again until it answers, with nobody asking us', async (t) => {
+test('an endpoint that is down from the start is fetched again until it answers, without any token', async (t) => {
   const { lines, log } = recordLog()
   const server = await startJwksServer(t, send('', 500))
   const jwks = jwksOf(t, server, { cooldownMs: 40, log })
@@ -153,7 +153,7 @@ test('an endpoint that is down from the start is asked again until it answers, w
   t.match(lines.at(-1), 'info JWKS fetch recovered')
 })
 
-test('the last good keys serve during an outage, and it ends by itself', async (t) => {
+test('the last good keys are used during an outage, and it recovers by itself', async (t) => {
   const { lines, log } = recordLog()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { refreshIntervalMs: 20, cooldownMs: 40, log })
@@ -169,7 +169,7 @@ test('the last good keys serve during an outage, and it ends by itself', async (
   t.equal((await jwks.find('new')).state, 'found')
 })
 
-test('keys older than maxAgeMs serve no more, and come back with the endpoint', async (t) => {
+test('keys older than maxAgeMs are not used, and come back with the endpoint', async (t) => {
   const clock = stoppedClock()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { now: clock.now })
@@ -217,7 +217,7 @@ test('a fetch that an unknown kid caused is followed by refreshes even without s
   t.equal(jwks.status().failures, 0)
 })
 
-test('by default a fetch has 3 s and a refresh follows after 5 minutes', async (t) => {
+test('by default a fetch has a deadline of 3 s, and a refresh follows after 5 minutes', async (t) => {
   const server = await startJwksServer(t, sendKeys('a'))
   const timers = t.capture(globalThis, 'setTimeout', setTimeout)
   const jwks = createJwks({ issuer: server.issuer })
@@ -238,7 +238,7 @@ test('start() a second time, or after close(), fetches nothing', async (t) => {
   t.equal(server.hits.length, 1)
 })
 
-test('close() aborts the fetch under way, frees those who wait for it, and ends the refreshes', async (t) => {
+test('close() aborts the current fetch, answers its callers, and ends the refreshes', async (t) => {
   const { lines, log } = recordLog()
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { deadlineMs: 600_000, cooldownMs: 10, log })
@@ -256,7 +256,7 @@ test('close() aborts the fetch under way, frees those who wait for it, and ends 
   t.equal(lines.length, said, 'our own close is no failure of the endpoint')
 })
 
-test('close() between fetches ends the refreshes, and leaves no kid absent that nobody may look for', async (t) => {
+test('close() between fetches ends the refreshes, and unknown kids are unavailable, not absent', async (t) => {
   const server = await startJwksServer(t, sendKeys('a'))
   const jwks = await startedJwksOf(t, server, { refreshIntervalMs: 50 })
   t.equal((await jwks.find('x')).state, 'absent')

@@ -45,7 +45,7 @@ function watch(api: Api) {
   return { seen, api: { ...api, listUsers } }
 }
 
-test('every user comes once, in as many lanes as were asked for', async (t) => {
+test('every user is read once, in the requested number of lanes', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(6_000)
   for (const lanes of [1, 2, 8, 30]) {
@@ -56,7 +56,7 @@ test('every user comes once, in as many lanes as were asked for', async (t) => {
   }
 })
 
-test('a few users cost one request, and none is no error', async (t) => {
+test('a few users cost one request, and an empty instance is not an error', async (t) => {
   const { clerk, api } = await start(t)
   t.strictSame(await walk({ api, total: 0 }), { ids: [], left: [{}] })
   t.equal(clerk.stats.apiRequests, 1)
@@ -67,7 +67,7 @@ test('a few users cost one request, and none is no error', async (t) => {
   t.strictSame((await walk({ api: gone, total: 5_000 })).ids, [], 'all deleted since they were counted')
 })
 
-test('lanes that run dry take half of what is left of the largest one', async (t) => {
+test('a finished lane takes over half of the largest one', async (t) => {
   const { clerk, api } = await start(t)
   // All but one in the last hour of ten years, most of those within the same few seconds.
   const now = 1_700_000_000_000
@@ -95,7 +95,7 @@ test('lanes that run dry take half of what is left of the largest one', async (t
   t.ok(seen.queries.length <= 18 + 20, `${seen.queries.length} pages`)
 })
 
-test('a lane that ended while it was to be split is left alone', async (t) => {
+test('a lane that ends while it is being split is not split', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(3_500)
   const cut = [...clerk.users()][500]?.created_at as number
@@ -123,7 +123,7 @@ test('a lane that ended while it was to be split is left alone', async (t) => {
   t.equal(counts, 2)
 })
 
-test('a lane is not split where it has been already', async (t) => {
+test('a lane is not split before its current position', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(8_500)
   const cut = [...clerk.users()][500]?.created_at as number
@@ -176,7 +176,7 @@ test('the first lane is split even before its first page has come', async (t) =>
   t.ok(splits > 0)
 })
 
-test('a crowd of one millisecond cannot be split, and is walked by the cursor alone', async (t) => {
+test('users created in one millisecond cannot be split, and are read by cursor only', async (t) => {
   const { clerk, api } = await start(t)
   for (let n = 0; n < 3_000; n += 1) clerk.createUser({ createdAt: 1_700_000_000_000 })
   t.equal((await walk({ api, total: 3_000 })).ids.length, 3_000)
@@ -185,7 +185,7 @@ test('a crowd of one millisecond cannot be split, and is walked by the cursor al
   t.strictSame(ids.toSorted(), idsOf(clerk).toSorted())
 })
 
-test('all pages of a walk are asked for with one filter, also when its lane was cut', async (t) => {
+test('all pages of a lane are requested with one filter, even after a split', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(9_000)
   const { seen, api: watched } = watch(api)
@@ -204,7 +204,7 @@ test('all pages of a walk are asked for with one filter, also when its lane was 
   }
 })
 
-test('a walk goes on from what another left, whatever became of the users there', async (t) => {
+test('a walk continues from what another left, even if users there were deleted', async (t) => {
   for (const deletedCursor of ['resume', 'reject'] as const) {
     const { clerk, api } = await start(t, { deletedCursor })
     clerk.seedUsers(8_000)
@@ -236,7 +236,7 @@ test('a walk goes on from what another left, whatever became of the users there'
   }
 })
 
-test('at every moment what is left holds everybody who was not taken', async (t) => {
+test('at any time the remaining lanes contain every user that was not taken', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(9_000)
   const untaken = new Map([...clerk.users()].map(({ id, created_at }) => [id, created_at]))
@@ -277,7 +277,7 @@ test('at every moment what is left holds everybody who was not taken', async (t)
   t.ok(checks > 50)
 })
 
-test('behind its end a walk leaves a lane for those who come', async (t) => {
+test('a finished walk leaves a lane for new users', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(3_000)
   const { left } = await walk({ api, total: 3_000, lanes: 3 })
@@ -286,7 +286,7 @@ test('behind its end a walk leaves a lane for those who come', async (t) => {
   t.strictSame((await walk({ api, total: 3_001, from: left })).ids, [id])
 })
 
-test('nobody who stays is skipped while users come, change and go', async (t) => {
+test('no lasting user is skipped while users are created, changed and deleted', async (t) => {
   for (const deletedCursor of ['resume', 'reject'] as const) {
     const { clerk, api } = await start(t, { deletedCursor })
     clerk.seedUsers(5_000)
@@ -322,14 +322,14 @@ test('nobody who stays is skipped while users come, change and go', async (t) =>
   }
 })
 
-test('an API that does not follow the cursor is found out', async (t) => {
+test('an API that ignores the cursor is detected', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(501)
   const listUsers: Api['listUsers'] = () => api.listUsers({ orderBy: 'created_at' })
   await t.rejects(walk({ api: { ...api, listUsers }, total: 501, lanes: 1 }), /same page repeatedly/)
 })
 
-test('the first error ends all lanes; an abort is none', async (t) => {
+test('the first error ends all lanes; an abort is not an error', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(5_000)
   const broken = async () => {
@@ -354,7 +354,7 @@ test('the first error ends all lanes; an abort is none', async (t) => {
   t.strictSame((await walk({ api: stopped, total: 5, signal: aborted })).ids, [])
 })
 
-test('a user without a time of creation is no obstacle', async (t) => {
+test('a user without a creation time does not stop the walk', async (t) => {
   const { clerk, api } = await start(t)
   clerk.seedUsers(3_000)
   const listUsers: Api['listUsers'] = async (query) => {

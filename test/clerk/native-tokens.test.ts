@@ -121,7 +121,7 @@ for (const rules of RULES) {
   })
 }
 
-test('what it cannot decide is left to @fastify/jwt', async (t) => {
+test('tokens that it does not accept are left to @fastify/jwt', async (t) => {
   const [rules] = RULES as [TokenRules]
   const nowMs = nowSeconds * 1000
   const without = createNativeTokens({ rules, findPem: () => undefined })
@@ -133,7 +133,7 @@ test('what it cannot decide is left to @fastify/jwt', async (t) => {
   t.equal(accept('no token', false, nowMs), undefined)
 })
 
-test('its keys are bounded', async (t) => {
+test('the number of its keys is limited', async (t) => {
   const [rules] = RULES as [TokenRules]
   let pem = signer.pem
   const accept = createNativeTokens({ rules, findPem: () => pem })

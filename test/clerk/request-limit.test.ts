@@ -1,7 +1,7 @@
 import { test } from 'tap'
 import { createRequestLimit } from '../../src/clerk/request-limit.ts'
 
-test('a pause longer than any timer is waited for, not spun through', async (t) => {
+test('a pause longer than the longest timer is waited for without a busy loop', async (t) => {
   const warnings: string[] = []
   const onWarning = ({ name }: Error) => warnings.push(name)
   process.on('warning', onWarning)

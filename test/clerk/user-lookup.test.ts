@@ -109,7 +109,7 @@ test('a Retry-After of one client stops all that share the key', async (t) => {
   t.match(another, { state: 'unavailable', status: 401 }, 'another key is not concerned')
 })
 
-test('nobody is asked for twice in 10 s, whatever came of it', async (t) => {
+test('a user is looked up at most once in 10 s, whatever the result', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   const { id } = clerk.createUser()
@@ -132,7 +132,7 @@ test('nobody is asked for twice in 10 s, whatever came of it', async (t) => {
   t.match(await impatient(id), { answer: { state: 'found' }, isFresh: true })
 })
 
-test('the budget is kept, and one user takes one request of it', async (t) => {
+test('the budget is not exceeded, and one user costs one request', async (t) => {
   const clerk = await createClerkEmulator({ secretKey: 'sk_live_abc' })
   t.teardown(() => clerk.close())
   const ids = Array.from({ length: 110 }, () => clerk.createUser().id)
@@ -165,7 +165,7 @@ test('the budget is kept, and one user takes one request of it', async (t) => {
   t.equal(answers.filter((state) => state === 'unavailable').length, 10, "a tenth of Clerk's 100")
 })
 
-test('who was absent stays so while the budget is used up, until Clerk says otherwise', async (t) => {
+test('an absent user stays absent while the budget is used up, until Clerk returns the user', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   const windowed = { secretKey: clerk.secretKey, apiUrl: clerk.apiUrl, askAgainAfterMs: 0 }
@@ -184,7 +184,7 @@ test('who was absent stays so while the budget is used up, until Clerk says othe
   t.match(await again('user_late'), { answer: { state: 'not-asked' } }, 'Clerk knows the user by now')
 })
 
-test('those who were absent are remembered within bounds', async (t) => {
+test('the number of remembered absent users is limited', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   const find = createUserLookup({

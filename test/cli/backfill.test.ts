@@ -39,7 +39,7 @@ const LIVE = 'sk_live_abcdefghijklmnopqrstuvwxyz0123456789'
 const USERS = 10_000
 const CHANGES = USERS / 500 - 2
 
-test('10,000 users, with faults, limits, a kill in the middle, and changes under way', async (t) => {
+test('a backfill of 10,000 users, with faults, rate limits, a kill and concurrent changes', async (t) => {
   const { clerk, database } = await startService(t, {
     clerk: { secretKey: LIVE, rateLimit: { requests: 8, windowMs: 1_000 }, deletedCursor: 'reject' },
   })
@@ -111,7 +111,7 @@ test('10,000 users, with faults, limits, a kill in the middle, and changes under
   t.ok((await database.query('select 1 from users where deleted_at is not null')).length > 0)
 })
 
-test('Retry-After is honoured, and said', async (t) => {
+test('Retry-After is honoured, and shown', async (t) => {
   const { clerk, database, run } = await startCommandLine(t)
   clerk.seedUsers(1_200)
   // A limit that the client does not know of.
@@ -165,7 +165,7 @@ test('a dry run writes nothing, and says what a backfill would do', async (t) =>
   t.match(again.output, /4 users in .*: 1 created, 1 updated, 2 unchanged, 0 refused/)
 })
 
-test('--restart begins anew, a place that Clerk does not know any more too', async (t) => {
+test('--restart starts again, and so does progress that Clerk no longer knows', async (t) => {
   const { clerk, database, run } = await startCommandLine(t)
   clerk.seedUsers(600)
   const ids = [...clerk.users()].map(({ id }) => id)
@@ -189,7 +189,7 @@ test('--restart begins anew, a place that Clerk does not know any more too', asy
   t.strictSame([other.users, other.resumedAfter], [600, 0], 'a place of an earlier version is not gone on from')
 })
 
-test('--lanes says how many pages are read side by side', async (t) => {
+test('--lanes sets how many pages are read in parallel', async (t) => {
   const { clerk, database, run } = await startCommandLine(t, { secretKey: LIVE })
   clerk.seedUsers(5_000)
   const pagesAt = () => clerk.stats.apiRequestsByPath['GET /v1/users'] ?? 0
@@ -205,7 +205,7 @@ test('--lanes says how many pages are read side by side', async (t) => {
   await assertEqual(t, clerk, database)
 })
 
-test('users that cannot be read or stored are named, and the others come all the same', async (t) => {
+test('users that cannot be read or stored are reported, and the others are written', async (t) => {
   const { clerk, database, run } = await startCommandLine(t)
   const [ada, bob, eve] = ['ada', 'bob', 'eve'].map((name) => clerk.createUser({ email: `${name}@example.com` }).id)
   clerk.updateUser(bob as string, { publicMetadata: [] as never })
@@ -229,7 +229,7 @@ test('one backfill at a time', async (t) => {
   })
 })
 
-test('trouble that stays is said in one line, with what to do', async (t) => {
+test('a lasting failure is one line with a remedy', async (t) => {
   const { clerk, run, env } = await startCommandLine(t)
   const wrongKey = await startCommandLine(t, {}, { ...env, CLERK_SECRET_KEY: 'sk_test_wrong' })
   const refused = await wrongKey.run('backfill')

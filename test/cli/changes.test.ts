@@ -24,7 +24,7 @@ test('migrate turns the feed on, leaves it as it is, and turns it off', async (t
   t.notOk(await isOn())
 })
 
-test('tail prints changes as they come, from where it is told', async (t) => {
+test('tail prints changes as they happen, from the given cursor', async (t) => {
   const { run, start, database } = await startCommandLine(t, {}, CHANGES)
   await run('migrate')
   const insert = (id: string) => database.query(`insert into users (id, sync_source) values ($1, 'x')`, [id])
@@ -55,7 +55,7 @@ test('tail prints changes as they come, from where it is told', async (t) => {
   t.match(await run('changes', 'tail', '--after', first.cursor, '--no-follow'), { code: 0, output: /some are missing/ })
 })
 
-test('status and retry: consumers, what was given up, and sending it again', async (t) => {
+test('status shows consumers and dead letters, and retry sends them again', async (t) => {
   const { run, database } = await startCommandLine(t, {}, CHANGES)
   await run('migrate')
   t.match(await run('changes', 'status'), { code: 0, output: /No consumer/ })

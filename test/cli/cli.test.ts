@@ -25,7 +25,7 @@ test('wrong usage is exit code 2, help and version are 0', async (t) => {
   t.equal(await runNode(t, [CLI, '--version'], {}).exit, 0)
 })
 
-test('migrate makes the tables and may be repeated', async (t) => {
+test('migrate creates the tables and may be repeated', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
   const { run, runProgram } = await startCommandLine(t, {}, { DATABASE_URL: database.url })
   for (const migrate of [runProgram, run]) {
@@ -63,7 +63,7 @@ function workFolder(t: Parameters<typeof runNode>[0]): string {
   return folder
 }
 
-test('dev embeds what is missing, tells the story, ends without a trace, and finds its data again', async (t) => {
+test('dev embeds what is missing, says where everything is, cleans up, and finds its data again', async (t) => {
   const cwd = workFolder(t)
   const port = await freePorts()
   const env = { PORT: String(port) }
@@ -157,7 +157,7 @@ test('each Clerk instance has a database of its own', async (t) => {
   t.equal(databaseName(`https://${'a'.repeat(63)}.example.com`).length, 63)
 })
 
-test('no browser to open is a line, not an end', async (t) => {
+test('a missing browser is a message, not a failure', async (t) => {
   const { promise, resolve } = Promise.withResolvers<Error>()
   const { PATH } = process.env
   process.env.PATH = '/nonexistent'

@@ -7,7 +7,7 @@ import { ROOT, runNode } from '../helpers/process.ts'
 
 const CLI = join(ROOT, 'src/cli/index.ts')
 
-test('each shell gets a script of its own, and an unknown one a wrong usage', async (t) => {
+test('each shell gets its script, and an unknown shell is a usage error', async (t) => {
   for (const [shell, sign] of [
     ['bash', /complete -F/],
     ['zsh', /#compdef clerk-session-sync/],
@@ -29,7 +29,7 @@ test('each shell gets a script of its own, and an unknown one a wrong usage', as
   t.strictSame(await main(['completion'], host), { code: 2 })
 })
 
-test('commands, their commands and their options are completed', async (t) => {
+test('commands, subcommands and options are completed', async (t) => {
   for (const [line, expected] of [
     [['re'], ['reconcile', 'replay']],
     [

@@ -36,7 +36,7 @@ function workFolder(t: Test): string {
   return folder
 }
 
-test('two keys, and it works: instance, users, keys, webhooks and what to call are said; changes come', async (t) => {
+test('with two keys dev works: it shows instance, users, keys, webhooks and what to call, and applies changes', async (t) => {
   const { clerk, keys } = await startClerk(t)
   const cwd = workFolder(t)
   const port = await freePorts()
@@ -79,7 +79,7 @@ test('two keys, and it works: instance, users, keys, webhooks and what to call a
   t.equal(await run.exit, 0)
 })
 
-test('a key of another instance, or one that is none, ends it with a message that says which', async (t) => {
+test('a key of another instance, or an invalid one, ends dev with a message that says which', async (t) => {
   const { keys } = await startClerk(t)
   const { clerk: other } = await startClerk(t)
   const start = async (more: Record<string, string>) => {
@@ -105,7 +105,7 @@ async function startStandIn(t: Test, apiUrl: string): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-test('what it finds, in every state', async (t) => {
+test('the messages about users and webhooks, in every state', async (t) => {
   const { clerk, keys } = await startClerk(t)
   const database = await createDatabase(t)
   const { signal } = new AbortController()

@@ -30,7 +30,7 @@ test('events of another instance, and webhooks that were lost, are warnings with
   t.match(find('lost webhooks'), { status: 'warn', detail: '3 today, repaired by the catch-up', remedy: /endpoint/ })
 })
 
-test('the change feed: off though wanted, behind, waiting, given up', async (t) => {
+test('the change feed is reported if it is off despite CHANGES=true, behind, waiting, or has dead letters', async (t) => {
   const { run, database, env } = await startCommandLine(t, {}, { CHANGES_TOKEN: 'token-of-the-feed' })
   await run('migrate')
   const feed = async () =>
@@ -54,7 +54,7 @@ test('the change feed: off though wanted, behind, waiting, given up', async (t) 
   t.equal(waiting, 'warn 1 deliveries to mail are waiting')
 })
 
-test('behind a pooler that refuses startup parameters it says so, and goes on', async (t) => {
+test('doctor reports a pooler that refuses startup parameters, and continues', async (t) => {
   const { run, database, env } = await startCommandLine(t)
   await run('migrate')
   const pooler = await startPgBouncer(t, database.url, { mode: 'session' })

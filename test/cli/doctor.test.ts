@@ -41,7 +41,7 @@ async function start(t: Parameters<typeof startService>[0], more: Record<string,
   return { ...service, ...commandLine, clerk: service.clerk, database: service.database, examine }
 }
 
-test('all is well, and then it is not', async (t) => {
+test('doctor: everything is fine, then each check fails', async (t) => {
   const { clerk, database, run, url, examine } = await start(t)
   clerk.createUser()
   await clerk.webhooks.idle()
@@ -70,7 +70,7 @@ test('all is well, and then it is not', async (t) => {
   })
 })
 
-test('each thing that is wrong has a line with its remedy', async (t) => {
+test('each problem has a line with its remedy', async (t) => {
   const other = await startCommandLine(t)
   const { examine, clerk, database } = await start(t, {
     CLERK_SECRET_KEY: other.clerk.secretKey,
@@ -118,7 +118,7 @@ test('each thing that is wrong has a line with its remedy', async (t) => {
   })
 })
 
-test('a server that is not ours is named as such', async (t) => {
+test('another server at the URL is reported as such', async (t) => {
   const { examine } = await start(t)
   for (const body of [
     '<h1>hello</h1>',
@@ -143,7 +143,7 @@ test('an empty table is filled by a backfill, not compared', async (t) => {
   t.match((await examine()).checks.drift, { status: 'warn', detail: /none of them has a row/, remedy: /backfill/ })
 })
 
-test('settings and databases that are no good', async (t) => {
+test('bad settings and databases are reported', async (t) => {
   const broken = await startCommandLine(t, {}, { PORT: 'x', CLERK_ISSUER: '' })
   const settings = await broken.run('doctor', '--json')
   t.equal(settings.code, 1)

@@ -95,7 +95,7 @@ test('a replay that loses the database says what it has done', async (t) => {
   t.match(nobody.output, /^clerk-session-sync: .*ECONNREFUSED/, 'nothing was done')
 })
 
-test('prune deletes old events and sessions that are over, and nothing else', async (t) => {
+test('prune deletes old events and ended sessions, and nothing else', async (t) => {
   const { database, run } = await startWithFailures(t)
   await database.query(`insert into sessions (id, user_id, status, clerk_updated_at, updated_at)
     select s || n, 'user_1', s, now(), now() - interval '40 days'
@@ -117,7 +117,7 @@ test('prune deletes old events and sessions that are over, and nothing else', as
   for (const days of ['many', '0']) t.equal((await run('prune', '--days', days)).code, 2)
 })
 
-test('migrate --status says what is applied, and changes nothing', async (t) => {
+test('migrate --status lists applied migrations, and changes nothing', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
   const { run } = await startCommandLine(t, {}, { DATABASE_URL: database.url })
   const before = await run('migrate', '--status')
@@ -133,7 +133,7 @@ test('migrate --status says what is applied, and changes nothing', async (t) => 
   t.match(after.output, /applied {2}0000_init\n/)
 })
 
-test('replay --discard gives a failed event up for good', async (t) => {
+test('replay --discard discards a failed event for good', async (t) => {
   const { database, run } = await startWithFailures(t)
   const discarded = await run('replay', '--discard', '--id', 'msg_2', '--json')
   t.equal(discarded.code, 0)

@@ -37,7 +37,7 @@ test('on a terminal progress is one line that changes, and makes room for others
   t.equal(wide.written.stderr.length, '\r\x1b[2K'.length + 79)
 })
 
-test('elsewhere it is a line now and then, and the result alone goes to stdout', async (t) => {
+test('without a terminal, progress is an occasional line on stderr, and only the result goes to stdout', async (t) => {
   const { written, output } = record({ isJson: true })
   output.progress('one')
   output.progress('two')
@@ -48,19 +48,19 @@ test('elsewhere it is a line now and then, and the result alone goes to stdout',
   t.equal(json.written.stderr, '{"progress":{"users":1,"total":2}}\n', 'for a program, on a terminal too')
 })
 
-test('numbers as people read them', async (t) => {
+test('numbers have separators', async (t) => {
   t.equal(bar(1_000, 4_000), '█████░░░░░░░░░░░░░░░ 25 %  1,000 of 4,000')
   t.equal(bar(0, 0), '░░░░░░░░░░░░░░░░░░░░ 0 %  0 of 0')
   t.strictSame([0.2, 61, 3_725].map(duration), ['1 s', '1 min 1 s', '1 h 2 min'])
 })
 
-test('a failure is told by its cause', async (t) => {
+test('a failure message contains the cause', async (t) => {
   const refused = Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' })
   t.equal(explainFailure(new Error('unavailable', { cause: refused })), 'clerk-session-sync: ECONNREFUSED')
   t.match(explainFailure(Object.assign(new Error('no schema'), { code: '3F000' })), /is not migrated/)
 })
 
-test('a key that does not fit its surroundings', async (t) => {
+test('a live key in development, and a test key in production, are reported', async (t) => {
   const check = (settings: Partial<Config>) =>
     checkSettings({
       CLERK_WEBHOOK_SIGNING_SECRET: [],
@@ -77,12 +77,12 @@ test('a key that does not fit its surroundings', async (t) => {
   })
 })
 
-test('a crowded database is warned of', async (t) => {
+test('a nearly exhausted connection limit is a warning', async (t) => {
   t.match(checkCrowd(90, 100, 10), { status: 'warn', detail: /^90 of 100 .*=10 for each replica/ })
   t.match(checkCrowd(80, 100, 10), { status: 'pass' })
 })
 
-test('failed events are a finding of their own', async (t) => {
+test('failed events are a separate finding', async (t) => {
   const at = new Date()
   const ledger = [{ type: 'user.created', messages: 2, failed: 1, firstReceivedAt: at, lastReceivedAt: at }]
   const found = '1 events failed: see `clerk-session-sync replay --list`'
@@ -93,7 +93,7 @@ test('failed events are a finding of their own', async (t) => {
   t.match(second, /^user.deleted were not received recently/)
 })
 
-test('a service that is ready and breaks off deliveries', async (t) => {
+test('a service that is ready but interrupts deliveries is reported', async (t) => {
   const server = createServer((request, response) => {
     if (request.url === '/readyz') response.end('{"status":"ok","checks":{"database":{"status":"ok"}}}')
     else if (request.headers['svix-id']) response.socket?.destroy()
@@ -110,7 +110,7 @@ test('a service that is ready and breaks off deliveries', async (t) => {
   ])
 })
 
-test('control characters of names are written out, in text, progress and JSON', (t) => {
+test('control characters in names are escaped, in text, progress and JSON', (t) => {
   const name = 'Eve\u001b[2J\r\nok\u009b1m\u202e\u2028'
   const shown = String.raw`Eve\u001b[2J\u000d\u000aok\u009b1m\u202e\u2028`
   const text = record({ isTTY: true, columns: 200 })

@@ -116,7 +116,7 @@ test('a repair that failed is named with its reason, and fails the command', asy
   t.match(output, new RegExp(`${ada.id} could not be repaired: .*no_ada`))
 })
 
-test('deletions by the score are withheld: it may be another instance', async (t) => {
+test('many deletions are withheld, because it may be another instance', async (t) => {
   const { clerk, database, run } = await startCommandLine(t)
   clerk.seedUsers(5)
   await database.query(`insert into users (id, sync_source)
@@ -137,7 +137,7 @@ test('deletions by the score are withheld: it may be another instance', async (t
   )
 })
 
-test('silence: what no webhook told is counted, and what that suggests', async (t) => {
+test('undelivered changes are counted, with a likely cause', async (t) => {
   const { clerk, database } = await startService(t)
   const { run } = await startCommandLine(
     t,
@@ -184,7 +184,7 @@ test('silence: what no webhook told is counted, and what that suggests', async (
   t.match(healed.json.silence, [/user.updated/, /2 changes were not delivered/], 'but the endpoint is still silent')
 })
 
-test('Ctrl-C ends it, with what is known so far', async (t) => {
+test('Ctrl-C ends it with the results so far', async (t) => {
   const { clerk, start, run, database } = await startCommandLine(t)
   clerk.seedUsers(1)
   clerk.faults.api = { delayMs: 1_000 }
@@ -212,7 +212,7 @@ test('one reconcile at a time', async (t) => {
   })
 })
 
-test('Clerk may refuse and fail for a while: what is reported is the same', async (t) => {
+test('temporary refusals and failures of Clerk do not change the report', async (t) => {
   const { clerk, database, run } = await startCommandLine(t)
   clerk.seedUsers(1_200)
   t.equal((await run('backfill')).code, 0)

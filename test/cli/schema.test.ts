@@ -60,7 +60,7 @@ test('Prisma and Kysely get every table and column, in the schema that is set', 
   t.equal(kysely.match(/'auth\./g)?.length, tables)
 })
 
-test('what an administrator runs as SQL is what migrate makes', async (t) => {
+test('the SQL for administrators creates the same tables as migrate', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
   await database.query((await run(['--sql'], { DATABASE_SCHEMA: 'auth' })).stdout)
   await migrate(database.url, { schema: 'auth' })

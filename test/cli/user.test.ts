@@ -2,7 +2,7 @@ import { test } from 'tap'
 import { startCommandLine } from '../helpers/command-line.ts'
 import { startService } from '../helpers/service.ts'
 
-test('one user, side by side, and synced', async (t) => {
+test('user shows row and Clerk side by side, and syncs it', async (t) => {
   const { clerk, database } = await startService(t)
   const { run, env } = await startCommandLine(
     t,

@@ -7,7 +7,7 @@ import { ROOT } from '../helpers/process.ts'
 
 const SMOKE = join(ROOT, 'test/container/smoke.sh')
 
-test('where no engine answers, the smoke test says so, loudly', async (t) => {
+test('without a container engine the smoke test says that it did not run', async (t) => {
   const bin = t.testdir()
   for (const tool of ['dirname', 'sh'])
     symlinkSync(spawnSync('which', [tool]).stdout.toString().trim(), join(bin, tool))
@@ -16,7 +16,7 @@ test('where no engine answers, the smoke test says so, loudly', async (t) => {
   t.match(stderr, /^NOT RUN: neither docker nor podman answers/)
 })
 
-test('it confines the containers as compose does, and is a good script', async (t) => {
+test('the smoke test confines containers as compose does, and is a valid shell script', async (t) => {
   t.equal(spawnSync('sh', ['-n', SMOKE]).status, 0)
   const script = readFileSync(SMOKE, 'utf8')
   for (const flag of ['--read-only', '--cap-drop ALL', '--security-opt no-new-privileges', '--tmpfs /tmp']) {
@@ -24,7 +24,7 @@ test('it confines the containers as compose does, and is a good script', async (
   }
 })
 
-test('compose with secrets as files: each is mounted where its setting looks for it, and no password is a variable', async (t) => {
+test('compose with secrets as files: each is mounted where its setting expects it, and no password is a variable', async (t) => {
   const { services, secrets } = parse(readFileSync(join(ROOT, 'examples/compose/secrets.yml'), 'utf8'), {
     // `!reset` takes out what docker-compose.yml sets.
     customTags: [{ tag: '!reset', resolve: () => undefined }],

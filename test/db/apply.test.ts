@@ -30,7 +30,7 @@ async function assertEmpty(t: Test, database: TestDatabase, why: string): Promis
 const ledger = (database: TestDatabase) =>
   database.query('select id, outcome, attempts from webhook_events order by id')
 
-test('conflicts are tried again, and counted', async (t) => {
+test('conflicts are retried, and counted', async (t) => {
   const { apply, database, repository } = await startRepository(t)
   await database.query('create sequence clerk.attempts')
   await onWrite(
@@ -43,7 +43,7 @@ test('conflicts are tried again, and counted', async (t) => {
   t.strictSame(await ledger(database), [{ id: 'msg_1', outcome: 'applied', attempts: 1 }])
 })
 
-test('conflicts without end are given up after four attempts, as trouble of the database', async (t) => {
+test('lasting conflicts fail after four attempts, as unavailable', async (t) => {
   const { apply, database, repository } = await startRepository(t)
   await database.query('create sequence clerk.attempts')
   await onWrite(database, 'users', "perform nextval('clerk.attempts'); raise 'no luck' using errcode = '40P01';")
@@ -80,7 +80,7 @@ test("a real deadlock with an application's transaction is survived", async (t) 
   t.equal(repository.counts.conflictRetries, 1)
 })
 
-test('after a refused change the connection serves on; one that broke is replaced', async (t) => {
+test('after a refused change the connection is reused; a broken one is replaced', async (t) => {
   const { apply, database, pool } = await startRepository(t, { max: 1 })
   const backend = async () => (await runOn<{ pid: number }>(pool, 'select pg_backend_pid() as pid'))[0]?.pid
   await onWrite(
@@ -108,7 +108,7 @@ test('a deletion waits for a session event without a user, and ends its session'
 })
 
 for (const isolation of ['repeatable read', 'serializable']) {
-  test(`a session event without a user waits for a deletion, where the database's default is ${isolation}`, async (t) => {
+  test(`a session event without a user waits for a deletion, if the database's default is ${isolation}`, async (t) => {
     const { apply, database } = await startIsolated(t, isolation)
     await onWrite(database, 'users', 'perform pg_sleep(0.3);')
     const deleted = apply({ user: deletion('user_1', T0) })
@@ -118,7 +118,7 @@ for (const isolation of ['repeatable read', 'serializable']) {
     t.strictSame(await database.query('select status from sessions'), [{ status: 'ended' }])
   })
 
-  test(`events of one user that meet are applied without conflicts, where the default is ${isolation}`, async (t) => {
+  test(`concurrent events of one user are applied without conflicts, if the default is ${isolation}`, async (t) => {
     const one = await startIsolated(t, isolation)
     const replicas = [one, await startRepository(t, { database: one.database })]
     const rounds = 40
@@ -148,7 +148,7 @@ async function startIsolated(t: Test, isolation: string) {
   return startRepository(t, { database })
 }
 
-test('wherever a transaction fails, nothing of it stays, and the redelivery is no duplicate', async (t) => {
+test('wherever a transaction fails, nothing of it is stored, and the redelivery is not a duplicate', async (t) => {
   const change = {
     message: message('msg_1'),
     user: snapshot('user_1', T0),
@@ -174,7 +174,7 @@ test('wherever a transaction fails, nothing of it stays, and the redelivery is n
   }
 })
 
-test('statements that were sent at once do not have to share the time of one', async (t) => {
+test('statements that are sent at once have more time than a single one', async (t) => {
   const { apply, database, pool } = await startRepository(t, { queryTimeoutMs: 2_000 })
   await runOn(pool, 'select 1')
   for (const table of TABLES) await onWrite(database, table, 'perform pg_sleep(0.75);')
@@ -182,7 +182,7 @@ test('statements that were sent at once do not have to share the time of one', a
   t.strictSame(await apply({ message: message('msg_1'), ...change }), ['applied'])
 })
 
-test('a commit whose answer is lost is told as trouble, and the redelivery as a duplicate', async (t) => {
+test('a commit whose answer is lost is unavailable, and the redelivery is a duplicate', async (t) => {
   const database = await createDatabase(t)
   const proxy = await createTcpProxy(t, database.url)
   const { apply, pool } = await startRepository(t, { database, connectionString: proxy.url })
@@ -198,7 +198,7 @@ test('a commit whose answer is lost is told as trouble, and the redelivery as a 
   t.strictSame(await database.query('select id from users'), [{ id: 'user_1' }])
 })
 
-test('a connection that is cut before the statements arrive leaves nothing', async (t) => {
+test('a connection that breaks before the statements arrive stores nothing', async (t) => {
   const database = await createDatabase(t)
   const proxy = await createTcpProxy(t, database.url)
   const { apply, pool } = await startRepository(t, { database, connectionString: proxy.url })
@@ -212,7 +212,7 @@ test('a connection that is cut before the statements arrive leaves nothing', asy
   t.strictSame(await apply(event('msg_1', snapshot('user_1', T0))), ['applied'])
 })
 
-test('a message that the ledger forgets while its batch is sent again is applied with its change', async (t) => {
+test('a message that disappears from the ledger while its batch is retried is applied', async (t) => {
   const { apply, database } = await startRepository(t)
   const [one, two] = [event('msg_1', snapshot('user_1', T0)), event('msg_2', snapshot('user_2', T0))]
   t.strictSame(await apply(one), ['applied'])
@@ -240,7 +240,7 @@ test('a message that the ledger forgets while its batch is sent again is applied
   t.strictSame(await database.query('select id from users order by id'), [{ id: 'user_1' }, { id: 'user_2' }])
 })
 
-test('a refusal is told from what only failed behind it', async (t) => {
+test('a refused statement is distinguished from those that failed after it', async (t) => {
   const { apply, database } = await startRepository(t)
   await database.query('alter table users add constraint no_x check (username <> $$x$$)')
   const refused = {
@@ -263,7 +263,7 @@ test('one event that PostgreSQL refuses fails alone', async (t) => {
   ])
 })
 
-test('one change whose row an application holds is late alone: the others of its batch commit before', async (t) => {
+test('a change whose row is locked is late, and the others of its batch commit before', async (t) => {
   const { apply, database } = await startRepository(t)
   const users = Array.from({ length: 60 }, (_, i) => `user_${i}`)
   await apply(...users.map((id) => ({ user: snapshot(id, T0) })))
@@ -287,7 +287,7 @@ test('one change whose row an application holds is late alone: the others of its
   ])
 })
 
-test('a change whose row stays locked is told as trouble, and its message is not kept as failed', async (t) => {
+test('a change whose row stays locked is unavailable, and its message is not stored as failed', async (t) => {
   const { apply, database, repository } = await startRepository(t, { lockTimeoutMs: 100 })
   await apply({ user: snapshot('user_1', T0) })
   const application = await database.connect()
@@ -303,7 +303,7 @@ test('a change whose row stays locked is told as trouble, and its message is not
   t.strictSame(await apply(event('msg_1', snapshot('user_1', T0 + 1))), ['applied'])
 })
 
-test('messages that came before are met among new ones: nothing of them is written, and each attempt is counted once', async (t) => {
+test('known messages among new ones write nothing, and each attempt is counted once', async (t) => {
   const { apply, database } = await startRepository(t)
   const old = ['a', 'b'].map((name) => ({
     message: message(`msg_${name}`),
@@ -329,7 +329,7 @@ test('messages that came before are met among new ones: nothing of them is writt
   ])
 })
 
-test('a message that was applied is a duplicate, also once its change would be refused', async (t) => {
+test('an applied message is a duplicate, even if its change would now be refused', async (t) => {
   const { apply, database } = await startRepository(t)
   const change = event('msg_1', snapshot('user_1', T0, { username: 'x' }))
   t.strictSame(await apply(change), ['applied'])
@@ -362,7 +362,7 @@ test('a message that failed before is applied, among new ones and duplicates', a
   ])
 })
 
-test('each event of a batch has the outcome that it would have alone', async (t) => {
+test('each event of a batch has the same outcome as alone', async (t) => {
   const { repository, database } = await startRepository(t, { storePayloads: true })
   await repository.apply([
     { user: snapshot('user_old', T0, { username: 'old' }) },
@@ -399,7 +399,7 @@ test('each event of a batch has the outcome that it would have alone', async (t)
 
 const byId = (a: { id: string }, b: { id: string }) => (a.id < b.id ? -1 : 1)
 
-test('a message that two replicas apply at the same moment is applied once, without a deadlock', async (t) => {
+test('a message that two replicas apply at the same time is applied once, without a deadlock', async (t) => {
   const database = await createDatabase(t)
   const replicas = [await startRepository(t, { database }), await startRepository(t, { database })]
   const rounds = 100
@@ -427,7 +427,7 @@ test('a message that two replicas apply at the same moment is applied once, with
   )
 })
 
-test("a unique index of an application's own on the ledger is no sign of a known message", async (t) => {
+test('a violated unique index of the application on the ledger is not mistaken for a known message', async (t) => {
   const { apply, database } = await startRepository(t)
   await database.query('create unique index on webhook_events (object_id)')
   t.strictSame(await apply(event('msg_1', snapshot('user_1', T0))), ['applied'])

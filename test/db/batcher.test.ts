@@ -21,7 +21,7 @@ function gatedBatcher(options: Partial<BatcherOptions<number, number>> = {}) {
 
 const turn = () => new Promise((done) => setImmediate(() => setImmediate(done)))
 
-test('a lone call goes at once; those that wait meanwhile share the next batch, each with its own result', async (t) => {
+test('a single call runs at once; calls that wait meanwhile share the next batch, each with its own result', async (t) => {
   const { add, batches } = gatedBatcher()
   const first = add(1)
   await turn()
@@ -44,7 +44,7 @@ test('a lone call goes at once; those that wait meanwhile share the next batch, 
   t.equal(await later, 50, 'and again after a pause')
 })
 
-test('many calls are shared out over all that may be under way; few are not torn apart', async (t) => {
+test('many calls are divided among all allowed batches; few stay together', async (t) => {
   const { add, batches } = gatedBatcher({ maxConcurrent: 4, minShare: 3 })
   const sizes = () => batches.map(({ items }) => items.length)
   const many = Promise.all(Array.from({ length: 20 }, (_, item) => add(item)))
@@ -67,7 +67,7 @@ test('many calls are shared out over all that may be under way; few are not torn
   t.strictSame(await few, [0, 10, 20, 30])
 })
 
-test('batches are bounded in count and weight, and run beside each other up to the bound', async (t) => {
+test('batches have limited size and weight, and run in parallel up to the limit', async (t) => {
   const { add, batches } = gatedBatcher({
     maxConcurrent: 2,
     maxBatchSize: 3,
@@ -89,7 +89,7 @@ test('batches are bounded in count and weight, and run beside each other up to t
   t.strictSame(await all, [10, 10, 10, 60, 50, 500, 10])
 })
 
-test('when too many wait, one more is refused and the others are not', async (t) => {
+test('if too many calls wait, another one is refused, and the others are not', async (t) => {
   const { add, batches } = gatedBatcher({ maxWaiting: 2 })
   const first = add(1)
   await turn()
@@ -102,7 +102,7 @@ test('when too many wait, one more is refused and the others are not', async (t)
   t.strictSame(await Promise.all(waiting), [20, 30])
 })
 
-test('what waits is bounded in weight, and what has gone or failed weighs no more', async (t) => {
+test('the weight of waiting calls is limited, and finished and failed ones no longer count', async (t) => {
   const { add, batches } = gatedBatcher({ weightOf: (item) => item, maxWaitingWeight: 10 })
   const first = add(1)
   await turn()
@@ -121,7 +121,7 @@ test('what waits is bounded in weight, and what has gone or failed weighs no mor
   t.equal(await last, 100)
 })
 
-test('trouble is that of all who wait, and of nobody after', async (t) => {
+test('a failure that affects all rejects the waiting calls, and no later ones', async (t) => {
   const { add, batches } = gatedBatcher()
   const first = add(1)
   await turn()
@@ -135,7 +135,7 @@ test('trouble is that of all who wait, and of nobody after', async (t) => {
   t.equal(await next, 30)
 })
 
-test('trouble of one batch alone leaves those that wait alone', async (t) => {
+test('a failure of one batch does not affect the waiting calls', async (t) => {
   const { add, batches } = gatedBatcher()
   const first = add(1)
   await turn()

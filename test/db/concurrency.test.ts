@@ -46,7 +46,7 @@ test('overlapping batches of every kind from two replicas never deadlock', async
   )
 })
 
-test('session events with their users and without never deadlock, whose user locks do not meet', async (t) => {
+test('session events with and without their users never deadlock', async (t) => {
   const one = await startRepository(t, { max: LANES })
   const two = await startRepository(t, { max: LANES, database: one.database })
   const all = Array.from({ length: 40 }, (_, i) => ({ user: `user_${i % 2}`, sess: `sess_${i}` }))
@@ -63,7 +63,7 @@ test('session events with their users and without never deadlock, whose user loc
   t.strictSame([one.repository.counts, two.repository.counts], [{ conflictRetries: 0 }, { conflictRetries: 0 }])
 })
 
-test('whichever of a deletion and a session event without a user comes first, the session is over', async (t) => {
+test('after a deletion and a session event without a user, in any order, the session is ended', async (t) => {
   const one = await startRepository(t)
   const two = await startRepository(t, { database: one.database })
   const races = Array.from({ length: 150 }, (_, i) => i)

@@ -13,7 +13,7 @@ import { startRepository } from '../helpers/repository.ts'
 const STEP = 900
 const COUNT = 96
 
-test('the ledger is counted by the time of receipt, the present bucket last', async (t) => {
+test('webhooks are counted by the time of receipt, the current bucket last', async (t) => {
   const { pool, database } = await startRepository(t)
   const insert = (id: string, type: string, outcome: string, receivedAgo: string, delay: string | null) =>
     database.query(
@@ -69,7 +69,7 @@ interface Plan {
   Plans?: Plan[]
 }
 
-test('no read grows with the tables', { timeout: 120_000 }, async (t) => {
+test('the cost of the cost of no read grows with the tables', { timeout: 120_000 }, async (t) => {
   const { pool, database } = await startRepository(t)
   await database.query(
     `insert into webhook_events (id, type, object_id, outcome, received_at, processed_at, event_at)

@@ -3,7 +3,7 @@ import { startCommandLine } from '../helpers/command-line.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { startService } from '../helpers/service.ts'
 
-test('a database whose dates, intervals and floats are written otherwise breaks nothing that is read', async (t) => {
+test('other formats of dates, intervals and floats in the database do not matter', async (t) => {
   const database = await createDatabase(t)
   const name = new URL(database.url).pathname.slice(1)
   for (const setting of [

@@ -28,7 +28,7 @@ const bad = (id: string, timestamp = T0) =>
 const badSession = (userId: string) =>
   JSON.stringify({ type: 'session.created', timestamp: T0, data: { id: 'sess_bad', user_id: userId, created_at: 'x' } })
 
-test('the deletion of a user removes every stored body about the user, and leaves those of others', async (t) => {
+test('the deletion of a user removes every stored payload about the user, and no others', async (t) => {
   const { apply, bodies, receive } = await start(t)
   for (const id of ['user_1', 'user_2']) {
     await apply({ message: message(`applied_${id}`, { objectId: id, userId: id }), user: snapshot(id, T0) })
@@ -45,7 +45,7 @@ test('the deletion of a user removes every stored body about the user, and leave
   t.strictSame(await bodies(), ['applied_user_2', 'bad_session_user_2', 'bad_user_2', 'session_user_2', 'torn_user_2'])
 })
 
-test('of a user who is deleted no later body is stored', async (t) => {
+test('no later payload about a deleted user is stored', async (t) => {
   const { apply, bodies, receive } = await start(t)
   await apply({ user: deletion('user_1', T0 + 10) })
   for (const [id, body] of [
@@ -58,7 +58,7 @@ test('of a user who is deleted no later body is stored', async (t) => {
   t.strictSame(await bodies(), [])
 })
 
-test('a deletion that was inferred erases what is older, and keeps a failed body that may bring the user back', async (t) => {
+test('an inferred deletion erases older payloads, and keeps a failed one that may bring the user back', async (t) => {
   const { apply, bodies, receive } = await start(t)
   await receive('old', bad('user_1', T0))
   await apply({ user: snapshot('user_1', T0) }, { user: inferred('user_1', T0 + 10) })
@@ -67,7 +67,7 @@ test('a deletion that was inferred erases what is older, and keeps a failed body
   t.strictSame(await bodies(), ['newer'])
 })
 
-test('a body that fails while the user is being deleted is not left behind', async (t) => {
+test('a payload that fails while the user is being deleted is erased too', async (t) => {
   const { apply, bodies, receive } = await start(t)
   await apply({ user: snapshot('user_1', T0) })
   await Promise.all([
@@ -78,7 +78,7 @@ test('a body that fails while the user is being deleted is not left behind', asy
   t.strictSame(await bodies(), [])
 })
 
-test('of events that were applied alone is the body kept: not of ignored or stale ones', async (t) => {
+test('payloads are kept only of applied events, not of ignored or stale ones', async (t) => {
   const { apply, bodies, receive } = await start(t)
   await apply({ message: message('applied', { userId: 'user_1' }), user: snapshot('user_1', T0) })
   await apply({ message: message('stale', { userId: 'user_1' }), user: snapshot('user_1', T0 - 1) })
@@ -112,7 +112,7 @@ test('a failed event is superseded by a newer one about the same object, before 
   t.strictSame(await apply({ message: message('first', { eventAt: T0 }), user: snapshot('user_1', T0) }), ['stale'])
 })
 
-test('a failed event that is discarded waits no longer, and a good delivery of it still counts', async (t) => {
+test('a discarded event no longer waits, and a good delivery of it is still applied', async (t) => {
   const { apply, repository, bodies, receive } = await start(t)
   await receive('bad', bad('user_1'))
   t.strictSame(await repository.discard(['bad', 'unknown']), ['bad'])
@@ -127,7 +127,7 @@ test('a failed event that is discarded waits no longer, and a good delivery of i
   ])
 })
 
-test('the end of a membership and the deletion of its user at the same moment leave no body of that user', async (t) => {
+test('a concurrent end of a membership and deletion of its user leave no payload of that user', async (t) => {
   const { receive, bodies, database } = await start(t)
   const other = await startRepository(t, { storePayloads: true, database })
   for (let round = 0; round < 250; round += 1) {

@@ -179,7 +179,7 @@ const READ = `select n,
     from living_memberships where id in ('orgmem_' || n, 'orgmem_' || n || '_b')) as living
   from unnest($1::text[]) as n`
 
-test(`every history of up to ${LENGTH} events, in every order, batch and duplication`, async (t) => {
+test(`every history of up to ${LENGTH} events, in every order, batch and duplication, ends in the rows of the model, ends in the rows of the model`, async (t) => {
   const { database, repository } = await startRepository(t, { statementTimeoutMs: 60_000, queryTimeoutMs: 65_000 })
   let told = 0
   let waiting: { n: string; history: string[]; batches: Change[][] }[] = []

@@ -58,7 +58,7 @@ for (const hasSecretKey of [true, false]) {
     clerk: { sessionClaims: ({ first_name }: { first_name: string | null }) => ({ first_name }) },
   }
 
-  test(`of ${REQUESTS} first sync-users racing the webhook, the one that made the row says so (${source})`, async (t) => {
+  test(`of ${REQUESTS} concurrent first sync calls and the webhook, exactly one created the row (${source})`, async (t) => {
     const service = await start(t, options)
     for (let round = 0; round < 3; round += 1) {
       const outcome = await race(service, [SYNC], round === 0)
@@ -76,7 +76,7 @@ for (const hasSecretKey of [true, false]) {
     }
   })
 
-  test(`of ${REQUESTS} first requests of both kinds, one at most made the row (${source})`, async (t) => {
+  test(`of ${REQUESTS} concurrent first requests of both kinds, at most one created the row (${source})`, async (t) => {
     const service = await start(t, options)
     for (let round = 0; round < 3; round += 1) {
       const outcome = await race(service, [SYNC, PROFILE], round === 0)

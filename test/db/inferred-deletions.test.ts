@@ -23,7 +23,7 @@ async function start(t: Test, options?: TestRepositoryOptions) {
 const ADA = { firstName: 'Ada' }
 const GONE = { firstName: null, isDeleted: true, source: 'clerk_api' }
 
-test('an inferred deletion is undone by what is dated after it, and by nothing else', async (t) => {
+test('an inferred deletion is undone by a later state, and by nothing else', async (t) => {
   const { apply, user } = await start(t)
   await apply({ user: snapshot('user_1', T0, ADA) }, { user: inferred('user_1', T0 + 10) })
   t.strictSame(await user(), GONE)
@@ -43,7 +43,7 @@ test('an inferred deletion is undone by what is dated after it, and by nothing e
   )
 })
 
-test('an inferred deletion leaves alone who was heard of since, and who was deleted by an event', async (t) => {
+test('an inferred deletion does not affect a user that was reported later, or that was deleted by an event', async (t) => {
   const { apply, user, database } = await start(t)
   await apply({ user: snapshot('user_1', T0, { ...ADA, eventAt: T0 + 30 }) })
   t.strictSame(await apply({ user: inferred('user_1', T0 + 29) }), ['stale'])
@@ -62,7 +62,7 @@ test('an event makes an inferred deletion final', async (t) => {
   t.strictSame(await user(), { firstName: null, isDeleted: true, source: 'webhook' })
 })
 
-test('who comes back finds the sessions as Clerk told of them', async (t) => {
+test('a user that comes back has the sessions that Clerk reported', async (t) => {
   const { apply, repository } = await start(t)
   const status = async () => (await repository.findAuthState({ userId: 'user_1', sessionId: 'sess_1' })).sessionStatus
   await apply({ user: snapshot('user_1', T0) }, { session: session('sess_1', 'user_1', 'active', T0) })
@@ -78,7 +78,7 @@ test('who comes back finds the sessions as Clerk told of them', async (t) => {
   t.equal(await status(), 'ended')
 })
 
-test('an answer in the same batch as the inference counts by when it was asked for', async (t) => {
+test('an answer in the same batch as the inferred deletion is dated by its request', async (t) => {
   const { apply, user } = await start(t)
   await apply({ user: snapshot('user_1', T0, ADA) })
   await apply(
@@ -93,7 +93,7 @@ test('an answer in the same batch as the inference counts by when it was asked f
   t.strictSame(await user(), GONE)
 })
 
-test('metadata beside the public ones are kept where SYNC_METADATA names them', async (t) => {
+test('private and unsafe metadata are stored if SYNC_METADATA names them', async (t) => {
   const state = { unsafeMetadata: { theme: 'dark' }, privateMetadata: { ssn: '1' }, locked: true, deprovisioned: true }
   const one = await start(t)
   const read = () => one.database.query('select unsafe_metadata, private_metadata, locked, deprovisioned from users')
@@ -110,7 +110,7 @@ test('metadata beside the public ones are kept where SYNC_METADATA names them', 
   t.strictSame(await read(), [{ unsafe_metadata: null, private_metadata: null, locked: false, deprovisioned: false }])
 })
 
-test('sessions past all their times are pruned like those that are over', async (t) => {
+test('expired sessions are pruned like ended ones', async (t) => {
   const { apply, repository, database } = await start(t)
   const states = ['lapsed', 'abandoned_later', 'living'].map((id) => session(id, 'user_1', 'active', T0))
   await apply(...states.map((state) => ({ session: state })))
@@ -140,7 +140,7 @@ test('a database whose transactions are serializable by default changes nothing'
   t.strictSame(rows, [{ clerk_updated_at: new Date(T0 + 7) }])
 })
 
-test('an answer counts by when it was asked for, also where an event of the same batch says more', async (t) => {
+test('an answer is dated by its request, even if an event of the same batch is newer', async (t) => {
   const { apply, user } = await start(t)
   await apply({ user: snapshot('user_1', T0, ADA) })
   await apply({ user: inferred('user_1', T0 + 10) })

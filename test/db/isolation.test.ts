@@ -1,4 +1,4 @@
-/** One row that somebody else holds, or one change that is refused, is no matter of the others in its batch. */
+/** A row lock of another transaction, or a refused change, does not affect the other changes of its batch. */
 import pg from 'pg'
 import tap, { type Test, test } from 'tap'
 import type { TestDatabase } from '../helpers/database.ts'
@@ -44,7 +44,7 @@ async function untilLate({ query }: TestDatabase): Promise<void> {
 const names = ({ query }: TestDatabase) =>
   query('select id, clerk_updated_at > $1 as is_new from users order by id', [new Date(T0)])
 
-test('a row that is being inserted cannot be seen: its change waits, the others are written', async (t) => {
+test('the change of a row that is being inserted waits, and the others are written', async (t) => {
   const { apply, database } = await start(t)
   const other = await begin(t, database, `insert into users (id, sync_source) values ('user_3', 'webhook')`)
   const applied = apply(change('user_3'), change('user_1'), change('user_2'))
@@ -53,7 +53,7 @@ test('a row that is being inserted cannot be seen: its change waits, the others 
   t.strictSame(await applied, ['applied', 'applied', 'applied'])
 })
 
-test('when too many rows are being inserted, the batch is given up for now', async (t) => {
+test('if too many rows are being inserted, the batch fails, to be retried', async (t) => {
   const { repository, database } = await start(t)
   const ids = Array.from({ length: 64 }, (_, i) => `user_new_${i}`)
   const other = await begin(
@@ -65,7 +65,7 @@ test('when too many rows are being inserted, the batch is given up for now', asy
   await other.end('rollback')
 })
 
-test('one that is late and then refused is refused alone', async (t) => {
+test('a late change that is refused is refused alone', async (t) => {
   const { apply, database } = await start(t)
   const other = await begin(t, database, lock('user_1'))
   const applied = apply(change('user_1', BAD), change('user_2'))
@@ -76,7 +76,7 @@ test('one that is late and then refused is refused alone', async (t) => {
   t.equal(second, 'applied')
 })
 
-test('of several that are late together the one that is refused is refused alone', async (t) => {
+test('of several late changes only the bad one is refused', async (t) => {
   const { apply, database } = await start(t)
   const other = await begin(t, database, `select 1 from users where id in ('user_1', 'user_2') for update`)
   const applied = apply(change('user_1', BAD), change('user_2'), change('user_3'))
@@ -87,7 +87,7 @@ test('of several that are late together the one that is refused is refused alone
   t.strictSame(others, ['applied', 'applied'])
 })
 
-test('of several that are late together the one whose lock lasts fails alone', async (t) => {
+test('of several late changes only the one whose lock lasts fails', async (t) => {
   const { repository, database } = await start(t, 2_000)
   const other = await begin(t, database, lock('user_1'))
   const lasting = await begin(t, database, lock('user_2'))

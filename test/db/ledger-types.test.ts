@@ -3,7 +3,7 @@ import { findLedgerTypes, findOldestMessage } from '../../src/db/ledger-types.ts
 import { findUserHistory } from '../../src/db/user-history.ts'
 import { startRepository } from '../helpers/repository.ts'
 
-test('of a large ledger the newest messages are read, by the index; the oldest and all that failed are known', async (t) => {
+test('of a large ledger only the newest messages are read, by the index, and the oldest and all failed ones', async (t) => {
   const { pool, database } = await startRepository(t)
   t.equal(await findOldestMessage(pool), undefined)
   await database.query(`insert into webhook_events (id, type, object_id, outcome, received_at)

@@ -31,7 +31,7 @@ async function fill(database: TestDatabase, count: number, newestDays: number): 
   )
 }
 
-test('the ledger says when an event happened, came and was processed', async (t) => {
+test('the ledger has the times at which an event happened, was received and was processed', async (t) => {
   const { apply, row } = await start(t)
   await apply({ message: message('msg_1', { eventAt: T0 + 7 }), user: snapshot('user_1', T0) })
   const told = await row()
@@ -55,7 +55,7 @@ test('the ledger says when an event happened, came and was processed', async (t)
   })
 })
 
-test('a duplicate counts one more attempt and moves the time of the last one alone', async (t) => {
+test('a duplicate only counts one more attempt and updates its time', async (t) => {
   const { apply, row, setBack } = await start(t)
   await apply({ message: message('msg_1'), user: snapshot('user_1', T0) })
   await setBack()
@@ -69,7 +69,7 @@ test('a duplicate counts one more attempt and moves the time of the last one alo
   t.strictSame({ ...after, last_received_at: 0 }, { ...before, attempts: 3, last_received_at: 0 })
 })
 
-test('a failure is kept with its payload and its reason, and counted', async (t) => {
+test('a failed message is stored with its payload and reason, and counted', async (t) => {
   const { repository, row, setBack } = await start(t)
   await repository.fail(message('msg_1', { payload: '{"a":1}' }), 'why')
   t.match(await row(), { outcome: 'failed', error: 'why', payload: '{"a":1}', attempts: 1, processed_at: null })
@@ -87,7 +87,7 @@ test('a failure is kept with its payload and its reason, and counted', async (t)
   t.ok(after?.last_received_at > before?.last_received_at)
 })
 
-test('what was applied stays applied when a later delivery of it fails', async (t) => {
+test('an applied message stays applied if a later delivery fails', async (t) => {
   const { apply, repository, row } = await start(t)
   await apply({ message: message('msg_1'), user: snapshot('user_1', T0) })
   await repository.fail(message('msg_1'), 'why')
@@ -108,7 +108,7 @@ test('a failed message that is applied loses its payload and its error', async (
   }
 })
 
-test('payloads of applied events are kept only with the setting, those of others never', async (t) => {
+test('payloads of applied events are kept only with the setting, those of ignored and stale ones never', async (t) => {
   const { apply, row, database } = await start(t)
   await apply(
     { message: message('msg_1'), user: snapshot('user_1', T0) },
@@ -152,7 +152,7 @@ test('pruning deletes what is older than its days, in small batches, and nothing
   t.match(await database.query('select count(*)::int from webhook_events'), [{ count: 10 }])
 })
 
-test('one replica prunes at a time, and each schema has a pruner of its own', async (t) => {
+test('one replica prunes at a time, separately for each schema', async (t) => {
   const { database, repository } = await start(t)
   await fill(database, 10, 31)
   const other = new pg.Client({ connectionString: database.url })
@@ -167,7 +167,7 @@ test('one replica prunes at a time, and each schema has a pruner of its own', as
   t.equal(await repository.prune(30), 10, 'the lock was given back')
 })
 
-test('a pruning that breaks gives its lock back', async (t) => {
+test('a pruning that fails releases its lock', async (t) => {
   const { database, repository, pool } = await start(t, { statementTimeoutMs: 200 })
   await fill(database, 10, 31)
   await database.query(
@@ -181,7 +181,7 @@ test('a pruning that breaks gives its lock back', async (t) => {
   await waitUntil('the lock being free', async () => (await repository.prune(30)) === 10)
 })
 
-test('pruning keeps clear of messages that are being received', async (t) => {
+test('pruning skips messages that are being received', async (t) => {
   const { apply, database, repository } = await start(t)
   await fill(database, 3, 31)
   const intake = new pg.Client({ connectionString: database.url })
@@ -207,7 +207,7 @@ test('pruning keeps clear of messages that are being received', async (t) => {
   t.equal(await pruned, 1)
 })
 
-test('pruning a large ledger reads no more than its batch, by the index', async (t) => {
+test('pruning a large ledger reads only its batch, by the index', async (t) => {
   const { database } = await start(t)
   await fill(database, 300_000, 10)
   await fill(database, 5_000, 31)

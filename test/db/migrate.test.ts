@@ -153,11 +153,11 @@ test('an instance waits for another that is migrating', async (t) => {
   t.equal(await applied(database), journal.entries.length)
 })
 
-test('an unreachable database is said, not waited for', async (t) => {
+test('an unreachable database is an error at once', async (t) => {
   await t.rejects(migrate('postgres://u:p@127.0.0.1:1/d'), { code: 'ECONNREFUSED' })
 })
 
-test('a connection that breaks in the middle rejects, and ends no process', async (t) => {
+test('a connection that breaks in the middle rejects, and does not end the process', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
   const other = new pg.Client({ connectionString: database.url })
   await other.connect()
@@ -173,7 +173,7 @@ test('a connection that breaks in the middle rejects, and ends no process', asyn
   await rejected
 })
 
-test('the schema is made when it is missing, beside tables of the same names', async (t) => {
+test('the schema is created if it is missing, beside tables with the same names in another one', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
   await database.query("create table users (id int primary key, mine text); insert into users values (1, 'mine')")
   await Promise.all([migrate(database.url), migrate(database.url, { schema: 'clerk' })])
@@ -191,7 +191,7 @@ test('no migration names a schema', async (t) => {
   for (const { tag } of journal.entries) t.notMatch(readFileSync(join(FOLDER, `${tag}.sql`), 'utf8'), /public\W*\./)
 })
 
-test('only a plain name is a schema, and one that SQL reserves is a name like any other', async (t) => {
+test('only a plain name is accepted as schema, including reserved words', async (t) => {
   for (const schema of [
     '',
     'Clerk',

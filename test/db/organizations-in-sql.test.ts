@@ -57,7 +57,7 @@ for (const [version, claims] of [
   })
 }
 
-test('without claims, or without an organization, nothing is known', async (t) => {
+test('without claims or an organization, the SQL functions return null', async (t) => {
   const { withClaims } = await start(t)
   for (const claims of [null, '', {}]) {
     for (const call of [
@@ -79,7 +79,7 @@ test('without claims, or without an organization, nothing is known', async (t) =
   t.equal(await withClaims({ ...V1, org_permissions: 'org:posts:read' }, "jwt_has_permission('org:posts:read')"), false)
 })
 
-test('membership and permissions are asked of the tables', async (t) => {
+test('is_member and has_permission read the tables', async (t) => {
   const { applyInTurn, withClaims } = await start(t)
   await applyInTurn(
     changeOf(joined('orgmem_1', 'org_1', 'user_1', T0 + SECOND, { role: 'org:editor', permissions: ['org:a:a'] })),
@@ -179,7 +179,7 @@ test('functions and views move with the tables, and still ask them', async (t) =
   )
 })
 
-test('where everybody may use the schema, nobody may ask who is a member', async (t) => {
+test('if every role may use the schema, none but the owner may call the functions', async (t) => {
   const open = await createDatabase(t, { isEmpty: true })
   await migrate(open.url, { schema: 'public' })
   const mayCall = `select has_function_privilege('public', oid, 'execute') as yes from pg_proc where proname = 'is_member'`

@@ -51,7 +51,7 @@ async function listen(t: Test, onConnection: (socket: Socket) => void): Promise<
   return `postgres://u:p@127.0.0.1:${port}/d`
 }
 
-test('every state of PostgreSQL that is its own trouble counts as that', async (t) => {
+test('every problem of PostgreSQL itself counts as unavailable', async (t) => {
   const { database } = await start(t)
   const { url } = database
   const trouble = async (what: string, error: unknown, code?: string) => {
@@ -100,7 +100,7 @@ test('every state of PostgreSQL that is its own trouble counts as that', async (
   await trouble('a closed pool', await runOn(closed, 'select 1').catch((error: unknown) => error))
 })
 
-test('a pool whose connections are all taken counts as trouble', async (t) => {
+test('a pool without a free connection counts as unavailable', async (t) => {
   const { pool } = await start(t, { max: 1, connectTimeoutMs: 500 })
   const slow = runOn(pool, 'select pg_sleep(2)')
   const error = await runOn(pool, 'select 1').catch((reason: unknown) => reason)
@@ -108,7 +108,7 @@ test('a pool whose connections are all taken counts as trouble', async (t) => {
   await slow
 })
 
-test('what the data or the statement is to blame for is no trouble of the database', async (t) => {
+test('an error in the data or statement does not count as unavailable', async (t) => {
   const { database } = await start(t)
   const cases = {
     '22P05': `select '{"a":"\\u0000"}'::jsonb`,
@@ -127,7 +127,7 @@ test('what the data or the statement is to blame for is no trouble of the databa
   }
 })
 
-test('errors of other origins are neither', async (t) => {
+test('errors that are not from the database are neither', async (t) => {
   for (const error of [
     new TypeError('x is not a function'),
     'timeout',
@@ -149,7 +149,7 @@ test('two SQLSTATEs are conflicts', async (t) => {
 const pidOf = async (pool: Pool) =>
   (await runOn<{ pid: number }>(pool, 'select pg_backend_pid() as pid'))[0]?.pid as number
 
-test('an idle connection that breaks is reported, one in use is an error of its caller, and the pool goes on', async (t) => {
+test('an idle connection that breaks is reported, one in use rejects, and the pool continues', async (t) => {
   const { database, pool, errors } = await start(t, { max: 2 })
   const terminate = (pid: number) => database.query('select pg_terminate_backend($1)', [pid])
   await terminate(await pidOf(pool))
@@ -164,7 +164,7 @@ test('an idle connection that breaks is reported, one in use is an error of its 
   t.strictSame(await runOn(pool, 'select 1 as one'), [{ one: 1 }])
 })
 
-test('without an answer in time the connection is closed, its callers hear of it, and the pool goes on', async (t) => {
+test('without an answer in time the connection is closed, its callers are rejected, and the pool continues', async (t) => {
   const database = await createDatabase(t)
   const proxy = await createTcpProxy(t, database.url)
   const { pool } = await start(t, { connectionString: proxy.url, queryTimeoutMs: 200 })
@@ -190,7 +190,7 @@ async function shownByWrites(pool: Pool) {
   return call.rows
 }
 
-test('limits and names are those of the options, or the defaults, and are of the transaction alone', async (t) => {
+test('time limits come from the options or the defaults, and last for the transaction only', async (t) => {
   const { database, pool } = await start(t, { max: 1 })
   const ours = { isolation: 'read committed', name: 'clerk-session-sync' }
   t.strictSame(await runOn(pool, SHOWN), [{ ...ours, statement: '3s', lock: '0' }], 'reads wait for no row')
@@ -228,7 +228,7 @@ test('ten connections at most by default, or as many as set', async (t) => {
   }
 })
 
-test('many at once on few connections each get their own rows, also beside those that fail', async (t) => {
+test('many concurrent queries on few connections each get their own rows, also if others fail', async (t) => {
   const { pool } = await start(t, { max: 3 })
   const results = await Promise.allSettled(
     Array.from({ length: 200 }, (_, i) => runOn(pool, `select 6 / ${i % 7} as n, ${i} as i`)),

@@ -160,7 +160,7 @@ for (const transactionPooling of [true, false]) {
   })
 }
 
-test('in transaction mode, what failed gives nobody the answers of others', async (t) => {
+test('in transaction mode, a failed statement does not mix up answers', async (t) => {
   const { database, pooled } = await startBehindPgBouncer(t)
   await migrate(database.url)
   await database.query('alter table clerk.users add constraint no_x check (username <> $$x$$)')
@@ -186,7 +186,7 @@ test('in transaction mode, what failed gives nobody the answers of others', asyn
   )
 })
 
-test('in transaction mode a job is done by one at a time', async (t) => {
+test('in transaction mode, one process at a time runs a job', async (t) => {
   const { database, pooled } = await startBehindPgBouncer(t)
   await migrate(database.url)
   const pools = [1, 2].map(() => createPool({ connectionString: pooled.url, onError: () => undefined }))
@@ -201,7 +201,7 @@ test('in transaction mode a job is done by one at a time', async (t) => {
   t.strictSame(await withLease(two, 'reconcile', async () => 'afterwards'), { result: 'afterwards' })
 })
 
-test('the reconcile of the service, too', async (t) => {
+test("in transaction mode, the service's reconcile works too", async (t) => {
   const { database, pooled } = await startBehindPgBouncer(t)
   await migrate(database.url)
   await startService(t, {

@@ -29,12 +29,12 @@ const named = (id: string, firstName: string): Change => ({
   user: snapshot(`user_${id}`, T0, { firstName }),
 })
 
-test('an empty batch is nothing', async (t) => {
+test('an empty batch has no results', async (t) => {
   const { apply } = await startRepository(t)
   t.strictSame(await apply(), [])
 })
 
-test('a batch answers in the order of its changes', async (t) => {
+test('the results of a batch are in the order of its changes', async (t) => {
   const { apply, database } = await startRepository(t)
   t.strictSame(
     await apply(
@@ -53,7 +53,7 @@ test('a batch answers in the order of its changes', async (t) => {
   ])
 })
 
-test('what says the same as the one that was written is as good as written', async (t) => {
+test('a change equal to the written one counts as applied', async (t) => {
   const { apply } = await startRepository(t)
   t.strictSame(
     await apply(
@@ -146,7 +146,7 @@ test('of changes that share one snapshot, the first created the row', async (t) 
   )
 })
 
-test('a message is applied once, also by two replicas at the same moment', async (t) => {
+test('a message is applied once, even by two replicas at the same time', async (t) => {
   const one = await startRepository(t)
   const two = await startRepository(t, { database: one.database })
   for (let i = 0; i < 30; i += 1) {
@@ -208,7 +208,7 @@ test('a change that PostgreSQL refuses fails alone', async (t) => {
   ])
 })
 
-test('a message that failed is tried again with every delivery', async (t) => {
+test('a failed message is applied again with every delivery', async (t) => {
   const it = await startRepository(t)
   await poison(it)
   t.match(await it.applyInTurn(named('1', POISON), named('1', POISON)), [{ code: '23514' }, { code: '23514' }])
@@ -218,7 +218,7 @@ test('a message that failed is tried again with every delivery', async (t) => {
   t.match(await ledger(it), [{ outcome: 'applied', attempts: 4, error: null, payload: null, processed: true }])
 })
 
-test('a batch of nothing but poison is refused change by change', async (t) => {
+test('a batch of only bad changes is refused change by change', async (t) => {
   const it = await startRepository(t)
   await poison(it)
   const batch = Array.from({ length: 9 }, (_, i) => named(`${i}`, POISON))
@@ -232,7 +232,7 @@ test('a batch of nothing but poison is refused change by change', async (t) => {
   )
 })
 
-test('every method rejects with DatabaseUnavailable when the database is in trouble', async (t) => {
+test('every method rejects with DatabaseUnavailable if the database has a problem', async (t) => {
   const { repository, pool } = await startRepository(t, { max: 1 })
   await pool.end()
   const unavailable = { code: 'DATABASE_UNAVAILABLE', statusCode: 503, retryAfterSeconds: 2, cause: Error }
@@ -243,7 +243,7 @@ test('every method rejects with DatabaseUnavailable when the database is in trou
   await t.rejects(repository.prune(30), unavailable)
 })
 
-test('a read-only, slow or restarting database is trouble, and nothing of the change stays', async (t) => {
+test('a read-only, slow or restarting database is unavailable, and nothing of the change is stored', async (t) => {
   const { database } = await startRepository(t)
   const change = named('1', 'Ada')
   const readOnly = await startRepository(t, {

@@ -75,7 +75,7 @@ test('when nothing is pending, a role that may only read and write rows serves, 
   }
 })
 
-test('each missing right is one message with the SQL, and exactly that SQL cures it', async (t) => {
+test('each missing right is one message with the SQL, and exactly that SQL fixes it', async (t) => {
   const database = await createDatabase(t)
   const { role, url } = await createRole(t, database)
   const work = async () => {
@@ -108,7 +108,7 @@ test('each missing right is one message with the SQL, and exactly that SQL cures
   }
 })
 
-test('who may not create the schema, or not in it, is given the SQL that lets it', async (t) => {
+test('a role that may not create the schema or tables in it gets the SQL that allows it', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
   const { role, url } = await createRole(t, database)
   const missing = await messageOf(migrate(url))
@@ -126,7 +126,7 @@ test('who may not create the schema, or not in it, is given the SQL that lets it
   await migrate(stranger.url)
 })
 
-test('who may not change the tables of an older release is given the SQL that lets it', async (t) => {
+test('a role that may not change the tables of an older release gets the SQL that allows it', async (t) => {
   const database = await createDatabase(t)
   await database.query('drop index clerk.users_created_idx')
   await database.query(
@@ -142,7 +142,7 @@ test('who may not change the tables of an older release is given the SQL that le
   await migrate(url)
 })
 
-test("an application's own tables are named, with the cure, and stay as they are", async (t) => {
+test("an application's own tables are reported with the remedy, and stay unchanged", async (t) => {
   for (const table of ['users', 'webhook_events']) {
     const database = await createDatabase(t, { isEmpty: true })
     await database.query(`create table public.${table} (mine text); insert into public.${table} values ('mine')`)
@@ -206,7 +206,7 @@ async function contentOf(database: TestDatabase, schema: string, before?: Conten
   return { rows, indexes: indexes.filter(({ indexname }) => names?.includes(indexname) ?? true) }
 }
 
-test("version 1's tables in `public` are named with both cures, and each of them works", async (t) => {
+test('tables of version 1 in `public` are reported with two remedies, and both work', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
   await fillVersion1(database)
   const before = await contentOf(database, 'public')
@@ -250,7 +250,7 @@ test("version 1's tables in `public` are named with both cures, and each of them
   await serve('clerk')
 })
 
-test('a move that fails has moved nothing; one that cannot be is refused with the reason', async (t) => {
+test('a failed move moves nothing; an impossible one is refused with the reason', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
   await fillVersion1(database)
   await database.query('create schema clerk; create table clerk.sync_state (mine text)')
@@ -269,7 +269,7 @@ test('a move that fails has moved nothing; one that cannot be is refused with th
   t.match(await messageOf(migrate(database.url, { schema: 'other', fromSchema: 'public' })), /nothing is moved/)
 })
 
-test('anon, authenticated and PUBLIC end with nothing, whatever the default privileges say', async (t) => {
+test('anon, authenticated and PUBLIC have no rights, whatever the default privileges are', async (t) => {
   for (const isMoved of [false, true]) {
     const database = await createDatabase(t, { isEmpty: true })
     for (const role of ['anon', 'authenticated']) {

@@ -60,7 +60,7 @@ test("an application's foreign key to users.id and its own columns outlive a del
   await database.query("insert into orders values (2, 'user_1')")
 })
 
-test("an application's open reference to a user keeps no sync waiting", async (t) => {
+test('an open transaction that references a user does not delay a sync', async (t) => {
   const { apply, database } = await startRepository(t, { statementTimeoutMs: 1_000 })
   await database.query('create table orders (user_id text references users (id))')
   await apply({ user: snapshot('user_1', T0) })

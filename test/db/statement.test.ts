@@ -20,7 +20,7 @@ test('a statement is prepared under its name and takes its values in order', asy
   t.strictSame(rows, [{ name: add.prepare('clerk').name }], 'parsed once')
 })
 
-test('a value in the text of a statement is refused, since it would be dropped', async (t) => {
+test('a value in the text of a statement is refused, because it would be lost', async (t) => {
   const wrong = statement('wrong', () => sql`select ${1}`)
   t.throws(() => wrong.prepare('clerk'), TypeError)
 })

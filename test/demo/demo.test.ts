@@ -103,7 +103,7 @@ test('the feed says what the service, its database and its webhooks did', async 
   await until('what Clerk did not send', ({ outcome }) => outcome === 'WEBHOOK_HEADERS_MISSING')
 })
 
-test('the database is stopped for a while, and is back', async (t) => {
+test('the database is stopped for a while, and recovers', async (t) => {
   const { clerk, call, events, until } = await startDemo(t)
   clerk.webhooks.enabled = false
   const token = clerk.sessionToken(clerk.signIn(clerk.createUser().id).id)
@@ -128,7 +128,7 @@ test('the database is stopped for a while, and is back', async (t) => {
   await waitUntil('the database', async () => (await call('/api/auth/profile', token)).status === 200)
 })
 
-test('the page comes under a strict policy, and keeps nothing open when the service ends', async (t) => {
+test('the page has a strict policy, and does not delay the end of the service', async (t) => {
   const { app, clerk, call, reading } = await startDemo(t)
   for (const path of ['/demo', '/demo/']) {
     const page = await call(path)
@@ -150,7 +150,7 @@ test('the page comes under a strict policy, and keeps nothing open when the serv
   await reading
 })
 
-test('a gate in front of nothing ends its connections', async (t) => {
+test("the demo's proxy closes connections if its target is down", async (t) => {
   const gate = await createGate('postgres://postgres@127.0.0.1:1/test')
   t.teardown(gate.close)
   const socket = connect(Number(new URL(gate.url).port), '127.0.0.1')
@@ -184,7 +184,7 @@ test('the host of the demo says why it cannot start', async (t) => {
   t.match(run.output(), /DATABASE_URL is missing/)
 })
 
-test('the feed of the demo has a lane for the changes, each told once', async (t) => {
+test("the demo's feed has a lane for changes, and shows each once", async (t) => {
   const { clerk, call, events } = await startDemo(t)
   const ada = clerk.createUser()
   const token = clerk.sessionToken(clerk.signIn(ada.id).id)

@@ -25,7 +25,7 @@ test('nesting is cut off at 500 levels', async (t) => {
   t.equal(JSON.stringify(cleanJson(nested(100_000))), `${'['.repeat(500)}null${']'.repeat(500)}`)
 })
 
-test('numbers that a double cannot hold stay as they were written', async (t) => {
+test('numbers that a double cannot hold are kept as written', async (t) => {
   for (const number of [
     '9007199254740993',
     '-12345678901234567890',

@@ -164,7 +164,7 @@ test("ages of factors mean what they mean to Clerk's has(), but for the last min
     t.match(aged(fva), { kind: 'reverification', what: /10 minutes/ })
 })
 
-test('the condition that is not met is named, a lack of rights before an old factor', async (t) => {
+test('the first condition that is not met is named, missing rights before old factors', async (t) => {
   const unmet = (conditions: Conditions, claims: object = VERSION_2) =>
     findUnmet(conditions, readAuthorization({ ...claims }))
   t.equal(
@@ -182,7 +182,7 @@ test('the condition that is not met is named, a lack of rights before an old fac
   t.match(unmet({ organization: 'acme' }, {}), { kind: 'forbidden' })
 })
 
-test('a query is conditions and nothing else', async (t) => {
+test('a query may contain only known conditions', async (t) => {
   t.match(parseConditions(''), {})
   t.match(parseConditions('role=org%3Aadmin&permission=org:a:b&permission=c:d&maxFactorAge=10&plan=u:pro'), {
     role: 'org:admin',

@@ -31,7 +31,7 @@ test('a session token as Clerk makes it has no fault', async (t) => {
   t.equal(claimsFault({ iss: ISSUER, sub: 'user_x', exp: 0 }, rules, { isCookie: false, nowSeconds: NOW }), undefined)
 })
 
-test('categories: sessions and "ignore" pass, templates where they may, nothing else', async (t) => {
+test('categories: sessions and "ignore" pass, templates if allowed, nothing else', async (t) => {
   const faultOfCat = (cat: string, allowsJwtTemplates: boolean) =>
     headerFault({ ...header, cat }, { ...rules, allowsJwtTemplates })
   for (const allowsTemplates of [false, true]) {
@@ -43,7 +43,7 @@ test('categories: sessions and "ignore" pass, templates where they may, nothing 
   t.equal(faultOfCat('cl_B7d4PD222AAA', false), 'it was made by a JWT template')
 })
 
-test('azp: one of the parties, missing only where it may be, and never in a cookie', async (t) => {
+test('azp: one of the parties, missing only if that is allowed, and never in a cookie', async (t) => {
   const optional = { ...withParties, isAzpOptional: true }
   t.equal(faultOf({ azp: 'https://evil.example' }, withParties), 'it has a wrong azp')
   t.equal(faultOf({ azp: [PARTY] }, withParties), 'it has a wrong azp')
@@ -59,7 +59,7 @@ test('iat may be ahead by the tolerance, and by no more', async (t) => {
   t.equal(faultOf({ iat: NOW + CLOCK_TOLERANCE_SECONDS + 0.001 }), 'its iat is in the future')
 })
 
-test('a fault names what is wrong, or the form where nothing can be named', async (t) => {
+test('a fault names what is wrong, or else the form', async (t) => {
   t.equal(faultOf({ sub: 'mch_2abc' }), 'it has a wrong sub')
   t.equal(faultOf({ exp: '1' }), 'it has a wrong exp')
   t.equal(faultOf({ iss: 'https://evil.example' }), 'it has a wrong iss')
@@ -70,7 +70,7 @@ test('a fault names what is wrong, or the form where nothing can be named', asyn
   t.equal(claimsFault([] as never, rules, { isCookie: false, nowSeconds: NOW }), 'it has a wrong form')
 })
 
-test('whatever the token says, a fault is one of our own sentences', async (t) => {
+test('a fault never quotes the token', async (t) => {
   const names = [...Object.keys(header), ...Object.keys(claims), 'crit', 'b64', 'oiat', '__proto__']
   const anything = fc.dictionary(fc.oneof(fc.constantFrom(...names), fc.string()), fc.jsonValue())
   const sentence =
@@ -82,7 +82,7 @@ test('whatever the token says, a fault is one of our own sentences', async (t) =
   t.pass()
 })
 
-test('what passes is safe to log, to put into a path, and to hand to PostgreSQL', async (t) => {
+test('accepted ids are safe in a log, a path and PostgreSQL', async (t) => {
   const id = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.stringMatching(/^[\w.-]{1,300}$/))
   fc.assert(
     fc.property(id, (text) => {

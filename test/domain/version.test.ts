@@ -1,7 +1,7 @@
 import { test } from 'tap'
 import { isNewer, newestById, toMilliseconds } from '../../src/domain/version.ts'
 
-test('times below 10^11 are seconds', async (t) => {
+test('times below 10^11 are read as seconds', async (t) => {
   t.equal(toMilliseconds(1_716_883_200), 1_716_883_200_000)
   t.equal(toMilliseconds(1_716_883_200_123), 1_716_883_200_123)
   t.equal(toMilliseconds(99_999_999_999), 99_999_999_999_000)
@@ -10,7 +10,7 @@ test('times below 10^11 are seconds', async (t) => {
   t.equal(toMilliseconds(1_716_883_200.1239), 1_716_883_200_123, 'whole milliseconds')
 })
 
-test('a version is a pair, and no envelope is older than any', async (t) => {
+test('versions are compared by updated_at, then by the envelope; a missing envelope is older than any', async (t) => {
   const newer = (a: [number, number | null], b: [number, number | null]) =>
     isNewer({ updatedAt: a[0], eventAt: a[1] }, { updatedAt: b[0], eventAt: b[1] })
   t.ok(newer([2, null], [1, 9]))
@@ -22,7 +22,7 @@ test('a version is a pair, and no envelope is older than any', async (t) => {
   t.notOk(newer([1, null], [1, null]))
 })
 
-test('one item an id is left, the newest, and between equals the last', async (t) => {
+test('one item per id is left: the newest, and of equal ones the last', async (t) => {
   const item = (id: string, at: number, name: string) => ({ id, at, name })
   const items = [
     item('b', 1, 'old'),

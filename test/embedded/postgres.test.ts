@@ -94,7 +94,7 @@ test('data from before the random password get one; data whose password is lost 
   t.notOk(existsSync(join(directory, 'postmaster.pid')), 'nothing is left running')
 })
 
-test('for root, data in a closed folder go where nobody can prepare anything', {
+test('for root, data in a folder that others cannot enter are moved to a safe place', {
   skip: process.getuid?.() !== 0,
 }, async (t) => {
   const directory = join(folder(t, 0o700), 'data')
@@ -126,7 +126,7 @@ test('for root, data in a closed folder go where nobody can prepare anything', {
   await t.rejects(startEmbeddedPostgres({ directory: full }), { message: /not empty/ })
 })
 
-test('what PostgreSQL says is passed on when it does not start', async (t) => {
+test('if PostgreSQL does not start, the error contains its message', async (t) => {
   const directory = join(folder(t, 0o711), 'data')
   await t.rejects(startEmbeddedPostgres({ directory, settings: ['nonsense=1'] }), {
     message: /does not start in .*nonsense/s,

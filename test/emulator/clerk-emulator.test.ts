@@ -21,7 +21,7 @@ test('each emulator is an instance of its own', async (t) => {
   t.match(one.jwtKey, /^-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A/)
 })
 
-test('the publishable key tells the address, as clerk-js and @clerk/shared read it', async (t) => {
+test('the publishable key contains the address, as clerk-js and @clerk/shared read it', async (t) => {
   const clerk = await startClerk(t)
   t.equal(clerk.publishableKey, `pk_test_${btoa(`${new URL(clerk.url).host}$`)}`)
   t.match(parsePublishableKey(clerk.publishableKey), {
@@ -40,7 +40,7 @@ test('secrets and port are as they were asked for', async (t) => {
   await t.rejects(createClerkEmulator({ port }), { code: 'EADDRINUSE' })
 })
 
-test('nobody but this machine can reach it', async (t) => {
+test('only this machine can reach it', async (t) => {
   const clerk = await startClerk(t)
   const { port } = new URL(clerk.url)
   const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? [])

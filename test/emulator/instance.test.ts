@@ -19,7 +19,7 @@ test("a user's updated_at grows with every change, even when the clock stands st
   t.equal(clerk.updateUser(user.id, { firstName: 'C' }).updated_at, clock.nowMs)
 })
 
-test('nobody changes the instance by changing an object', async (t) => {
+test('changing a returned object does not change the instance', async (t) => {
   const clerk = await startClerk(t)
   const publicMetadata = { role: 'admin' }
   const user = clerk.createUser({ publicMetadata })
@@ -94,7 +94,7 @@ test('a session ends once, by sign-out, removal or revocation', async (t) => {
   t.same(new Set(requests.map(({ event }) => event.data.user?.id)), new Set([user.id]))
 })
 
-test('a ban revokes all sessions and bars the way back in', async (t) => {
+test('a ban revokes all sessions and prevents new ones', async (t) => {
   const { url, requests } = await startReceiver(t)
   const clerk = await startClerk(t)
   const user = clerk.createUser()
@@ -113,7 +113,7 @@ test('a ban revokes all sessions and bars the way back in', async (t) => {
   t.equal(clerk.signIn(user.id).status, 'active')
 })
 
-test('a deletion is told by user.deleted alone', async (t) => {
+test('a deletion sends only user.deleted', async (t) => {
   const { url, requests } = await startReceiver(t)
   const clerk = await startClerk(t)
   const user = clerk.createUser({ externalId: 'ext_9' })

@@ -2,7 +2,7 @@ import { test } from 'tap'
 import { newSession } from '../../src/emulator/session-json.ts'
 import { SessionStore } from '../../src/emulator/session-store.ts'
 
-test('of the sessions that are over, the last 10,000 are kept', (t) => {
+test('the last 10,000 ended sessions are kept', (t) => {
   const store = new SessionStore()
   const live = newSession('user_1', 'active', 0)
   store.put(live)

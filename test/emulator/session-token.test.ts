@@ -43,7 +43,7 @@ test('@clerk/backend verifies a token with the JWKS of the Backend API, and with
   t.same(headerOf(token), { alg: 'RS256', cat: 'cl_B7d4PD111AAA', kid: headerOf(token).kid, typ: 'JWT' })
 })
 
-test('@clerk/backend rejects what was tampered with, is out of date, or comes from elsewhere', async (t) => {
+test('@clerk/backend rejects tokens that were tampered with, are expired, or have another issuer', async (t) => {
   const clerk = await startClerk(t, { authorizedParty: 'https://app.example.com' })
   const { id } = signedIn(clerk)
   const verify = (token: string, more = {}) => verifyToken(token, { ...remote(clerk), ...more })

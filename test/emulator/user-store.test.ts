@@ -6,7 +6,7 @@ import { startReceiver } from './start-receiver.ts'
 
 const SECOND_MS = 1_000
 
-test('seeded users are like any others', async (t) => {
+test('seeded users behave like other users', async (t) => {
   const clock = manualClock(1_700_000_000_000)
   const clerk = await startClerk(t, { now: clock.now })
   clerk.seedUsers(3)

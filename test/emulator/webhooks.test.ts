@@ -79,7 +79,7 @@ test("by default the schedule is Svix's, scaled", async (t) => {
   t.ok((times.at(-1) as number) - (times[0] as number) < 10_000)
 })
 
-test('no answer in time and no listener count as failures', async (t) => {
+test('a timeout and a refused connection count as failures', async (t) => {
   const { url } = await startReceiver(t, (response, index) => {
     if (index > 0) response.end()
   })
@@ -90,7 +90,7 @@ test('no answer in time and no listener count as failures', async (t) => {
   t.match(nobody, { state: 'failed', attempts: { 0: { status: null, body: /ECONNREFUSED/ }, length: 3 } })
 })
 
-test('an answer that breaks off is no answer', async (t) => {
+test('an incomplete answer counts as a failure', async (t) => {
   const { url } = await startReceiver(t, (response, index) => {
     response.writeHead(200, { 'content-length': 100 })
     response.write('the start')
@@ -173,7 +173,7 @@ test('held messages go out in the order asked for', async (t) => {
   t.equal(requests.length, names.length, 'there is nothing to release twice')
 })
 
-test('a release goes on after a message that must be retried', async (t) => {
+test('a release continues after a message that must be retried', async (t) => {
   const { url, types } = await startReceiver(t, statuses(500))
   const clerk = await startClerk(t, { webhookUrl: url, retryScheduleMs: [250] })
   clerk.webhooks.hold()
@@ -184,7 +184,7 @@ test('a release goes on after a message that must be retried', async (t) => {
   t.same(types(), ['a', 'b', 'a'])
 })
 
-test('a disabled endpoint gets nothing, and nothing is made up for later', async (t) => {
+test('a disabled endpoint gets nothing, also not later', async (t) => {
   const { url, types } = await startReceiver(t, statuses(500))
   const clerk = await startClerk(t, { retryScheduleMs: [30] })
   t.equal((await clerk.webhooks.send('nowhere', {})).state, 'skipped')
@@ -225,7 +225,7 @@ test('an event may be signed with another secret and go elsewhere', async (t) =>
   await t.rejects(createClerkEmulator({ webhookSecret: 'whsec_' }), /signing secret is empty/)
 })
 
-test('events go out side by side', async (t) => {
+test('events are sent in parallel', async (t) => {
   let open = 0
   let most = 0
   const { url } = await startReceiver(t, (response) => {

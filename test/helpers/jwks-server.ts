@@ -128,7 +128,7 @@ export function recordLog(): { lines: string[]; log: NonNullable<JwksOptions['lo
   return { lines, log: { info: at('info'), warn: at('warn'), error: at('error') } }
 }
 
-/** A clock that stands still until it is told. Timers go on by the real one. */
+/** A clock that is set by hand. Timers use the real one. */
 export function stoppedClock(): { now: () => number; advance(ms: number): void } {
   let time = 1_000
   return {

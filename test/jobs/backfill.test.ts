@@ -6,7 +6,7 @@ import { DatabaseUnavailable } from '../../src/errors.ts'
 import { type BackfillOptions, type BackfillStore, backfill, writePages } from '../../src/jobs/backfill.ts'
 import { createTestJobDatabase } from '../helpers/job-database.ts'
 
-test('a failover is waited for; trouble that stays ends the backfill', async (t) => {
+test('a backfill waits for a failover; a longer outage ends it', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   clerk.seedUsers(3)
@@ -44,7 +44,7 @@ test('a failover is waited for; trouble that stays ends the backfill', async (t)
   await t.rejects(writePages({ ...options, store: broken }), /a bug/)
 })
 
-test('what was read before Clerk went away is written, and its place kept', async (t) => {
+test('pages that were read before Clerk failed are written, and the progress is saved', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   clerk.seedUsers(1_500)
@@ -71,7 +71,7 @@ test('what was read before Clerk went away is written, and its place kept', asyn
   t.strictSame(places, [500, 1_000])
 })
 
-test('after the wish to stop no page is begun, and what is under way is finished', async (t) => {
+test('after an abort no page is started, and the current ones are finished', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   clerk.seedUsers(1_500)
@@ -95,7 +95,7 @@ test('after the wish to stop no page is begun, and what is under way is finished
   t.strictSame(places, [500])
 })
 
-test('the place never moves behind a page that was not written', async (t) => {
+test('the progress never moves past a page that was not written', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   clerk.seedUsers(1_500)
@@ -130,7 +130,7 @@ test('the place never moves behind a page that was not written', async (t) => {
   t.equal(open[0]?.cursor, undefined)
 })
 
-test('trouble with organizations ends the run after all users; the next one begins there', async (t) => {
+test('an error with organizations ends the run after all users; the next run starts there', async (t) => {
   const clerk = await createClerkEmulator({ secretKey: 'sk_live_backfill' })
   t.teardown(() => clerk.close())
   clerk.seedUsers(1_200)

@@ -55,7 +55,7 @@ test('while nothing changes it takes two requests', async (t) => {
   t.equal(await requests(() => caughtUp()), 2)
 })
 
-test('lost creations, updates and bans are brought by the next one, and told as lost', async (t) => {
+test('the next catch-up applies lost creations, updates and bans, and reports them as lost', async (t) => {
   const { clerk, caughtUp, difference } = await start(t)
   await caughtUp()
   const [ada] = [...clerk.users()]
@@ -71,7 +71,7 @@ test('lost creations, updates and bans are brought by the next one, and told as 
   t.strictSame((await caughtUp()).healed, NOTHING)
 })
 
-test('the first one begins at the newest version in the table, ties included', async (t) => {
+test('the first catch-up starts at the newest version in the table, ties included', async (t) => {
   const { clerk, caughtUp, query, difference } = await start(t)
   const ids = [...clerk.users()].map(({ id }) => id)
   const [first, second] = ids
@@ -85,7 +85,7 @@ test('the first one begins at the newest version in the table, ties included', a
   t.strictSame(rows, theirs)
 })
 
-test('a change that is younger than a minute is brought, and counts as lost only when no webhook came by then', async (t) => {
+test('a change younger than a minute is applied, and counts as lost only if no webhook arrives by then', async (t) => {
   const { clerk, caughtUp, query } = await start(t, { emulator: { now: () => Date.now() } })
   await caughtUp()
   const grace = clerk.createUser({ firstName: 'Grace' })
@@ -122,7 +122,7 @@ test('a lost deletion among 6,000 users is found by bisection, in under 12 reque
   t.strictSame((await caughtUp()).searched, false)
 })
 
-test('a difference that has no remedy is searched for once', async (t) => {
+test('a difference that cannot be repaired is searched for once', async (t) => {
   const { clerk, caughtUp, query } = await start(t)
   await caughtUp()
   const [ada] = [...clerk.users()]
@@ -134,7 +134,7 @@ test('a difference that has no remedy is searched for once', async (t) => {
   )
 })
 
-test('what is lost while a search runs is found by a later one', async (t) => {
+test('a change that is lost during a search is found by a later one', async (t) => {
   const { clerk, caughtUp, query, api } = await start(t)
   await caughtUp()
   const [ada, grace] = [...clerk.users()].map(({ id }) => id) as [string, string]
@@ -149,7 +149,7 @@ test('what is lost while a search runs is found by a later one', async (t) => {
   t.equal((await query('select 1 from users where deleted_at is null')).length, 1)
 })
 
-test('too many deletions are withheld, and the next search is not made for them', async (t) => {
+test('too many deletions are withheld, and are not searched for again', async (t) => {
   const { clerk, caughtUp, query } = await start(t, { users: 80 })
   await caughtUp()
   for (const { id } of [...clerk.users()].slice(0, 60)) clerk.deleteUser(id)
@@ -160,7 +160,7 @@ test('too many deletions are withheld, and the next search is not made for them'
   t.equal((await caughtUp()).searched, false)
 })
 
-test('when Clerk names nobody whom we know, a few are too many', async (t) => {
+test('if Clerk lists no known user, even a few deletions are withheld', async (t) => {
   const { clerk, caughtUp } = await start(t, { users: 12 })
   await caughtUp()
   for (const { id } of [...clerk.users()]) clerk.deleteUser(id)
@@ -168,7 +168,7 @@ test('when Clerk names nobody whom we know, a few are too many', async (t) => {
   t.match(await caughtUp(), { deletionsWithheld: 12, healed: NOTHING })
 })
 
-test('more users of one creation time than a page are compared whole', async (t) => {
+test('more users with one creation time than fit in a page are all compared', async (t) => {
   const at = Date.now() - 3_600_000
   const { clerk, caughtUp, query } = await start(t, { users: 0, emulator: { now: () => at } })
   for (let n = 0; n < 520; n += 1) clerk.createUser()
@@ -195,7 +195,7 @@ test('an instance without organizations answers 403; any other refusal is an err
   await t.rejects(another({ api: { ...other, list: refuse } }), ClerkRefusal)
 })
 
-test('one that cannot be stored holds up nobody else', async (t) => {
+test('a user that cannot be stored does not affect others', async (t) => {
   const { clerk, database, caughtUp } = await start(t, { users: 0 })
   await caughtUp()
   clerk.createUser()
@@ -204,7 +204,7 @@ test('one that cannot be stored holds up nobody else', async (t) => {
   t.strictSame((await caughtUp({ database: { ...database, repository } })).healed, NOTHING)
 })
 
-test('whom Clerk names again after an inferred deletion comes back', async (t) => {
+test('a user that Clerk lists again after an inferred deletion comes back', async (t) => {
   const { clerk, caughtUp, query } = await start(t)
   await caughtUp()
   const [ada] = [...clerk.users()]
@@ -216,7 +216,7 @@ test('whom Clerk names again after an inferred deletion comes back', async (t) =
   t.equal((await query('select 1 from users where deleted_at is null')).length, 3)
 })
 
-test('a user known from claims alone, whom Clerk does not know, is found by the count', async (t) => {
+test('a user that is known only from claims and unknown at Clerk is found by the count', async (t) => {
   const { caughtUp, query } = await start(t)
   await caughtUp()
   await query(
@@ -240,7 +240,7 @@ test('an empty table is filled without a backfill', async (t) => {
   t.ok(clerk)
 })
 
-test('nothing is written before the instance is known to be ours', async (t) => {
+test('nothing is written before the instance is checked', async (t) => {
   const { clerk, run, caughtUp, query } = await start(t)
   await caughtUp()
   const checkIdentity = async () => {
@@ -257,7 +257,7 @@ test('nothing is written before the instance is known to be ours', async (t) => 
   t.equal((await query('select 1 from users where deleted_at is null')).length, 4)
 })
 
-test('of two at a time one does it, and soon after it nobody', async (t) => {
+test('of two concurrent catch-ups one runs, and none runs again soon after', async (t) => {
   const { run, api } = await start(t)
   let second: CatchUpRun | undefined
   const listUsers: typeof api.listUsers = async (query) => {
@@ -269,7 +269,7 @@ test('of two at a time one does it, and soon after it nobody', async (t) => {
   t.match(await run({ notWithinMs: 60_000 }), { state: 'recent' })
 })
 
-test('an answer that does not come leaves the place where it was', async (t) => {
+test('if Clerk does not answer, the next catch-up starts from the same point', async (t) => {
   const { clerk, caughtUp, query } = await start(t, { api: { maxAttempts: 1 } })
   await caughtUp()
   const before = await query(`select state->'through' as through from sync_state where job = 'catch-up'`)
@@ -281,7 +281,7 @@ test('an answer that does not come leaves the place where it was', async (t) => 
   t.strictSame((await caughtUp()).healed.created, 1)
 })
 
-test('organizations and memberships: what is new and what is gone', async (t) => {
+test('organizations and memberships: new ones are added, deleted ones removed', async (t) => {
   const { clerk, caughtUp, query, requests } = await start(t)
   const [ada, grace] = [...clerk.users()].map(({ id }) => id) as [string, string]
   const organization = clerk.organizations.create({ name: 'Acme', created_by: ada })
@@ -329,7 +329,7 @@ test('users that change and go while the list is read are not skipped', async (t
   t.strictSame(rows, theirs)
 })
 
-test('whatever webhooks are lost, two catch-ups later the table is as Clerk is', async (t) => {
+test('whatever webhooks are lost, two catch-ups later the table equals Clerk', async (t) => {
   const { clerk, caughtUp, difference } = await start(t, { users: 40 })
   await caughtUp()
   await fc.assert(

@@ -54,7 +54,7 @@ async function startConsumer(t: Test, consumer: Partial<ConsumerOptions>, option
   return { ...started, start, delivered, lost, troubles, insert }
 }
 
-test('without NOTIFY it is the polls that find a change', async (t) => {
+test('without NOTIFY, polls find changes', async (t) => {
   const { start, delivered, insert } = await startConsumer(t, {})
   start()
   await insert('user_1')
@@ -64,7 +64,7 @@ test('without NOTIFY it is the polls that find a change', async (t) => {
   await waitUntil('the second', async () => delivered.length === 2)
 })
 
-test('a delivery that hangs keeps what may be read ahead of it bounded, and nobody else waiting', async (t) => {
+test('a delivery that hangs delays no other entity, and the number of changes read ahead is limited', async (t) => {
   const hanging = Promise.withResolvers<void>()
   const seen: string[] = []
   const { start, insert, database } = await startConsumer(
@@ -90,7 +90,7 @@ test('a delivery that hangs keeps what may be read ahead of it bounded, and nobo
   await waitUntil('all', async () => seen.length === 12)
 })
 
-test('with as many failures as it may keep it reads no further, until one gets through', async (t) => {
+test('with the largest number of stored retries the consumer reads no further, until one succeeds', async (t) => {
   let isBroken = true
   const seen = new Set<string>()
   const { start, insert, database } = await startConsumer(
@@ -115,7 +115,7 @@ test('with as many failures as it may keep it reads no further, until one gets t
   await waitUntil('all', async () => seen.size === 9)
 })
 
-test('changes that were pruned before it got them are told as lost, and it goes on', async (t) => {
+test('changes that were pruned before their delivery are reported as lost, and the consumer continues', async (t) => {
   const { start, delivered, lost, insert, database } = await startConsumer(t, {})
   await database.query(
     `insert into sync_state (job, state) select 'changes pruned', jsonb_build_object('xid', (xid::text::bigint)::text, 'seq', '5') from change_consumers`,
@@ -127,7 +127,7 @@ test('changes that were pruned before it got them are told as lost, and it goes 
   t.strictSame(lost, ['test'])
 })
 
-test('what is kept is delivered by the next process, and by another after trouble with the database', async (t) => {
+test('stored retries are delivered by the next process, also after a database failure', async (t) => {
   let isBroken = true
   const seen: string[] = []
   const consumer: Partial<ConsumerOptions> = {
@@ -158,7 +158,7 @@ test('what is kept is delivered by the next process, and by another after troubl
   await waitUntil('the next', async () => seen.includes('user_2 created'))
 })
 
-test('a batch of changes of one user is delivered in order, whatever else is under way', async (t) => {
+test('changes of one user are delivered in order, beside other deliveries', async (t) => {
   const seen: string[] = []
   const { start, apply } = await startConsumer(t, {
     deliver: async ({ change }) => {
@@ -183,7 +183,7 @@ test('a batch of changes of one user is delivered in order, whatever else is und
   }
 })
 
-test('a consumer behind a database that is away is told of, and goes on', async (t) => {
+test('a database failure is reported, and the consumer continues after it', async (t) => {
   const { start, delivered, insert, database, troubles } = await startConsumer(t, {})
   const proxy = await createTcpProxy(t, database.url)
   const { pool } = await startRepository(t, { database, connectionString: proxy.url })
@@ -195,7 +195,7 @@ test('a consumer behind a database that is away is told of, and goes on', async 
   await waitUntil('it', async () => delivered.length === 1)
 })
 
-test('what comes for an entity that waits is kept behind it, and goes in its order', async (t) => {
+test('changes of an entity with a waiting retry are stored behind it, and delivered in order', async (t) => {
   let isBroken = true
   const seen: string[] = []
   const { start, insert, database } = await startConsumer(t, {

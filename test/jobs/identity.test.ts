@@ -18,7 +18,7 @@ async function start(t: Test) {
   return { clerk, executor, api, issuer: clerk.issuer }
 }
 
-test('the first check writes the instance, and the next ones compare with it', async (t) => {
+test('the first check stores the instance, and later checks compare with it', async (t) => {
   const { clerk, ...options } = await start(t)
   await checkIdentity({ ...options, issuer: undefined })
   t.equal(await findInstanceId(options.executor), undefined, 'not where no issuer vouches for the key')
@@ -27,7 +27,7 @@ test('the first check writes the instance, and the next ones compare with it', a
   t.equal(await findInstanceId(options.executor), clerk.instanceId)
 })
 
-test('a fixed key takes the place of the keys of the issuer', async (t) => {
+test("a fixed key is compared instead of the issuer's keys", async (t) => {
   const { clerk, ...options } = await start(t)
   await checkIdentity({ ...options, issuer: 'http://127.0.0.1:9', jwtKey: clerk.jwtKey })
   const other = createSigner()
@@ -37,7 +37,7 @@ test('a fixed key takes the place of the keys of the issuer', async (t) => {
   })
 })
 
-test('what an API does not know is left out, with a warning', async (t) => {
+test('a comparison is skipped with a warning if the API lacks the endpoint', async (t) => {
   const options = await start(t)
   const warnings: string[] = []
   const api = { findKeys: async () => undefined, findInstance: async () => undefined }
@@ -48,7 +48,7 @@ test('what an API does not know is left out, with a warning', async (t) => {
   await t.rejects(checkIdentity({ ...options, api: stranger }), { message: /\(unknown, which signs with no key\)/ })
 })
 
-test('a wrong key is refused; who cannot be asked is told apart', async (t) => {
+test('a wrong key is a refusal; an unreachable Clerk is a different error', async (t) => {
   const { clerk, ...options } = await start(t)
   const ask = (secretKey: string, apiUrl: string) => createBackendApi({ secretKey, apiUrl, maxAttempts: 1 })
   const wrong = ask('sk_test_wrong', clerk.apiUrl)

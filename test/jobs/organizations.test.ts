@@ -1,7 +1,7 @@
 /** Backfill and reconcile of organizations, against the emulator's Backend API. */
 import { type Test, test } from 'tap'
 import { createBackendApi } from '../../src/clerk/backend-api.ts'
-import { remainingOfLists } from '../../src/domain/organization-drift.ts'
+import { remainingOfLists } from '../../src/domain/drift.ts'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { backfill } from '../../src/jobs/backfill.ts'
 import { checkOrganizations, type OrganizationsOptions } from '../../src/jobs/organizations.ts'
@@ -41,7 +41,7 @@ const listed = (checked: number, patch: object = {}) => ({
   ...patch,
 })
 
-test('a backfill brings organizations, roles, memberships and invitations after the users', async (t) => {
+test('a backfill writes organizations, roles, memberships and invitations after the users', async (t) => {
   const { database, api, signal, query, living, user, organization } = await start(t)
   const result = await backfill({ database, api, signal })
   t.match(result, {
@@ -64,7 +64,7 @@ test('a backfill brings organizations, roles, memberships and invitations after 
   ])
 })
 
-test('an interrupted backfill goes on with the organizations', async (t) => {
+test('an interrupted backfill continues with the organizations', async (t) => {
   const { database, api, query } = await start(t)
   const stop = new AbortController()
   const interrupted = await backfill({
@@ -89,7 +89,7 @@ test('an interrupted backfill goes on with the organizations', async (t) => {
   t.strictSame(await query('select job from sync_state'), [])
 })
 
-test('a reconcile finds what differs, and repairs it when told to', async (t) => {
+test('a reconcile finds every difference, and repairs them with --fix', async (t) => {
   const { clerk, check, query, living, user, organization, role, invitation } = await start(t)
   await check()
   const nothing = { organization: listed(1), role: listed(3), membership: listed(1), invitation: listed(1) }
@@ -117,7 +117,7 @@ test('a reconcile finds what differs, and repairs it when told to', async (t) =>
   t.strictSame(await query('select name from organizations'), [{ name: 'New name' }])
 })
 
-test('what is gone at Clerk is deleted after it was asked for alone, and comes back when Clerk knows it again', async (t) => {
+test('an object that Clerk no longer lists is deleted after a separate request, and comes back if Clerk lists it again', async (t) => {
   const { clerk, check, query, living, organization, role } = await start(t)
   await check()
   clerk.organizations.delete(organization.id)
@@ -184,7 +184,7 @@ test('a list of several pages is read until two passes agree', async (t) => {
   )
 })
 
-test('an instance without organizations has nothing to compare; what cannot be read is named', async (t) => {
+test('an instance without organizations has nothing to compare; unreadable objects are reported', async (t) => {
   const { clerk, check, database, api, signal } = await start(t)
   clerk.faults.api = { status: 403, headers: { 'content-type': 'application/json' }, body: '{"errors":[]}' }
   t.match(await check(), { organization: { checked: 0 } })

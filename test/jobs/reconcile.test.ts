@@ -26,7 +26,7 @@ function reportOf(run: ReconcileRun) {
   return run.report
 }
 
-test('a version that is ahead and could not be set back still drifts; one that came meanwhile does not', async (t) => {
+test('a row whose version is ahead and could not be reset still drifts; a row that a webhook moved ahead meanwhile does not', async (t) => {
   const { clerk, database, query, run } = await start(t)
   const [ahead, missing] = [...clerk.users()].map(({ id }) => id)
   await query(`insert into users (id, sync_source, clerk_updated_at) values ($1, 'webhook', '2090-01-01')`, [ahead])
@@ -50,7 +50,7 @@ test('a version that is ahead and could not be set back still drifts; one that c
   t.equal(remainingDrift(report), 1)
 })
 
-test('while Clerk is away nobody is taken for gone', async (t) => {
+test('while Clerk is unreachable, no user counts as deleted', async (t) => {
   const { clerk, query, run } = await start(t, { maxAttempts: 2, firstPauseMs: 1 })
   await query(`insert into users (id, sync_source, clerk_updated_at) values ('user_unlisted', 'webhook', now())`)
   for (const fault of ['error', { status: 429 }, 'html', 'empty', 'reset'] as const) {
@@ -66,7 +66,7 @@ test('while Clerk is away nobody is taken for gone', async (t) => {
   t.strictSame(await query(`select deleted_at from users where id = 'user_unlisted'`), [{ deleted_at: null }])
 })
 
-test('one at a time; whole repairs are remembered, and spare the next one', async (t) => {
+test('one reconcile at a time; after a complete repair the next one is skipped', async (t) => {
   const { database, query, run } = await start(t)
   const looked = await run({ isFixing: false, notWithinMs: 60_000 })
   t.equal(looked.state, 'done')
@@ -78,7 +78,7 @@ test('one at a time; whole repairs are remembered, and spare the next one', asyn
   t.strictSame(during?.result, { state: 'busy' })
 })
 
-test('a version that Clerk may be about to show is waited for', async (t) => {
+test("a version that Clerk's replicas may not show yet is compared again later", async (t) => {
   const clock = { nowMs: Date.now() }
   const { clerk, query, run } = await start(t, {}, { now: () => clock.nowMs })
   await run()

@@ -36,7 +36,7 @@ function userEvent(id: string, change: object = {}) {
   return { event, payload: JSON.stringify(event) }
 }
 
-test('failed messages are replayed as if they had just come, and leave the list', async (t) => {
+test('a replay applies failed messages like new ones, and removes them from the list', async (t) => {
   const { repository, database, keep, replay } = await start(t)
   await keep('msg_1', 1, userEvent('user_1').payload)
   await keep('msg_2', 2, userEvent('user_1', { updated_at: 1, first_name: 'Old' }).payload)
@@ -56,7 +56,7 @@ test('failed messages are replayed as if they had just come, and leave the list'
   t.strictSame(await replay(), [])
 })
 
-test('what fails again stays, with the reason of now', async (t) => {
+test('a message that fails again stays failed, with the new reason', async (t) => {
   const { database, keep, replay } = await start(t)
   await keep('msg_1', 1, 'no JSON')
   await keep('msg_2', 2, userEvent('', {}).payload)
@@ -84,7 +84,7 @@ test('what fails again stays, with the reason of now', async (t) => {
   t.strictSame(await replay({ ids: ['msg_3'] }), ['msg_3 applied'])
 })
 
-test('the filters: since when, of which type, and by id', async (t) => {
+test('failed messages are filtered by time, type and id', async (t) => {
   const { repository, keep } = await start(t)
   await keep('msg_1', 1, '{}', 'user.created')
   await keep('msg_2', 2, '{}', 'user.updated')
@@ -98,7 +98,7 @@ test('the filters: since when, of which type, and by id', async (t) => {
   t.strictSame(await list({ ids: ['msg_3', 'msg_2'], type: 'user.created', since: new Date(T0) }), ['msg_3'])
 })
 
-test('many are read page by page, each once, also those that came at the same moment and fail again', async (t) => {
+test('many failed messages are read in pages, each once, even if they have the same time and fail again', async (t) => {
   const { database, replay } = await start(t)
   await database.query(
     `insert into webhook_events (id, type, outcome, payload, received_at)
@@ -125,7 +125,7 @@ test('a message that Svix delivered meanwhile is not applied twice', async (t) =
   )
 })
 
-test('a replay revives no deleted user', async (t) => {
+test('a replay does not revive a deleted user', async (t) => {
   const { repository, database, keep, replay } = await start(t)
   await repository.apply([{ user: deletion('user_1', T0) }])
   await keep('msg_1', 1, userEvent('user_1').payload)
@@ -135,7 +135,7 @@ test('a replay revives no deleted user', async (t) => {
   ])
 })
 
-test('an event without a date is dated by what the ledger knows of it', async (t) => {
+test('an event without a timestamp is dated by the ledger', async (t) => {
   const { database, keep, replay } = await start(t)
   const body = JSON.stringify({ type: 'user.deleted', data: { id: 'user_1', deleted: true } })
   await keep('msg_1', 9, body)

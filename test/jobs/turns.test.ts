@@ -1,7 +1,7 @@
 import { test } from 'tap'
 import { createTurns } from '../../src/jobs/turns.ts'
 
-test('so many are under way at once, in their order, whatever comes of them', async (t) => {
+test('the number of concurrent functions is limited, in order, even if some fail', async (t) => {
   const turn = createTurns(2)
   const begun: number[] = []
   const ends: (() => void)[] = []

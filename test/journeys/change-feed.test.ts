@@ -17,7 +17,7 @@ interface Read {
   entityId: string
 }
 
-test('replicas and the database are killed while users come, change and go', async (t) => {
+test('the change feed loses nothing while replicas and the database are killed', async (t) => {
   const postgres = await startOwnPostgres(t)
   const query = async (sql: string) => {
     const client = new pg.Client({ connectionString: postgres.url })

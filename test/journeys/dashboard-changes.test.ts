@@ -11,7 +11,7 @@ const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js'
 const TOKEN = 'a-token-of-the-operators'
 const browser = await startBrowser(tap)
 
-test('an operator sees who is behind, and what was given up', async (t) => {
+test('an operator sees which consumers are behind, and which changes were given up', async (t) => {
   const receiver = await startChangeReceiver(t)
   receiver.answer = () => 500
   const { url, clerk, app } = await startService(t, {

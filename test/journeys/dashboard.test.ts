@@ -110,7 +110,7 @@ test('an operator sees what real webhooks did, replays one, dismisses one and fi
   await page.getByText('Ada <img src=x onerror=alert(1)>').waitFor()
   await page.getByLabel('User id, exact email address, or organization id').fill('user_nobody')
   await page.getByRole('button', { name: 'Find' }).click()
-  await page.getByText('Nobody here is user_nobody.').waitFor()
+  await page.getByText('Nothing was found for user_nobody.').waitFor()
 
   await page.getByLabel('Show').selectOption('24h')
   await page.waitForResponse(/range=24h/)
@@ -123,7 +123,7 @@ test('a wrong token is refused, the right one is forgotten on demand', { timeout
   const { page } = await open(t, service.url)
   t.strictSame(await violations(page), [])
   await logIn(page, 'not the token')
-  await page.getByText('This token is not the right one.').waitFor()
+  await page.getByText('This token is wrong.').waitFor()
   t.notOk(await page.locator('#content').isVisible())
   await logIn(page)
   await page.getByRole('heading', { name: 'Health' }).waitFor()
@@ -135,7 +135,7 @@ test('a wrong token is refused, the right one is forgotten on demand', { timeout
   t.equal(await page.evaluate('sessionStorage.length'), 0)
 })
 
-test('the link with a token opens the page, and leaves no trace of it in the address', {
+test('the link with a token opens the page, and the token disappears from the address bar', {
   timeout: 120_000,
 }, async (t) => {
   const service = await startService(t, { settings: { DASHBOARD_TOKEN: TOKEN } })
@@ -166,7 +166,7 @@ test('the page says when it cannot reach the service or the database, and recove
   await proxy.restore()
   await page.locator('#trouble').waitFor({ state: 'hidden' })
   await page.context().setOffline(true)
-  await page.getByText(/The service cannot be reached\. What is shown is old\./).waitFor()
+  await page.getByText(/The service cannot be reached\. The figures below are old\./).waitFor()
   t.equal(await page.locator('#status').innerText(), 'unreachable')
   await page.context().setOffline(false)
   await page.locator('#trouble').waitFor({ state: 'hidden' })

@@ -101,7 +101,7 @@ test('the demo: every story ends signed in or signed out once, and only an old b
     t.match(inLane(rows, 'database')[0], { what: 'read the row', outcome: 'no row' })
   })
 
-  await t.test('webhooks that come twice', async (t) => {
+  await t.test('webhooks that are delivered twice', async (t) => {
     const { result, refusals, rows } = await play(page, 'twice')
     t.equal(result, 'signed-in')
     t.equal(refusals, 0)
@@ -194,7 +194,7 @@ test('the demo: every story ends signed in or signed out once, and only an old b
   })
   t.ok(refusals().every((text) => text.includes('status of 403')))
 
-  await t.test('an old backend loops, here six times, until this service stands beside it', async (t) => {
+  await t.test('a backend without the service loops, here six times, until the service is added', async (t) => {
     const { result, sentence, requests, refusals, rows } = await play(page, 'lose', 'old')
     t.equal(result, 'loop')
     t.match(sentence, /6 rounds, 6 times 401, and the token was valid every time/)
@@ -206,7 +206,7 @@ test('the demo: every story ends signed in or signed out once, and only an old b
   })
   t.ok(refusals().every((text) => text.includes('status of 401')))
 
-  await t.test('somebody who was lost before the page was opened', async (t) => {
+  await t.test('a user whose webhook was lost before the page was opened', async (t) => {
     t.match(await play(page, 'lose', 'old', 'Ada Lovelace'), { result: 'loop' })
     refusals()
     t.match(await play(page, 'lose', 'service', 'Ada Lovelace'), { result: 'signed-in', refusals: 0 })

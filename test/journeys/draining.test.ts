@@ -65,7 +65,7 @@ test('a second signal ends it at once', async (t) => {
   t.match(service.output(), /second SIGINT, exiting/)
 })
 
-test('a rejection that nobody handled is logged, and ends it with 1 after what was accepted', async (t) => {
+test('an unhandled rejection is logged, and the process exits with code 1 after the accepted requests', async (t) => {
   const throwing = 'data:text/javascript,process.on("SIGWINCH",()=>{Promise.reject(new Error("boom"))})'
   const production = await createProduction(t)
   const service = await production.start(undefined, ['--import', throwing])

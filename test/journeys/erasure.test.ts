@@ -7,7 +7,7 @@ import { waitUntil } from '../helpers/wait-until.ts'
 // Part of everything that Clerk knows of the user.
 const MARKER = 'zanzibar'
 
-test('after a user was deleted, no table holds anything of the user but ids and times', async (t) => {
+test('after the deletion of a user, the tables contain only ids and times of the user', async (t) => {
   const receiver = await startChangeReceiver(t)
   receiver.answer = () => 500
   const { clerk, database, call } = await startService(t, {

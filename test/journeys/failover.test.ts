@@ -45,7 +45,7 @@ async function query<Row>(url: string, sql: string): Promise<Row[]> {
   }
 }
 
-test('a failover to a standby: reads go on, writes are 503 until it is promoted, and then all is as before', {
+test('a failover to a standby: reads continue, writes are 503 until it is promoted, then everything works again', {
   skip: system ? false : NO_SYSTEM_POSTGRES,
 }, async (t) => {
   const { binaries } = system as NonNullable<typeof system>

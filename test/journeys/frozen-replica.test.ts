@@ -40,7 +40,7 @@ const idleInTransaction = ({ query }: TestDatabase) =>
   query(`select query from pg_stat_activity where datname = current_database() and application_name = 'clerk-session-sync'
     and state like 'idle in transaction%' and now() - state_change > '5 s'`)
 
-test('stopped at any moment under load, a replica holds no row and no transaction that is idle', async (t) => {
+test('a replica paused at any moment under load holds no row lock and no idle transaction', async (t) => {
   const { clerk, database, start } = await createProduction(t)
   const replica = await start()
   const pad = 'x'.repeat(100_000)
@@ -76,7 +76,7 @@ test('stopped at any moment under load, a replica holds no row and no transactio
   await Promise.all(lanes)
 })
 
-test('stopped at whatever byte of a large batch, it holds no row', async (t) => {
+test('a replica paused at any byte of a large batch holds no row lock', async (t) => {
   const database = await createDatabase(t)
   const proxy = await createTcpProxy(t, database.url)
   const options = { database, connectionString: proxy.url, max: 1, storePayloads: true, queryTimeoutMs: 60_000 }

@@ -96,7 +96,7 @@ const signIn = (clerk: ClerkEmulator) => {
   return { user, authorization: `Bearer ${clerk.sessionToken(clerk.signIn(user.id).id)}` }
 }
 
-test('the whole service in an application that has everything of its own', async (t) => {
+test('the whole service in an application with its own hooks, handlers and plugins', async (t) => {
   for (const ignoreTrailingSlash of [false, true]) {
     const { clerk, connectionString } = await startClerkAndDatabase(t)
     const app = await startHost(
@@ -218,7 +218,7 @@ test('a prefix is honoured, or refused with what to do', async (t) => {
   }
 })
 
-test('what a guard admitted is there without a null, and a missing guard is named', async (t) => {
+test('helpers return what a guard admitted without null, and name a missing guard', async (t) => {
   const { clerk, connectionString } = await startClerkAndDatabase(t)
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())
@@ -259,7 +259,7 @@ test('each plugin alone, in contexts of their own', async (t) => {
   t.match((await app.inject('/hooks/nothing')).headers, { 'x-host': 'not found' })
 })
 
-test('an application without handlers of its own keeps those of Fastify', async (t) => {
+test("an application without error handlers keeps Fastify's", async (t) => {
   const { clerk, connectionString } = await startClerkAndDatabase(t)
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())

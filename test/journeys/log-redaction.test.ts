@@ -29,7 +29,7 @@ test('no line of the log, of any level, holds a secret, a token, an email or a n
     call('/clerk', { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } })
   await deliver(event({ id: ada.id, updated_at: Date.now(), ...profile }))
   await deliver(event({ updated_at: 'when', ...profile }))
-  await deliver(`${person.email} is no JSON`)
+  await deliver(`${person.email} is not JSON`)
   await deliver(event(profile), { ...clerk.sign('another') })
   // PostgreSQL quotes the row that it refuses; Clerk's API fails, and the claims are tried.
   await database.query(`alter table users add constraint short check (length(first_name) < 10)`)
@@ -69,7 +69,7 @@ test('no line of the log, of any level, holds a secret, a token, an email or a n
 })
 
 // What `helpers/end-run.ts` does with the log of the whole run is only as good as this.
-test('the log of every service under test is kept, and what is planted in it is found', async (t) => {
+test('the test keeps the log of every service, and finds a planted secret', async (t) => {
   const { clerk, call } = await startService(t, { settings: { DASHBOARD_TOKEN: 'of-the-operators-alone' } })
   await call('/kept-of-this-process')
   const { clerk: other, start } = await createProduction(t)

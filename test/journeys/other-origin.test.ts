@@ -53,7 +53,7 @@ const ATTACK = `async (requests) => {
   return read
 }`
 
-test('a page of another origin reads and changes nothing of emulator, demo and dashboard', async (t) => {
+test('a page of another origin cannot read or change anything in emulator, demo and dashboard', async (t) => {
   const cwd = mkdtempSync(join(tmpdir(), 'clerk-session-sync-origin-'))
   chmodSync(cwd, 0o711) // PostgreSQL runs as another user where the test is root.
   t.teardown(() => rmSync(cwd, { recursive: true, force: true }))

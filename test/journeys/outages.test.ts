@@ -89,7 +89,7 @@ test('a frozen database: every route answers in time, a flood fills no memory, a
   for (const [path, init] of routes()) t.match(await send(path, init), { status: /^20[01]$/ }, path)
 })
 
-test('idle connections and slow clients keep nobody waiting', async (t) => {
+test('idle connections and slow clients do not delay others', async (t) => {
   const { service, send, routes, memoryMb } = await start(t)
   const before = memoryMb()
   const sockets: Socket[] = []
@@ -112,7 +112,7 @@ test('idle connections and slow clients keep nobody waiting', async (t) => {
   for (const reply of replies) t.match(reply, /^HTTP\/1\.1 408 /, 'and a slow one is shown the door')
 })
 
-test('all connections terminated: what was acknowledged is there, and the next requests are served', async (t) => {
+test('after all connections were terminated, acknowledged changes are stored, and the next requests are served', async (t) => {
   const { postgres, send, webhook } = await start(t)
   const admin = new pg.Client({ connectionString: postgres.url })
   admin.on('error', () => undefined)

@@ -1,4 +1,4 @@
-/** The steps of SECURITY.md, with a service that goes on serving. */
+/** The steps of SECURITY.md, with a running service. */
 import { randomBytes } from 'node:crypto'
 import { test } from 'tap'
 import { readFixture } from '../helpers/fixture.ts'
@@ -22,7 +22,7 @@ test('the webhook secret is rotated without a lost message', async (t) => {
   t.strictSame([await statusOf(after, old), await statusOf(after, fresh)], [400, 200], 'once the old one is taken out')
 })
 
-test('a new signing key of Clerk is taken with its first token, and the old one goes on until it is dropped', async (t) => {
+test('a new signing key is accepted with its first token, and the old one until Clerk drops it', async (t) => {
   const { clerk, call } = await startService(t)
   const session = clerk.signIn(clerk.createUser().id)
   const old = clerk.sessionToken(session.id)

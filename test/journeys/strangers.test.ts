@@ -82,7 +82,7 @@ const descriptorsOf = (pid: number) => readdirSync(`/proc/${pid}/fd`).length
 const post = (path: string, header: string) =>
   `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${header}\r\n\r\n`
 
-test('requests in a pipeline that nobody reads close their connection', async (t) => {
+test('pipelined requests whose replies are not read close their connection', async (t) => {
   const { open, survives, recovers } = await startTarget(t)
   async function attack(path: string) {
     const request = `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
@@ -99,7 +99,7 @@ test('requests in a pipeline that nobody reads close their connection', async (t
   await recovers()
 })
 
-test('a body of one-byte chunks costs no more than its bytes', async (t) => {
+test('a body of one-byte chunks uses no more memory than its bytes', async (t) => {
   const { open, survives, recovers } = await startTarget(t)
   const attack = (path: string) => {
     const socket = open().resume()
@@ -132,7 +132,7 @@ test('stalled bodies and unread replies free memory and descriptors, whatever th
   await recovers()
 })
 
-test('bodies beyond the budget of all connections are answered with 503, and webhooks still come through', async (t) => {
+test('bodies beyond the shared budget are answered 503, and webhooks are still received', async (t) => {
   const { open, survives } = await startTarget(t)
   let refusals = 0
   for (let i = 0; i < 48; i++) {
@@ -150,7 +150,7 @@ test('bodies beyond the budget of all connections are answered with 503, and web
   await survives()
 })
 
-test('thousands of large tokens of its own stay within the bytes that are kept of tokens', async (t) => {
+test('thousands of large valid tokens stay within the memory limit for remembered tokens', async (t) => {
   const { survives, url, clerk, user } = await startTarget(t)
   const session = clerk.signIn(user.id).id
   const claims = { padding: 'x'.repeat(11_000) }
@@ -166,7 +166,7 @@ test('thousands of large tokens of its own stay within the bytes that are kept o
   await survives()
 })
 
-test('slow headers do not keep others out', async (t) => {
+test('slow headers do not block other clients', async (t) => {
   const { open, survives, pid } = await startTarget(t)
   const before = descriptorsOf(pid)
   for (let i = 0; i < 2_500; i++) open().write('GET /livez HTTP/1.1\r\nHo')

@@ -7,7 +7,7 @@ import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { ROOT, runNode } from '../helpers/process.ts'
 
-test('with NODE_USE_ENV_PROXY, keys and profiles are asked through the proxy', async (t) => {
+test('with NODE_USE_ENV_PROXY, keys and profiles are fetched through the proxy', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   const database = await createDatabase(t)

@@ -22,7 +22,7 @@ async function startOther(t: Test) {
   return other
 }
 
-test('a secret key of another instance reaches no row, by whatever command', async (t) => {
+test('no command writes rows with a secret key of another instance', async (t) => {
   const { clerk, database, env, run } = await startCommandLine(t)
   const users = Array.from({ length: 8 }, () => clerk.createUser())
   t.equal((await run('backfill')).code, 0)
@@ -46,7 +46,7 @@ test('a secret key of another instance reaches no row, by whatever command', asy
   t.strictSame(await rowsOf(database), before)
 })
 
-test('key and issuer of another instance meet a database that remembers its own, until it is adopted', async (t) => {
+test("key and issuer of another instance are refused by the database's instance, until it is adopted", async (t) => {
   const { clerk, database, env, run } = await startCommandLine(t)
   for (let i = 0; i < 8; i += 1) clerk.createUser()
   t.equal((await run('backfill')).code, 0)
@@ -103,7 +103,7 @@ test('in production the service does not start with a key of another instance, a
   t.strictSame(await rowsOf(database), before)
 })
 
-test('events of another instance are ignored, counted and named; those that name none pass', async (t) => {
+test('events of another instance are ignored, counted and reported; events without an instance are applied', async (t) => {
   const other = await startOther(t)
   const service = await startService(t, { settings: {} })
   const { clerk, call, database } = service
@@ -134,7 +134,7 @@ test('events of another instance are ignored, counted and named; those that name
   t.match(await call('/clerk', { method: 'POST', headers, body }), { status: 200, body: { outcome: 'applied' } })
 })
 
-test('a user whom the API did not name for a moment comes back', async (t) => {
+test('a user that the API did not list for a moment comes back', async (t) => {
   const { clerk, database, run } = await startCommandLine(t)
   const ada = clerk.createUser({ firstName: 'Ada' })
   t.equal((await run('backfill')).code, 0)
@@ -147,7 +147,7 @@ test('a user whom the API did not name for a moment comes back', async (t) => {
   t.match(await database.query('select first_name, deleted_at from users'), [{ first_name: 'Ada', deleted_at: null }])
 })
 
-test('events that a wrong clock dates ahead are kept as failed, and change no row', async (t) => {
+test('events that a wrong clock dates in the future are stored as failed, and change no row', async (t) => {
   const { clerk, call, database } = await startService(t)
   const ada = clerk.createUser({ firstName: 'Ada' })
   await clerk.webhooks.idle()

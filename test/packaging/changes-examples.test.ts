@@ -29,7 +29,7 @@ async function startWith(
   return service
 }
 
-test('pg-boss: a job for each user who appears, in the same transaction', async (t) => {
+test('pg-boss: a job for each new user, in the same transaction', async (t) => {
   const database = await createDatabase(t)
   const boss = new PgBoss({ connectionString: database.url, supervise: false, schedule: false })
   boss.on('error', () => undefined)
@@ -46,7 +46,7 @@ test('pg-boss: a job for each user who appears, in the same transaction', async 
   t.match(found[0], { data: { changeId: /^chg_\d+$/ } })
 })
 
-test('graphile-worker: a job for each user who appears, in the same transaction', async (t) => {
+test('graphile-worker: a job for each new user, in the same transaction', async (t) => {
   const database = await createDatabase(t)
   await runMigrations({ connectionString: database.url })
   const { clerk } = await startWith(t, database, enqueueByGraphileWorker('welcome-mail'))
@@ -63,7 +63,7 @@ test('graphile-worker: a job for each user who appears, in the same transaction'
   t.equal(mailed.length, 1)
 })
 
-test('Python: a receiver verifies what is pushed, and refuses what is not', async (t) => {
+test('Python: a receiver verifies pushed changes, and refuses forged ones', async (t) => {
   const port = await freePorts()
   const python = runProgram(t, 'python3', [join(ROOT, 'examples/changes/receiver.py'), String(port)], {
     CHANGES_WEBHOOK_SECRET: PUSH_SECRET,

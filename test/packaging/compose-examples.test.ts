@@ -22,7 +22,7 @@ const load = (file: string): { services: Record<string, Service> } =>
   })
 const main = parse(read('docker-compose.yml'), { merge: true }) as { services: Record<string, Service> }
 
-test('to try it out: everything in two confined containers, published on loopback alone', async (t) => {
+test('compose/try.yml: two confined containers, published on loopback only', async (t) => {
   const { services } = load('try.yml')
   t.strictSame(Object.keys(services), ['postgres', 'service'])
   t.equal(services.postgres?.image, main.services.postgres?.image)
@@ -38,7 +38,7 @@ test('to try it out: everything in two confined containers, published on loopbac
   }
 })
 
-test('in production: Caddy alone is published, and everything is confined and rotates its log', async (t) => {
+test('compose/production.yml: only Caddy is published, and every container is confined and rotates its log', async (t) => {
   const { services } = load('production.yml')
   const { service, ...others } = services
   t.strictSame(service, { ports: [], environment: { TRUST_PROXY: '1' } })
@@ -55,7 +55,7 @@ test('in production: Caddy alone is published, and everything is confined and ro
   }
 })
 
-test('the Caddyfile of production is one that Caddy takes, with every header of verify', async (t) => {
+test('Caddy accepts the production Caddyfile, which has every header of verify', async (t) => {
   const file = join(ROOT, 'examples/compose/Caddyfile')
   const env = { PATH: process.env.PATH, HOME: t.testdir(), DOMAIN: 'app.example.com' }
   const { status, stdout, stderr } = spawnSync('caddy', ['adapt', '--adapter', 'caddyfile', '--config', file], {

@@ -59,7 +59,7 @@ const compose = parse(composeText, { merge: true }) as {
   volumes: object
 }
 
-test('the image is built on the Node.js that the tests run on, pinned', async (t) => {
+test('the image is pinned to the Node.js version that the tests run on', async (t) => {
   t.equal(stages.length, 4)
   const { version } = JSON.parse(read('tools/node/package-lock.json')).packages['node_modules/node']
   for (const stage of stages) {
@@ -104,7 +104,7 @@ test('the image holds what the build makes, and production dependencies', async 
   t.ok(existsSync(join(ROOT, 'migrations/meta/_journal.json')))
 })
 
-test('what is copied is there, and let through by .dockerignore', async (t) => {
+test('every file that the Dockerfile copies exists, and .dockerignore lets it through', async (t) => {
   const allowed = read('.dockerignore')
     .split('\n')
     .filter((line) => line.startsWith('!'))
@@ -118,7 +118,7 @@ test('what is copied is there, and let through by .dockerignore', async (t) => {
   for (const path of copied) t.ok(existsSync(join(ROOT, path)), path)
 })
 
-test('the container runs as nobody in particular, in production, and ends by SIGTERM', async (t) => {
+test('the container runs as an unprivileged user, in production, and ends by SIGTERM', async (t) => {
   const [, uid, gid] = /^(\d+):(\d+)$/.exec(restOf(final, 'USER')[0] ?? '') ?? []
   t.ok(Number(uid) > 0 && Number(gid) > 0, 'a number, and not root')
   t.match(restOf(final, 'ENV'), [/^NODE_ENV=production /])

@@ -21,7 +21,7 @@ test('each page says for whom it is, and the README links to it', async (t) => {
   }
 })
 
-test('every link within the documentation leads somewhere', async (t) => {
+test('every link within the documentation has a target', async (t) => {
   const files = [...top, ...pages.map((page) => `docs/${page}`), 'bench/README.md']
   for (const file of files) {
     for (const [, address = ''] of read(file).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
@@ -58,8 +58,8 @@ function anchorsOf(file: string): string[] {
 // The history, generated files, this list, and files whose comments are still to be rewritten.
 const UNREAD = [
   /^(CHANGELOG\.md|package-lock\.json|test\/packaging\/documentation\.test\.ts)$/,
-  /^(bench|examples\/spa|packages\/client\/src)\//,
-  /^src\/(clerk\/jwks|emulator\/organizations)\.ts$/,
+  /^(examples\/spa|packages\/client)\/src\//,
+  /^src\/emulator\/organizations\.ts$/,
 ]
 const PRIVATE_WORDS = [
   'unless told',
@@ -78,7 +78,7 @@ const PRIVATE_WORDS = [
   "nobody's business",
 ]
 
-test('a stranger meets no private words', async (t) => {
+test('no text uses the words that STYLE replaced', async (t) => {
   const words = new RegExp(`\\b(${PRIVATE_WORDS.join('|')})\\b`, 'i')
   const files = execFileSync('git', ['ls-files', '-z'], { cwd: ROOT, encoding: 'utf8' })
     .split('\0')

@@ -72,7 +72,7 @@ test('the example application: sign in, order, and find it in the database', { t
   t.equal(await app.exit, 0)
 })
 
-test('its database and its start are what the compose file and the scripts say', async (t) => {
+test('the compose file and the scripts of the example agree with the test', async (t) => {
   const { services } = parse(readFileSync(join(ROOT, 'examples/app/compose.yml'), 'utf8'))
   const { environment, ports } = services.postgres
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'examples/app/package.json'), 'utf8'))

@@ -19,7 +19,7 @@ test('every example for a proxy names every header of the identity', async (t) =
   }
 })
 
-test('the examples that no test runs are what their documentation asks for', async (t) => {
+test('the examples that no test runs match the documentation of their proxies', async (t) => {
   const { forwardAuth } = parse(read('traefik/dynamic.yml')).http.middlewares.clerk
   t.strictSame(Object.keys(forwardAuth).sort(), ['address', 'authResponseHeaders', 'trustForwardHeader'])
   t.equal(forwardAuth.trustForwardHeader, false)

@@ -166,7 +166,7 @@ test('axios, ky, openapi-fetch and TanStack Query, each with a token that has ex
   queries.clear()
 })
 
-test('a backend for the front end passes the session cookie on, and nothing else', async (t) => {
+test('a backend for the front end forwards the session cookie, and nothing else', async (t) => {
   const { url, user, getToken } = await start(t, { CLERK_AUTHORIZED_PARTIES: 'http://localhost:5173' })
   const { passOn } = await importSnippet(t, 'bff')
   const ask = (headers: Record<string, string>, serviceUrl = url): Promise<Response> =>

@@ -41,7 +41,7 @@ test('installed from npm pack', { timeout: 600_000 }, async (t) => {
       env: { PATH: `${process.execPath.replace(/\/node$/, '')}:${process.env.PATH}`, HOME: folder, ...env },
     })
 
-  t.test('it holds what it needs, and nothing that is of no use there', async (t) => {
+  t.test('the package contains what it needs, and nothing else', async (t) => {
     t.strictSame(
       files.filter((file) => /\.map$|^dist\/demo\/|\.test\.|^src\//.test(file)),
       [],
@@ -57,7 +57,7 @@ test('installed from npm pack', { timeout: 600_000 }, async (t) => {
     for (const [, link = ''] of links) t.ok(existsSync(join(ROOT, link)), `${link} is in the repository`)
   })
 
-  t.test('help may be cut off by its reader', async (t) => {
+  t.test('help ends without an error if its reader closes the pipe', async (t) => {
     const { stdout, stderr, status } = shell(`node ${cli} --help | head -1`)
     t.strictSame([status, stdout, stderr], [0, 'Usage: clerk-session-sync [options] [command]\n', ''])
   })
@@ -69,7 +69,7 @@ test('installed from npm pack', { timeout: 600_000 }, async (t) => {
     t.equal(spawnSync('sh', ['-c', start], { cwd: self }).status, 0, 'and nothing after it')
   })
 
-  t.test('outside production it logs JSON without pino-pretty, and says how to have it pretty', async (t) => {
+  t.test('outside production it logs JSON if pino-pretty is missing, and says how to install it', async (t) => {
     const { clerk, database } = await startWorld(t)
     const service = runBuilt(t, [cli, 'serve'], {
       NODE_ENV: 'development',
@@ -78,12 +78,15 @@ test('installed from npm pack', { timeout: 600_000 }, async (t) => {
       CLERK_ISSUER: clerk.issuer,
     })
     await service.until(/Server listening/)
-    t.match(service.output(), /"msg":"the log is JSON: npm install --save-dev pino-pretty makes it pretty"/)
+    t.match(
+      service.output(),
+      /"msg":"the log is JSON, because pino-pretty is not installed: npm install --save-dev pino-pretty"/,
+    )
     service.child.kill('SIGINT')
     t.equal(await service.exit, 0)
   })
 
-  t.test('traces without OpenTelemetry end the start with what to install', async (t) => {
+  t.test('with traces on but OpenTelemetry missing, the start fails and names the packages', async (t) => {
     const { env } = await startWorld(t)
     const { status, stderr } = shell(`node ${cli} serve`, {
       ...env,
@@ -114,7 +117,7 @@ test('installed from npm pack', { timeout: 600_000 }, async (t) => {
     t.equal(status, 1)
   })
 
-  t.test('dev of a service that cannot start ends with its message', async (t) => {
+  t.test("dev ends with the service's message if the service cannot start", async (t) => {
     const { status, stdout, stderr } = shell(`node ${cli} dev`, {
       PORT: String(await freePorts()),
       DATABASE_URL: 'postgres://nobody:wrong@127.0.0.1:1/none?sslmode=nonsense',

@@ -36,7 +36,7 @@ const queries = drawn.flatMap(({ targets = [] }) =>
   targets.map(({ expr }) => expr.replaceAll('$__rate_interval', '5m')),
 )
 
-test('Prometheus takes its settings and the alert rules', async (t) => {
+test('Prometheus accepts its configuration and the alert rules', async (t) => {
   const config = promtool(['check', 'config', '--lint=all', '--lint-fatal', join(ROOT, PROMETHEUS, 'prometheus.yml')])
   t.equal(config.status, 0, config.output)
   const checked = promtool(['check', 'rules', '--lint=all', '--lint-fatal', alertsFile])
@@ -48,7 +48,7 @@ test('Prometheus takes its settings and the alert rules', async (t) => {
   }
 })
 
-test('each alert fires when it should, and stays quiet when it should', async (t) => {
+test('each alert fires when it should, and only then', async (t) => {
   const { status, output } = promtool(['test', 'rules', join(ROOT, PROMETHEUS, 'alerts.test.yml')])
   t.equal(status, 0, output)
   const { tests } = parse(read(`${PROMETHEUS}/alerts.test.yml`)) as {
@@ -69,7 +69,7 @@ test('each alert fires when it should, and stays quiet when it should', async (t
   t.equal(new Set(checks.map(({ alertname }) => alertname)).size, rules.length, 'no other is named')
 })
 
-test('a real scrape is without fault, and has all that rules and dashboard ask for', async (t) => {
+test('a real scrape is valid, and has every metric that rules and dashboard use', async (t) => {
   const scrape = await scrapeBusyService(t)
   const { status, output } = promtool(['check', 'metrics'], scrape)
   t.equal(status, 0, output)
@@ -93,7 +93,7 @@ test('a real scrape is without fault, and has all that rules and dashboard ask f
   }
 })
 
-test('the dashboard has only queries that Prometheus understands, panels that do not overlap, its own data source', async (t) => {
+test('every query of the dashboard is valid, its panels do not overlap, and they use its data source', async (t) => {
   const recorded = queries.map((expr, at) => ({ record: `query:${at}`, expr }))
   t.ok(recorded.length > 25)
   const file = join(
@@ -119,7 +119,7 @@ test('the dashboard has only queries that Prometheus understands, panels that do
   t.ok(panels.every(({ gridPos: { x, w } }) => x + w <= 24))
 })
 
-test('the profile finds the service, its files and its data, and is open to this machine alone', async (t) => {
+test('the compose profile finds the service and its files, and is published on loopback only', async (t) => {
   const { services, volumes } = parse(read('docker-compose.yml'))
   const [job] = prometheus.scrape_configs
   t.equal(prometheus.scrape_configs.length, 1)

@@ -18,7 +18,7 @@ import { blockOf, blocksOf, ROOT, read, rowsOf, settingNames } from './markdown.
 const README = 'README.md'
 const canCurl = spawnSync('curl', ['--json', '{}', '--version']).status === 0 && process.platform !== 'win32'
 
-test('the lines to try do what they say, in the order in which they stand', {
+test('the commands of docs/try-it.md do what they say, in order', {
   timeout: 180_000,
   skip: canCurl ? false : 'NOT RUN: needs sh and curl 7.82 or newer',
 }, async (t) => {
@@ -121,7 +121,7 @@ test('.env.example has every setting, each with a comment, and only defaults', a
   )
 })
 
-test('the session claims are understood, all of them', async (t) => {
+test('every session claim of docs/clerk.md is read', async (t) => {
   const template = JSON.parse(blockOf('docs/clerk.md', 'claims')) as Record<string, string>
   const claims = Object.fromEntries(
     Object.keys(template).map((name) => [
@@ -147,7 +147,7 @@ test('every error code is explained, and no other', async (t) => {
   t.strictSame(shown.toSorted(), [...codes, '500 INTERNAL_SERVER_ERROR'].toSorted())
 })
 
-test('every route, event type and script that it names is there', async (t) => {
+test('every route, event type and script in the documentation exists', async (t) => {
   const { app } = await startService(t, {
     settings: { CHANGES: 'true', CHANGES_TOKEN: 'token-of-the-feed', DASHBOARD_TOKEN: 'token-of-the-dashboard' },
   })

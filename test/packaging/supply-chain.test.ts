@@ -34,12 +34,12 @@ test('every production dependency has a permissive licence', async (t) => {
   t.strictSame(others, [])
 })
 
-test('every package is pinned by its checksum, and named by no address (see .npmrc)', async (t) => {
+test('every package is pinned by its checksum, and the lock file contains no registry URL (see .npmrc)', async (t) => {
   const loose = all.filter(({ resolved, integrity }) => resolved !== undefined || !integrity?.startsWith('sha512-'))
   t.strictSame(loose, [])
 })
 
-test('the tools beside them are pinned, too, and few', async (t) => {
+test('the tools are pinned too, and few', async (t) => {
   for (const [folder, name] of [
     ['tools', '@biomejs/biome'],
     ['tools/node', 'node'],
@@ -54,7 +54,7 @@ test('the tools beside them are pinned, too, and few', async (t) => {
   }
 })
 
-test('no production dependency runs a script when it is installed, and others only as decided', async (t) => {
+test('no production dependency has an install script, and development dependencies only known ones', async (t) => {
   const withScripts = all.filter(({ hasInstallScript }) => hasInstallScript)
   t.strictSame(
     withScripts.filter(({ dev }) => !dev),
@@ -75,7 +75,7 @@ test('every production dependency runs on the oldest Node.js that the project na
   for (const { name, engines } of production) t.ok(allows(engines?.node ?? '*', floor), `${name}: ${engines?.node}`)
 })
 
-test('production dependencies are few, and each has its reason in the docs, as the optional ones have', async (t) => {
+test('production dependencies are few, and docs/dependencies.md has a reason for each, optional ones included', async (t) => {
   const DOCS = 'docs/dependencies.md'
   const named = (heading: string) =>
     rowsOf(DOCS, /^`/, heading).flatMap(([cell = '', reason = '']) =>
@@ -94,7 +94,7 @@ test('production dependencies are few, and each has its reason in the docs, as t
   t.ok(dependencies.length <= 22)
 })
 
-test('installing stays light', async (t) => {
+test('the installed size stays small', async (t) => {
   const MEGABYTE = 1_048_576
   // Of an older Node.js alone, see `prepare` in package.json.
   const paths = installed.map(([path]) => path).filter((path) => !path.includes('/node_modules/'))

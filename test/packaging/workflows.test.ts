@@ -44,7 +44,7 @@ interface Manifest {
   spec: { template: { spec: { containers: Container[]; securityContext: object } } }
 }
 
-test('Kubernetes: what runs is confined as in compose, and every setting is known', async (t) => {
+test('Kubernetes: containers are confined as in compose, and every setting is known', async (t) => {
   const manifests = globSync('examples/kubernetes/*.yml', { cwd: ROOT }).flatMap((path) =>
     parseAllDocuments(read(path)).map((document) => document.toJS() as Manifest),
   )

@@ -18,7 +18,7 @@ async function assertCode(t: Test, { call }: Service, headers: Record<string, st
   t.strictSame([status, body.code], [code ? 401 : 200, code])
 }
 
-test('without authorized parties the cookie is not looked at', async (t) => {
+test('without authorized parties the cookie is ignored', async (t) => {
   const service = await startSignedIn(t, {})
   await assertCode(t, service, { cookie: `__session=${service.token()}` }, 'MISSING_TOKEN')
 })
@@ -54,7 +54,7 @@ test('the header takes precedence over the cookie, valid or not; with other sche
   await assertCode(t, service, { authorization: 'Bearer', cookie }, undefined)
 })
 
-test('cookies for different users are refused: which of them counts is up to whoever set the other', async (t) => {
+test('cookies for different users are refused', async (t) => {
   const service = await startSignedIn(t, parties)
   const other = service.token({ claims: { sub: 'user_2other' } })
   for (const cookie of [
@@ -67,7 +67,7 @@ test('cookies for different users are refused: which of them counts is up to who
   await assertCode(t, service, { cookie: `__session=x`, authorization: `Bearer ${service.token()}` }, undefined)
 })
 
-test('copies that say nothing do not count', async (t) => {
+test('unreadable copies of a cookie are ignored', async (t) => {
   const service = await startSignedIn(t, parties)
   const { token } = service
   const good = token()
@@ -96,7 +96,7 @@ test('copies that say nothing do not count', async (t) => {
   await assertCode(t, service, { cookie: `__session=${foreign}; __session=` }, 'INVALID_TOKEN')
 })
 
-test('trouble of our own is no fault of a copy', async (t) => {
+test('a failure of the service is not blamed on a copy of the cookie', async (t) => {
   const service = await startSignedIn(t, parties)
   service.clerk.rotateKeys()
   service.clerk.faults.jwks = 'error'
@@ -140,7 +140,7 @@ test("the suffix is that of Clerk's own SDK", async (t) => {
   t.match(suffixedCookie(key), /^__session_[\w-]{8}$/)
 })
 
-test('an optional azp is never so for a cookie, not even for a token that passed as a bearer', async (t) => {
+test('azp is always required in a cookie, even for a token that was accepted as a bearer token', async (t) => {
   const service = await startSignedIn(t, { ...parties, CLERK_AZP_OPTIONAL: 'true' })
   const token = service.token({ omit: ['azp'] })
   await assertCode(t, service, { authorization: `Bearer ${token}` }, undefined)

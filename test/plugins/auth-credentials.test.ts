@@ -33,7 +33,7 @@ const tables: [settings: Record<string, string>, rows: Row[]][] = [
   [{ CLERK_JWT_TEMPLATES: 'true' }, withTemplates],
 ]
 
-test('every bad credential is refused with the code that says why, and nothing of it gets out', async (t) => {
+test('every bad credential is refused with its code, and never quoted', async (t) => {
   const realNow = Date.now
   Date.now = () => nowSeconds * 1000
   t.teardown(() => {

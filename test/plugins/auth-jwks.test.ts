@@ -65,7 +65,7 @@ for (const [name, fault] of Object.entries(outages)) {
   })
 }
 
-test('a token that was refused for want of its key is let in with the first fetch that succeeds', async (t) => {
+test('a token that was refused because its key could not be fetched is accepted after the first fetch that succeeds', async (t) => {
   const service = await startWith(t, { fault: 'error', jwks: { cooldownMs: 100 } })
   const token = service.token()
   t.equal((await service.call(VERIFY, { token })).status, 503)
@@ -74,7 +74,7 @@ test('a token that was refused for want of its key is let in with the first fetc
   t.equal((await service.call(VERIFY, { token })).status, 200)
 })
 
-test('while the endpoint is down, the last good keys serve; a kid that is not among them is 503', async (t) => {
+test('while the endpoint is down, the last good keys are used; a kid that is not among them is 503', async (t) => {
   const service = await startWith(t, { jwks: { refreshIntervalMs: 30, cooldownMs: 60_000 } })
   const { clerk, call, token } = service
   t.equal((await call(VERIFY, { token: token() })).status, 200)
@@ -87,7 +87,7 @@ test('while the endpoint is down, the last good keys serve; a kid that is not am
   t.match(unknown.headers.get('retry-after'), /^[1-9]\d*$/)
 })
 
-test('a key rotated in is good with its first token; the old one until it is withdrawn', async (t) => {
+test('a new key is accepted with its first token, and the old one until it is withdrawn', async (t) => {
   const service = await startWith(t)
   const { clerk, call, token } = service
   const old = token()

@@ -33,7 +33,7 @@ const endings: Record<string, (clerk: ClerkEmulator, sessionId: string) => unkno
   expired: (clerk, id) => clerk.webhooks.send('session.ended', { ...clerk.getSession(id), status: 'expired' }),
 }
 
-test('a session that is over is refused at once on every replica, and no other with it', async (t) => {
+test('an ended session is refused at once on every replica, and no other session', async (t) => {
   const replicas = await startReplicas(t)
   const [{ clerk }] = replicas
   for (const [name, end] of Object.entries(endings)) {
@@ -80,7 +80,7 @@ test('a deleted user is refused at once on every replica', async (t) => {
   await assertEverywhere(t, replicas, token, 403, 'USER_DELETED')
 })
 
-test('a bad token is a bad token, whatever became of its user', async (t) => {
+test('a bad token is refused as such, whatever the state of its user', async (t) => {
   const replicas = await startReplicas(t)
   const [{ clerk }] = replicas
   const user = clerk.createUser()
@@ -104,7 +104,7 @@ const troubles: [
   ['SESSION_REVOKED', 401, (clerk, _userId, sessionId) => clerk.revokeSession(sessionId)],
 ]
 
-test('of all that is wrong, the first in the order of the contract is said', async (t) => {
+test('of several problems, the first in the documented order is answered', async (t) => {
   const service = await startService(t)
   const { clerk, database } = service
   for (let mask = 1; mask < 1 << troubles.length; mask += 1) {

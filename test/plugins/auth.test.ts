@@ -64,7 +64,7 @@ test("mounted alone in somebody's app, it guards their routes without a database
   t.strictSame((await ask(token(), '/open')).body, { clerkAuth: null }, 'a route without a guard is as it was')
 })
 
-test('the app may use @fastify/jwt for tokens of its own', async (t) => {
+test('the app may use @fastify/jwt for other tokens', async (t) => {
   const { clerk, user, token } = await signedIn(t)
   const { app, ask } = await startHost(t, { issuer: clerk.issuer }, async (host) => {
     await host.register(fastifyJwt, { secret: 'of the app' })
@@ -77,7 +77,7 @@ test('the app may use @fastify/jwt for tokens of its own', async (t) => {
   t.not((await ask(token(), '/theirs')).status, 200)
 })
 
-test('a guard asked for before its plugin is there, or from nobody, stops the start', async (t) => {
+test('a guard that is used before or without its plugin makes the start fail', async (t) => {
   const app = Fastify(keptLogger())
   app.register(async (routes) => {
     routes.get('/x', { onRequest: routes.requireClerkAuth() }, async () => 'open')
@@ -86,7 +86,7 @@ test('a guard asked for before its plugin is there, or from nobody, stops the st
   await t.rejects(async () => void (await app.ready()), new TypeError('routes.requireClerkAuth is not a function'))
 })
 
-test('a guard handed over without being made refuses every request', async (t) => {
+test('a guard factory that is passed without a call refuses every request', async (t) => {
   const { clerk, token } = await signedIn(t)
   const { app, ask } = await startHost(t, { issuer: clerk.issuer })
   app.get('/wrong', { onRequest: app.requireClerkAuth as never }, async () => ({ is: 'open' }))
@@ -123,7 +123,7 @@ test('CLERK_JWT_KEY verifies without any network, also with the escapes of an en
   t.equal(clerk.stats.jwksRequests, 0)
 })
 
-test('a key of no use stops the start, rather than refusing everybody', async (t) => {
+test('an unusable key makes the start fail, instead of refusing every token', async (t) => {
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const elliptic = publicKey.export({ type: 'spki', format: 'pem' }).toString()
   for (const jwtKey of ['nonsense', '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----', elliptic]) {
@@ -131,14 +131,14 @@ test('a key of no use stops the start, rather than refusing everybody', async (t
   }
 })
 
-test('an origin that no request can have stops the start', async (t) => {
+test('an invalid origin makes the start fail', async (t) => {
   const issuer = 'https://clerk.example.com'
   for (const options of [{ authorizedParties: ['https://*.example.com'] }, { trustedOrigins: ['example.com'] }]) {
-    await t.rejects(startHost(t, { issuer, ...options }), /is no origin such as/)
+    await t.rejects(startHost(t, { issuer, ...options }), /is not an origin such as/)
   }
 })
 
-test('a token that came too early is good as soon as its time has come', async (t) => {
+test('a token with a future nbf is accepted from that time on', async (t) => {
   const { clerk, token } = await signedIn(t)
   const { ask } = await startHost(t, { issuer: clerk.issuer })
   const realNow = Date.now
@@ -153,7 +153,7 @@ test('a token that came too early is good as soon as its time has come', async (
   t.equal((await ask(early)).status, 200)
 })
 
-test('a verified token is refused from the moment of its end', async (t) => {
+test('a verified token is refused as soon as it expires', async (t) => {
   const { clerk, token } = await signedIn(t)
   const { ask } = await startHost(t, { issuer: clerk.issuer })
   const realNow = Date.now
@@ -174,7 +174,7 @@ test('a verified token is refused from the moment of its end', async (t) => {
   }
 })
 
-test('what a handler does to the token stays with its own request', async (t) => {
+test('a handler cannot change the token of another request', async (t) => {
   const { clerk, user, token } = await signedIn(t)
   const { app, ask } = await startHost(t, { issuer: clerk.issuer })
   const tamper: Record<string, (auth: SessionToken) => void> = {
@@ -198,7 +198,7 @@ test('what a handler does to the token stays with its own request', async (t) =>
   }
 })
 
-test('the state of the keys can be asked for', async (t) => {
+test('the state of the keys is available', async (t) => {
   const { clerk } = await signedIn(t)
   const { app } = await startHost(t, { issuer: clerk.issuer })
   await app.ready()

@@ -25,7 +25,7 @@ const hasRun =
   async () =>
     (await query(`select 1 from sync_state where job = 'catch-up'`)).length > 0
 
-test('what a lost webhook would have said is brought; health, doctor and metrics say so', async (t) => {
+test('the catch-up applies the change of a lost webhook; health, doctor and metrics report it', async (t) => {
   const { clerk, database, call, until, lines } = await start(t)
   await waitUntil('the first run', hasRun(database))
   clerk.webhooks.dropNext(1)
@@ -40,7 +40,7 @@ test('what a lost webhook would have said is brought; health, doctor and metrics
   t.match((await call('/metrics')).body, /clerk_session_sync_webhooks_lost_total\{change="created"\} 1/)
 })
 
-test('without webhooks it is the way in which changes come, and nothing is lost', async (t) => {
+test('without webhooks the catch-up applies all changes, and none counts as lost', async (t) => {
   const { clerk, database, until, lines } = await start(t, {
     settings: { CLERK_WEBHOOK_SIGNING_SECRET: '' },
   })
@@ -65,7 +65,7 @@ test('too many deletions are an error in the log', async (t) => {
   t.equal((await database.query('select 1 from users where deleted_at is null')).length, 12)
 })
 
-test('an interval of 0, or no secret key, and it never asks', async (t) => {
+test('with an interval of 0 or without a secret key, it never calls Clerk', async (t) => {
   for (const options of [{}, { settings: { CATCH_UP_INTERVAL_SECONDS: '1' }, hasSecretKey: false }]) {
     const { app } = await startService(t, options)
     t.notMatch(app.printPlugins(), 'clerk-catching-up')

@@ -56,7 +56,7 @@ test('CORS is off unless origins are named', async (t) => {
   t.match(await preflight(service, '/api/auth/profile', ORIGIN), { status: 404, body: { code: 'NOT_FOUND' } })
 })
 
-test('every reply can be read by the pages named, refusals and our own trouble included', async (t) => {
+test('pages of named origins can read every reply, including refusals and 503s', async (t) => {
   const service = await startService(t, { settings })
   const { call, clerk, database } = service
   const { id } = clerk.signIn(clerk.createUser().id)
@@ -85,7 +85,7 @@ test('a refusal by the rate limit can be read, too', async (t) => {
   await assertReadable(t, call('/api/auth/profile', from(ORIGIN)), [429, 'RATE_LIMITED'])
 })
 
-test('so can a refusal while the service closes', async (t) => {
+test('a refusal while the service closes can be read, too', async (t) => {
   const { app, url } = await startService(t, { settings })
   const connected = once(app.server, 'connection')
   const socket = connect(Number(new URL(url).port), '127.0.0.1').setEncoding('latin1')
@@ -102,7 +102,7 @@ test('so can a refusal while the service closes', async (t) => {
   t.match(reply, `access-control-allow-origin: ${ORIGIN}\r\n`)
 })
 
-test('pages of other origins are let in to nothing', async (t) => {
+test('pages of other origins can read nothing', async (t) => {
   const service = await startService(t, { settings })
   for (const origin of ['https://evil.example', `${ORIGIN}.evil.example`, 'http://app.example.com', 'null']) {
     const { headers } = await service.call('/api/auth/profile', from(origin))
@@ -165,7 +165,7 @@ test('the page behind a proxy can read what verify refuses', async (t) => {
   await assertReadable(t, service.call('/api/auth/verify?x=1', from(ORIGIN)), [400, 'UNKNOWN_CONDITION'])
 })
 
-test('the dashboard is for its own page alone', async (t) => {
+test("the dashboard's API has no CORS", async (t) => {
   const { call } = await startService(t, { settings: { ...settings, DASHBOARD_TOKEN: 'x'.repeat(24) } })
   const { status, headers } = await call('/dashboard/api/overview?range=hour', from(ORIGIN))
   t.strictSame([status, corsHeaders(headers)], [401, {}])

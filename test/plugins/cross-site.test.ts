@@ -19,7 +19,7 @@ async function ask({ call }: Pick<Service, 'call'>, path: string, method: string
 }
 const REFUSED = [403, 'CROSS_SITE_REQUEST']
 
-test('another site cannot have a browser change anything with its cookie', async (t) => {
+test('another site cannot make a browser change anything with its cookie', async (t) => {
   const service = await startSignedIn(t)
   const { cookie, url } = service
   const sync = (headers: Record<string, string>) => ask(service, '/api/auth/sync-user', 'POST', { cookie, ...headers })
@@ -35,7 +35,7 @@ test('another site cannot have a browser change anything with its cookie', async
   t.strictSame(await ask(service, '/api/auth/profile', 'GET', { cookie, origin: OTHER_SITE }), [200, undefined])
 })
 
-test('a bearer token is no cookie, and a bad cookie is a bad token', async (t) => {
+test('a bearer token is accepted from any site, and a bad cookie is a bad token', async (t) => {
   const service = await startSignedIn(t)
   const { token } = service
   const sync = (headers: Record<string, string>) =>
@@ -45,13 +45,13 @@ test('a bearer token is no cookie, and a bad cookie is a bad token', async (t) =
   t.strictSame(await sync({}), [401, 'MISSING_TOKEN'])
 })
 
-test('* in CORS_ORIGINS is no site that may send cookies', async (t) => {
+test('* in CORS_ORIGINS allows no site to send cookies', async (t) => {
   const service = await startSignedIn(t, { ...SETTINGS, CORS_ORIGINS: '*' })
   const { cookie } = service
   t.strictSame(await ask(service, '/api/auth/sync-user', 'POST', { cookie, origin: OTHER_SITE }), REFUSED)
 })
 
-test('on verify the method is that of the request which the proxy asks for, and nowhere else', async (t) => {
+test("on verify, and only there, the method is taken from the proxy's header", async (t) => {
   const service = await startSignedIn(t)
   const { cookie } = service
   const verify = (method: string, headers: Record<string, string>, path = '') =>
@@ -67,7 +67,7 @@ test('on verify the method is that of the request which the proxy asks for, and 
   t.strictSame(await ask(service, '/api/auth/sync-user', 'POST', headers), REFUSED)
 })
 
-test('the host is what a trusted proxy says', async (t) => {
+test('the host comes from a trusted proxy', async (t) => {
   const own = { origin: 'https://api.example.com', 'x-forwarded-host': 'api.example.com' }
   for (const [trust, expected] of [
     ['loopback', [200, undefined]],

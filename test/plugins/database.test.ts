@@ -9,7 +9,7 @@ const change = (n: number): Change => ({
   message: { id: `msg_${n}`, type: 'email.created', objectId: null, eventAt: null, payload: 'x'.repeat(100) },
 })
 
-test('changes that wait together share a transaction, each with its own outcome', async (t) => {
+test('waiting changes share a transaction, each with its own outcome', async (t) => {
   const { url, query } = await createDatabase(t)
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())
@@ -26,7 +26,7 @@ test('changes that wait together share a transaction, each with its own outcome'
   await app.clerkRepository.apply({})
 })
 
-test('when too many wait, one more is refused with 503', async (t) => {
+test('if too many changes wait, another one is refused with 503', async (t) => {
   const { url } = await createDatabase(t)
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())
@@ -39,7 +39,7 @@ test('when too many wait, one more is refused with 503', async (t) => {
   t.match(await first, { user: undefined, isDeleted: false })
 })
 
-test('when the waiting bodies are too long together, one more is refused with 503', async (t) => {
+test('if the waiting payloads are too long together, another change is refused with 503', async (t) => {
   const { url } = await createDatabase(t)
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())

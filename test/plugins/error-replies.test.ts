@@ -31,7 +31,7 @@ function failingApp(showsDetails?: boolean) {
   return app
 }
 
-test('in production a 5xx says nothing of its cause', async (t) => {
+test('in production a 5xx does not contain its cause', async (t) => {
   const app = failingApp()
   for (const url of ['/bug', '/odd']) {
     const reply = await app.inject(url)
@@ -52,7 +52,7 @@ test('in production a 5xx says nothing of its cause', async (t) => {
   t.match((await app.inject('/unheard')).json(), { statusCode: 499, error: 'Error' })
 })
 
-test('in development it says all', async (t) => {
+test('in development an error contains its cause', async (t) => {
   const app = failingApp(true)
   t.match((await app.inject('/bug')).json(), {
     statusCode: 500,
@@ -67,7 +67,7 @@ test('in development it says all', async (t) => {
   for (const path of ['/query', '/teapot']) t.notOk('stack' in (await app.inject(path)).json(), 'a refusal is expected')
 })
 
-test('what no route knows is 404 in the same shape', async (t) => {
+test('an unknown path is a 404 in the same shape', async (t) => {
   const { call } = await startService(t)
   t.match(await call('/nowhere?secret=1'), {
     status: 404,
@@ -89,7 +89,7 @@ test('a path that cannot be read is answered in the same shape', async (t) => {
   t.match(await text(socket), /^HTTP\/1\.1 400 [\s\S]*"code":"FST_ERR_BAD_URL"[\s\S]*"requestId":/)
 })
 
-test('bytes that are no request are answered in the same shape', async (t) => {
+test('bytes that are not HTTP are answered in the same shape', async (t) => {
   const { url } = await startService(t)
   const cases: [string, string, number][] = [
     ['GET / HTTP/1.1\r\nhost: x\r\nauthorization: a\0b\r\n\r\n', 'BAD_REQUEST', 400],

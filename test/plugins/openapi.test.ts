@@ -91,7 +91,7 @@ test('the document is valid OpenAPI 3.1, and describes everything', async (t) =>
   }
 })
 
-test('every route that needs a credential says which', async (t) => {
+test('every route that needs a credential documents which', async (t) => {
   const { call } = await startService(t, { settings })
   const { paths } = (await call('/docs/json')).body
   const token = [{ bearerToken: [] }, { sessionCookie: [] }]
@@ -103,13 +103,13 @@ test('every route that needs a credential says which', async (t) => {
   t.equal(paths['/livez'].get.security, undefined)
 })
 
-test('the parser that most tools stand on takes the document', async (t) => {
+test('the most common OpenAPI parser accepts the document', async (t) => {
   const { call } = await startService(t, { settings })
   const { body } = await call('/docs/json')
   t.match(await SwaggerParser.validate(body), { info: { license: { identifier: 'MIT' } } })
 })
 
-test('every route that is registered is in the document, but for the pages of the document', async (t) => {
+test('every registered route is in the document, except the pages of the document', async (t) => {
   const registered = new Set<string>()
   const { call } = await startService(t, {
     settings,
@@ -166,7 +166,7 @@ test('every error has an example, as it is answered', async (t) => {
   }
 })
 
-test('the webhooks of Clerk are described, with examples that the service takes', async (t) => {
+test("Clerk's webhooks are described, with examples that the service accepts", async (t) => {
   const { call, clerk } = await startService(t)
   const { webhooks } = (await call('/docs/json')).body
   t.strictSame(Object.keys(webhooks), EVENT_TYPES)
@@ -182,14 +182,14 @@ test('the webhooks of Clerk are described, with examples that the service takes'
   }
 })
 
-test('where no webhooks are taken, none are described', async (t) => {
+test('without webhooks none are described', async (t) => {
   const { call } = await startService(t, { change: (options) => ({ ...options, webhooks: undefined }) })
   const { body } = await call('/docs/json')
   t.notOk('webhooks' in body)
   t.notOk('/clerk' in body.paths)
 })
 
-test('the page is served with a strict policy and asks no other host', async (t) => {
+test('the page has a strict policy and loads nothing from other hosts', async (t) => {
   const { call } = await startService(t, { settings })
   const { status, headers, body } = await call('/docs')
   t.equal(status, 200)
@@ -199,7 +199,7 @@ test('the page is served with a strict policy and asks no other host', async (t)
   t.notMatch(body, /(src|href)="https?:/)
 })
 
-test('what the change feed sends is described, with an example that fits', async (t) => {
+test('the webhooks of the change feed are described, with a valid example', async (t) => {
   const { call } = await startService(t, { settings })
   const { webhooks } = (await call('/docs/json')).body
   const { requestBody, parameters } = webhooks.change.post

@@ -8,7 +8,7 @@ import { startService } from '../helpers/service.ts'
 const PRIVATE = { cache: 'no-store', vary: 'Authorization, Cookie' }
 const cachingOf = (headers: Headers) => ({ cache: headers.get('cache-control'), vary: headers.get('vary') })
 
-test('no cache may keep what is for one user, refusals and our own trouble included', async (t) => {
+test('no cache may store replies for one user, including refusals and 503s', async (t) => {
   const { call, clerk, database } = await startService(t, { settings: { DASHBOARD_TOKEN: 'x'.repeat(24) } })
   const token = clerk.sessionToken(clerk.signIn(clerk.createUser().id).id)
   await clerk.webhooks.idle()
@@ -38,7 +38,7 @@ test('refusals before the guard are private too', async (t) => {
   t.strictSame([status, cachingOf(headers)], [429, { ...PRIVATE, vary: 'Origin, Authorization, Cookie' }])
 })
 
-test("on an application's own route the handler decides, and Vary names the credentials in any case", async (t) => {
+test("on an application's own route the handler sets Cache-Control, and Vary always names the credentials", async (t) => {
   const clerk = await startClerk(t)
   const token = clerk.sessionToken(clerk.signIn(clerk.createUser().id).id)
   const app = Fastify(keptLogger())

@@ -22,7 +22,7 @@ test('old events are pruned at the start and again after the interval', async (t
   t.strictSame(await left(), [{ id: 'msg_new' }])
 })
 
-test('sessions that have long been over are pruned with them, and no others', async (t) => {
+test('old ended sessions are pruned too, and no others', async (t) => {
   const database = await createDatabase(t)
   await database.query(`insert into sessions (id, user_id, status, clerk_updated_at, updated_at)
     select 'sess_' || status || '_' || age, 'user_1', status, now(), now() - make_interval(days => age)
@@ -33,7 +33,7 @@ test('sessions that have long been over are pruned with them, and no others', as
   t.strictSame(await left(), [{ id: 'sess_active_1' }, { id: 'sess_active_31' }, { id: 'sess_ended_1' }])
 })
 
-test('a database in trouble does not end the service', async (t) => {
+test('a database failure does not end the service', async (t) => {
   const database = await createDatabase(t)
   const proxy = await createTcpProxy(t, database.url)
   await proxy.cut()

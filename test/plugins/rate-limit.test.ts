@@ -45,7 +45,7 @@ test('good tokens count by user, whichever session and route; everything else by
   t.equal((await call('/api/auth/profile', { token: signIn() })).status, 200, 'users behind that address go on')
 })
 
-test('what is over the limit is refused in the shape of every error, with the time to wait', async (t) => {
+test('requests beyond the limit get a regular error with the time to wait', async (t) => {
   const { call } = await startLimited(t, { RATE_LIMIT_PER_MINUTE: '1' })
   await call('/api/auth/profile')
   const { status, body, headers } = await call('/api/auth/profile')
@@ -74,7 +74,7 @@ test('webhooks and probes have no limit', async (t) => {
   t.strictSame(await statuses(service, 3, { method: 'POST' }, '/clerk'), [400, 400, 400])
 })
 
-test('X-Forwarded-For is believed only of the proxies that are trusted', async (t) => {
+test('X-Forwarded-For is used only from trusted proxies', async (t) => {
   const cases: [trust: string, header: (client: string) => string, believes: boolean][] = [
     ['false', (client) => client, false],
     ['true', (client) => client, true],
@@ -96,7 +96,7 @@ test('X-Forwarded-For is believed only of the proxies that are trusted', async (
   }
 })
 
-test('what a proxy passes on is an address only if it is one, and never a user', async (t) => {
+test('a forwarded address is used only if it is valid, and never as a user', async (t) => {
   const service = await startLimited(t, { TRUST_PROXY: '1', RATE_LIMIT_PER_MINUTE: '5' })
   const { clerk, call, signIn } = service
   const victim = clerk.createUser()
@@ -114,7 +114,7 @@ test('what a proxy passes on is an address only if it is one, and never a user',
   t.strictSame(await statuses(service, 1, from('198.51.100.1')), [401], 'nor has a real address')
 })
 
-test('an IPv6 client counts by its network, of which it has every address', async (t) => {
+test('an IPv6 client is counted by its network, because it owns every address of it', async (t) => {
   const service = await startLimited(t, { TRUST_PROXY: 'true' })
   t.strictSame(await statuses(service, 1, from('2001:db8:0:1::1')), [401])
   t.strictSame(await statuses(service, 3, from('2001:db8:0:1:ffff::2')), [401, 401, 429])

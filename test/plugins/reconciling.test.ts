@@ -18,7 +18,7 @@ async function start(t: Test, intervalMs: number, options: Pick<ServiceOptions, 
 
 const HOUR = 3_600_000
 
-test('what webhooks did not bring is brought, and said', async (t) => {
+test('undelivered changes are repaired, and reported', async (t) => {
   const onEmulator: ServiceOptions['onEmulator'] = (clerk) => void clerk.createUser({ email: 'ada@example.com' })
   const { database, until, lines } = await start(t, HOUR, { onEmulator })
   await until('webhooks did not deliver everything')
@@ -37,7 +37,7 @@ test('what webhooks did not bring is brought, and said', async (t) => {
   )
 })
 
-test('again at each interval; where nothing is amiss it says so quietly', async (t) => {
+test('the reconcile repeats at each interval; without drift it logs quietly', async (t) => {
   const { until, clerk, told } = await start(t, 50)
   await until('no drift', 2)
   clerk.faults.api = { status: 401, body: '{}' }
@@ -47,7 +47,7 @@ test('again at each interval; where nothing is amiss it says so quietly', async 
   await until('no drift', before + 1)
 })
 
-test('a connection that breaks between two runs is said, and no more', async (t) => {
+test('a connection that breaks between two runs is only logged', async (t) => {
   const { until, database, told } = await start(t, HOUR)
   await until('no drift')
   await database.query(`select pg_terminate_backend(pid) from pg_stat_activity
@@ -56,7 +56,7 @@ test('a connection that breaks between two runs is said, and no more', async (t)
   t.equal(told('failed'), 0)
 })
 
-test('of two replicas one does it', async (t) => {
+test('only one of two replicas reconciles', async (t) => {
   const first = await start(t, HOUR)
   await first.until('no drift')
   const { clerk } = first
@@ -66,7 +66,7 @@ test('of two replicas one does it', async (t) => {
   t.equal(clerk.stats.apiRequestsByPath['GET /v1/users'], lists)
 })
 
-test('a service that ends in the middle ends at once', async (t) => {
+test('a service that stops during a reconcile stops at once', async (t) => {
   const { clerk, app, database, told } = await start(t, HOUR, {
     onEmulator: (emulator) => {
       emulator.faults.api = 'hang'
@@ -78,7 +78,7 @@ test('a service that ends in the middle ends at once', async (t) => {
   t.strictSame(await database.query('select 1 from sync_state'), [])
 })
 
-test('without the setting, or without a secret key, it never asks', async (t) => {
+test('without the setting or a secret key, it never calls Clerk', async (t) => {
   for (const options of [{}, { settings: { RECONCILE_INTERVAL_MINUTES: '1' }, hasSecretKey: false }]) {
     const { app } = await startService(t, options)
     t.notMatch(app.printPlugins(), 'clerk-reconciling')

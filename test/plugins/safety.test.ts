@@ -4,7 +4,7 @@ import { waitUntil } from '../helpers/wait-until.ts'
 
 const TOKEN = 'a dashboard token of enough length'.replaceAll(' ', '-')
 
-test('who is deprovisioned is refused after a ban and before a pending session, and asked for again by a sync', async (t) => {
+test('USER_DEPROVISIONED comes after USER_BANNED and before SESSION_PENDING, and a sync asks Clerk again', async (t) => {
   const { clerk, call, database } = await startService(t)
   const ada = clerk.createUser({ externalId: 'customer-42', phone: '+15555550100' })
   const token = clerk.sessionToken(clerk.signIn(ada.id).id)
@@ -32,7 +32,7 @@ test('who is deprovisioned is refused after a ban and before a pending session, 
   t.match(await call('/api/auth/sync-user', { method: 'POST', token }), { status: 200, body: { source: 'clerk_api' } })
 })
 
-test('a user whose deletion was inferred is asked for again, and comes back where Clerk knows them', async (t) => {
+test('a user with an inferred deletion is looked up again, and comes back if Clerk knows the user', async (t) => {
   const { clerk, call, database } = await startService(t, asksEveryTime)
   const ada = clerk.createUser()
   const token = clerk.sessionToken(clerk.signIn(ada.id).id)

@@ -51,7 +51,7 @@ test('sync-user asks the Backend API and says so', async (t) => {
   )
 })
 
-test('Clerk is asked for a user once in 10 s; in between the row answers', async (t) => {
+test('Clerk is asked for a user at most once in 10 s; in between the row is used', async (t) => {
   const service = await startService(t)
   const { user, token, session } = signInUnseen(service)
   t.match(await sync(service, token), { status: 201, body: { source: 'clerk_api' } })
@@ -76,7 +76,7 @@ test('Clerk is asked for a user once in 10 s; in between the row answers', async
   t.equal(service.clerk.stats.apiRequestsByPath['GET /v1/users/:id'], 1)
 })
 
-test("one user's calls cost nobody else anything", async (t) => {
+test('calls of one user do not use up the budget of others', async (t) => {
   const service = await startService(t, { clerk: { rateLimit: 'clerk' } })
   const busy = signInUnseen(service)
   const loop = async () => {
@@ -98,7 +98,7 @@ test("one user's calls cost nobody else anything", async (t) => {
   t.strictSame(await service.database.query('select 1 from users where id = $1', [gone.user.id]), [])
 })
 
-test('beyond CLERK_API_BUDGET the claims or the row answer at once, and who was 404 stays refused', async (t) => {
+test('beyond CLERK_API_BUDGET the claims or the row are used at once, and an absent user stays refused', async (t) => {
   const service = await startService(t, { ...asksEveryTime, settings: { CLERK_API_BUDGET: '2' } })
   const gone = signInUnseen(service)
   service.clerk.deleteUser(gone.user.id)
@@ -167,7 +167,7 @@ test('without a Backend API the claims are used, then the row', async (t) => {
   )
 })
 
-test('when the Backend API cannot be asked, the sync goes on without it', async (t) => {
+test('if the Backend API cannot be reached, the sync uses the claims or the row', async (t) => {
   const service = await startService(t, {
     change: (options) => ({
       ...options,
@@ -188,7 +188,7 @@ test('when the Backend API cannot be asked, the sync goes on without it', async 
   t.match(await sync(service, token), { status: 201, body: { source: 'clerk_api' } }, 'and with it again')
 })
 
-test('just-in-time sync makes a missing row on any authenticated call', async (t) => {
+test('just-in-time sync creates a missing row on any authenticated call', async (t) => {
   const service = await startService(t)
   for (const path of ['/api/auth/profile', '/api/auth/verify']) {
     const { user, token } = signInUnseen(service)
@@ -255,7 +255,7 @@ test('refusals come in the order of the contract', async (t) => {
   await both('USER_DELETED', 403, pending)
 })
 
-test('a session that is over makes no row from its claims', async (t) => {
+test('an ended session creates no row from its claims', async (t) => {
   const service = await startService(t, { hasSecretKey: false })
   const { token, session, user } = signInUnseen(service)
   await service.database.query(
@@ -281,7 +281,7 @@ test('sync-user lifts a ban that Clerk has lifted, when the webhook was lost', a
   t.equal((await service.call('/api/auth/profile', { token })).status, 200)
 })
 
-test('trouble of the database is 503, never a 401', async (t) => {
+test('a database failure is a 503, never a 401', async (t) => {
   const database = await createDatabase(t)
   const proxy = await createTcpProxy(t, database.url)
   const service = await startService(t, { settings: { DATABASE_URL: proxy.url } })
@@ -310,7 +310,7 @@ test('trouble of the database is 503, never a 401', async (t) => {
   while ((await sync(service, token)).status !== 200);
 })
 
-test('a row that the database refuses is a 500 that does not quote it', async (t) => {
+test('a row that PostgreSQL refuses is a 500 that does not quote it', async (t) => {
   const service = await startService(t)
   await service.database.query('create unique index on users (first_name)')
   t.equal((await sync(service, signInUnseen(service, { firstName: 'Ada' }).token)).status, 201)

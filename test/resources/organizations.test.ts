@@ -139,7 +139,7 @@ test('the organization inside a membership is as old as itself, and older betwee
   t.strictSame(await names(), ['Newer'], 'one without a date is older than any')
 })
 
-test('what a membership says of its user fills an unknown one only', async (t) => {
+test('the user part of a membership is written only if the user is unknown', async (t) => {
   const { database, apply, send } = await start(t)
   await apply({ user: snapshot('user_1', T0, { firstName: 'Ada' }) }, { user: deletion('user_2', T0) })
   await send(
@@ -171,7 +171,7 @@ test('a deletion is dated by its envelope, and ends the membership for ever', as
   t.strictSame(await living(), [])
 })
 
-test('a deletion may say no more than the id', async (t) => {
+test('a deletion may contain only the id', async (t) => {
   const { memberships, send } = await start(t)
   const bare = (id: string) => ({
     type: 'organizationMembership.deleted',
@@ -189,7 +189,7 @@ test('a deletion may say no more than the id', async (t) => {
   }
 })
 
-test('joining again is another membership, which a late end of the first leaves alone', async (t) => {
+test('joining again is another membership, which a late end of the first does not affect', async (t) => {
   const { living, send } = await start(t)
   await send(
     joined('orgmem_1', 'org_1', 'user_1', T0 + SECOND),
@@ -242,7 +242,7 @@ test('permissions are those of the role where it is newer, and the copy again on
   t.strictSame(await permissions(), [['org:posts:read'], ['org:posts:write']])
 })
 
-test('a slug may be handed on before we hear that it was given up', async (t) => {
+test('a slug may be used by another organization before the event that frees it', async (t) => {
   const { database, send } = await start(t)
   await send(organizationChanged('org_1', T0, { slug: 'acme' }), organizationChanged('org_2', T0, { slug: 'acme' }))
   await send(organizationChanged('org_1', T0 + 1, { slug: null }))
@@ -252,7 +252,7 @@ test('a slug may be handed on before we hear that it was given up', async (t) =>
   ])
 })
 
-test('an invitation that is over stays so, and its address goes with the user who accepted it', async (t) => {
+test('an ended invitation stays ended, and its address is erased with the user who accepted it', async (t) => {
   const { database, send } = await start(t)
   await send(
     invited('orginv_1', 'org_1', 'accepted', T0 + SECOND, { user_id: 'user_1' }),
@@ -268,7 +268,7 @@ test('an invitation that is over stays so, and its address goes with the user wh
   ])
 })
 
-test('a deletion that was only inferred can be taken back by what Clerk says later', async (t) => {
+test('a later state from Clerk undoes an inferred deletion', async (t) => {
   const { database, apply, living, memberships, send } = await start(t)
   const at = (seconds: number) => T0 + seconds * SECOND
   const fromApi = (askedAt: number): Change => ({

@@ -107,7 +107,7 @@ test('session events are a state and, with a user, a snapshot', async (t) => {
   t.equal(edited('session.ended', ({ data }) => delete data.user).user, undefined, 'or missing')
 })
 
-test('the status of the data counts, but never revives what its event ended', async (t) => {
+test('the status of the data is used, but never revives a session that the event ended', async (t) => {
   const status = (type: string, said: unknown) =>
     edited(type, ({ data }) => {
       data.status = said
@@ -120,7 +120,7 @@ test('the status of the data counts, but never revives what its event ended', as
   t.equal(edited('session.removed', ({ data }) => delete data.status).session?.status, 'removed')
 })
 
-test('events of other types become a message alone', async (t) => {
+test('events of other types become only a message', async (t) => {
   for (const type of ['email.created', 'permission.created']) {
     const event = readFixture(type)
     const message = {
@@ -220,7 +220,7 @@ test('the primary address is found by its id alone', async (t) => {
   )
 })
 
-test('texts are cleaned wherever they stand', async (t) => {
+test('texts are cleaned at any depth', async (t) => {
   const { message, session, user } = changeFromEvent(
     {
       type: 'session.created',
@@ -248,7 +248,7 @@ test('texts are cleaned wherever they stand', async (t) => {
   t.strictSame(user?.kind === 'snapshot' && user.profile.publicMetadata, { a: '\ufffd', in: [{ k: 'v' }] })
 })
 
-test('what is not of the schema is refused, and the reason quotes nobody', async (t) => {
+test('a payload that does not match the schema is refused, and the reason quotes no data', async (t) => {
   const refused = (event: unknown, message: RegExp) =>
     t.throws(() => toChange(event), { name: 'InvalidEventError', message })
   for (const nothing of [null, 7, [], 'x', {}, { type: 'user.created' }, { type: '', data: {} }])
@@ -278,7 +278,7 @@ test('what is not of the schema is refused, and the reason quotes nobody', async
   t.ok(new InvalidEventError('x') instanceof Error)
 })
 
-test('a date more than a day ahead is refused, since it would shut out every later event', async (t) => {
+test('a date more than a day ahead is refused, because it would block every later event', async (t) => {
   const refuses = (type: string, ahead: number, edit: (event: FixtureEvent, date: number) => void) => {
     const event = readFixture(type)
     edit(event, T0 + 1e9 + ahead)
@@ -299,7 +299,7 @@ test('a date more than a day ahead is refused, since it would shut out every lat
   }, 'a day is allowed')
 })
 
-test('a user of the Backend API is a snapshot that no envelope dates', async (t) => {
+test('a user from the Backend API is a snapshot without an envelope time', async (t) => {
   const { data } = readFixture('user.created')
   t.match(snapshotFromApi(data), {
     kind: 'snapshot',

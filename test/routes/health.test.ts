@@ -4,7 +4,7 @@ import { createDatabase } from '../helpers/database.ts'
 import { startService } from '../helpers/service.ts'
 import { createTcpProxy } from '../helpers/tcp-proxy.ts'
 
-test('a healthy service says so, with every check', async (t) => {
+test('a healthy service is ok, with every check', async (t) => {
   const { call, clerk } = await startService(t)
   for (const url of ['/api/auth/health', '/readyz']) {
     const { status, body, headers } = await call(url)
@@ -27,7 +27,7 @@ test('a healthy service says so, with every check', async (t) => {
   t.match(await call('/livez'), { status: 200, body: { status: 'ok' } })
 })
 
-test('trouble that does not stop the service is degraded, not down', async (t) => {
+test('a problem that does not stop the service is degraded, not down', async (t) => {
   const { call, clerk } = await startService(t, { clerk: { retryScheduleMs: [] } })
   clerk.webhooks.send('user.updated', { nonsense: true })
   await clerk.webhooks.idle()
@@ -36,7 +36,7 @@ test('trouble that does not stop the service is degraded, not down', async (t) =
   t.match(body, { status: 'degraded', checks: { webhooks: { status: 'degraded', reason: /1 failed event/ } } })
 })
 
-test('a database that takes no writes is degraded', async (t) => {
+test('a read-only database is degraded', async (t) => {
   const { url, query } = await createDatabase(t)
   const name = new URL(url).pathname.slice(1)
   const { call } = await startService(t, { settings: { DATABASE_URL: url } })
@@ -54,7 +54,7 @@ test('a database that takes no writes is degraded', async (t) => {
   })
 })
 
-test('keys that cannot be fetched are said', async (t) => {
+test('keys that cannot be fetched are reported', async (t) => {
   const { call } = await startService(t, {
     change: (options) => ({ ...options, auth: { ...options.auth, issuer: 'http://127.0.0.1:9' } }),
   })
@@ -64,7 +64,7 @@ test('keys that cannot be fetched are said', async (t) => {
   })
 })
 
-test('keys that are not fetched any more are said while they serve', async (t) => {
+test('keys that can no longer be fetched are reported, while the old ones are used', async (t) => {
   const { call, clerk } = await startService(t, {
     change: (options) => ({ ...options, auth: { ...options.auth, jwks: { refreshIntervalMs: 50 } } }),
   })
@@ -114,7 +114,7 @@ test('an unreachable database is 503 down, a frozen one within its time limit; b
   while ((await call('/readyz')).status !== 200);
 })
 
-test('keys that are still on their way are said', async (t) => {
+test('keys that are still being fetched are reported', async (t) => {
   const { call, clerk } = await startService(t, {
     change: (options) => ({ ...options, auth: { ...options.auth, jwks: { deadlineMs: 60_000 } } }),
     onEmulator: (emulator) => {
@@ -125,7 +125,7 @@ test('keys that are still on their way are said', async (t) => {
   clerk.faults.jwks = undefined
 })
 
-test('a replica that drains says so, and ends connections while it serves', async (t) => {
+test('a draining replica reports it, and closes connections after their replies', async (t) => {
   const { app, call } = await startService(t)
   app.clerkStartDraining()
   const health = await call('/readyz')

@@ -35,7 +35,7 @@ function verifier({ clerk, call }: Service, sessionId: string) {
 
 const NONE = { organization: '', 'organization-slug': '', role: '', permissions: '' }
 
-test('a token of a member says the organization, and rows that are newer say more', async (t) => {
+test('the organization comes from the token, or from rows if they are newer', async (t) => {
   const { clerk, organization, user, token, verify } = await startMember(t)
   const ours = { status: 200, error: null, organization: organization.id, 'organization-slug': 'acme' }
   const old = token(60)
@@ -56,7 +56,7 @@ test('a token of a member says the organization, and rows that are newer say mor
   t.match(await verify(old, '?organization=acme'), { status: 403, error: 'FORBIDDEN' })
 })
 
-test('a change of a role reaches all who have it', async (t) => {
+test('a change of a role affects all members who have it', async (t) => {
   const { clerk, organization, user, token, verify } = await startMember(t)
   const role = clerk.organizations.createRole({ key: 'org:editor', permissions: ['org:posts:read'] })
   clerk.organizations.updateMember(organization.id, user.id, { role: 'org:editor' })
@@ -72,7 +72,7 @@ test('a change of a role reaches all who have it', async (t) => {
   t.match(await verify(old), { role: 'org:editor', permissions: 'org:posts:read' }, 'the copy again')
 })
 
-test('an organization that no event told of is that of the token', async (t) => {
+test('without rows of the organization the token is used', async (t) => {
   const { verify, token } = await startMember(t)
   const o = { id: 'org_new', slg: 'new', rol: 'admin', per: 'read', fpm: '1' }
   t.strictSame(await verify(token(60, { o, fea: 'o:posts' })), {
@@ -109,7 +109,7 @@ for (const [name, end] of [
   })
 }
 
-test('whoever joins again is a member again', async (t) => {
+test('a member who joins again is a member again', async (t) => {
   const { clerk, organization, user, token, verify } = await startMember(t)
   const old = token(60)
   clerk.organizations.removeMember(organization.id, user.id)
@@ -130,7 +130,7 @@ test('refusals come in the order of the contract', async (t) => {
   t.match(await verify(old, '?role=org:x'), { status: 403, error: 'USER_BANNED' })
 })
 
-test('guards that ask for an organization find the membership, others read nothing of it', async (t) => {
+test('guards with { organization: true } read the membership, others do not', async (t) => {
   const seen: object[] = []
   const { call, clerk, organization, user, token } = await startMember(t, {
     onApp: (app) => {
@@ -182,7 +182,7 @@ test('guards that ask for an organization find the membership, others read nothi
   t.match(await call('/plain', { token: old }), { status: 200 })
 })
 
-test('a user learns the organizations, by name and then id', async (t) => {
+test('the organizations of a user are listed by name and then id', async (t) => {
   const { clerk, call, founder, user, organization, membership, token } = await startMember(t)
   const second = clerk.organizations.create({ name: 'Abacus', slug: null, created_by: user.id })
   clerk.organizations.create({ name: 'Not theirs', created_by: founder.id })
@@ -220,7 +220,7 @@ test('an unknown user is synced before the organizations are listed', async (t) 
   t.match(await database.query('select id from users'), [{ id: user.id }])
 })
 
-test('after the 200 of their removal no member passes, on any replica', async (t) => {
+test('once a removal is acknowledged, the member is refused on every replica', async (t) => {
   const one = await startService(t)
   const two = await startService(t, { beside: one })
   const { clerk } = one

@@ -31,7 +31,7 @@ async function startSignedIn(t: Test, email = 'ada@example.com') {
 
 const NOBODY = Object.fromEntries(IDENTITY_HEADERS.map((name) => [name, '']))
 
-test('whoever stands behind verify learns all that the token says', async (t) => {
+test('the identity headers contain everything that the token says', async (t) => {
   const { verify, user, session } = await startSignedIn(t)
   const expected = {
     user: user.id,
@@ -50,7 +50,7 @@ test('whoever stands behind verify learns all that the token says', async (t) =>
   t.strictSame((await verify('', { o: undefined })).identity, plain, 'and every header is there where it says nothing')
 })
 
-test('an address that nobody verified is no identity', async (t) => {
+test('an unverified email address is not forwarded', async (t) => {
   const { verify, user, database } = await startSignedIn(t, 'ceo@corp.example')
   for (const verified of [false, null]) {
     await database.query('update users set email_verified = $2 where id = $1', [user.id, verified])
@@ -58,7 +58,7 @@ test('an address that nobody verified is no identity', async (t) => {
   }
 })
 
-test('what claims hold can be no other header', async (t) => {
+test('claims cannot inject another header', async (t) => {
   const { verify } = await startSignedIn(t)
   const { identity } = await verify('', {
     ...RIGHTS,
@@ -93,7 +93,7 @@ test('conditions of the proxy are answered with the code that the SPA needs', as
   t.match(await verify('?maxFactorAge=4&role=org:member'), refused, 'the lack of a right first')
 })
 
-test('a condition that nobody knows is refused whoever asks', async (t) => {
+test('an unknown condition is refused with and without a token', async (t) => {
   const { verify, call } = await startSignedIn(t)
   for (const query of [
     '?rol=org:admin',
@@ -114,7 +114,7 @@ test('a condition that nobody knows is refused whoever asks', async (t) => {
   t.match(await verify('/deep?role=org:member'), { status: 200 })
 })
 
-test('what is wrong with the user or the session comes before what is lacking', async (t) => {
+test('refusals of user and session come before missing rights', async (t) => {
   const { verify, clerk, user, session, database } = await startSignedIn(t)
   const query = '?role=org:member&maxFactorAge=1'
   t.match(await verify(query, { ...RIGHTS, sts: 'pending' }), { code: 'SESSION_PENDING' })
@@ -125,7 +125,7 @@ test('what is wrong with the user or the session comes before what is lacking', 
   t.match(await verify(query), { code: 'USER_BANNED' })
 })
 
-test('guards of an application take the same conditions, and fail at the start on others', async (t) => {
+test('guards of an application accept the same conditions, and fail at startup on others', async (t) => {
   const clerk = await startClerk(t)
   const session = clerk.signIn(clerk.createUser().id)
   const app = Fastify(keptLogger())

@@ -30,7 +30,7 @@ async function startFront(t: Test, service: Service) {
   return { url, seen: application.seen, bearer }
 }
 
-test('a good token passes, with the user in the headers and the body untouched', async (t) => {
+test('a good token passes, with the user in the headers and an unchanged body', async (t) => {
   const service = await startService(t)
   const { clerk } = service
   const { url, seen, bearer } = await startFront(t, service)
@@ -63,7 +63,7 @@ test('a good token passes, with the user in the headers and the body untouched',
   t.match(await sendRaw(url, { method: 'HEAD', ...bearer(token) }), { status: 200, body: '' })
 })
 
-test('bodies with a length go to the application, and leave nothing behind on the way to the service', async (t) => {
+test('bodies are forwarded to the application, and not to the service', async (t) => {
   const service = await startService(t)
   const { clerk } = service
   const { url, seen, bearer } = await startFront(t, service)
@@ -78,7 +78,7 @@ test('bodies with a length go to the application, and leave nothing behind on th
   )
 })
 
-test('a client that sends X-Auth-Request headers itself is not believed', async (t) => {
+test('X-Auth-Request headers of a client are replaced', async (t) => {
   const service = await startService(t)
   const { clerk } = service
   const { url, seen, bearer } = await startFront(t, service)
@@ -124,7 +124,7 @@ test('a refusal keeps its status, its challenge and its code, and does not reach
   t.strictSame(seen, [])
 })
 
-test('trouble of the service stays a 503 with Retry-After, and ends by itself', async (t) => {
+test('a failure of the service stays a 503 with Retry-After, and recovers by itself', async (t) => {
   const clerk = await createClerkEmulator()
   t.teardown(() => clerk.close())
   clerk.faults.jwks = 'error'

@@ -40,7 +40,7 @@ for (const [name, startProxy] of Object.entries(PROXIES)) {
       seen.length = 0
     })
 
-    await t.test('a good token passes, with all that the token says, and the body untouched', async (t) => {
+    await t.test('a good token passes, with its identity headers and an unchanged body', async (t) => {
       const large = 'x'.repeat(2_000_000)
       const headers = bearer(token(RIGHTS), 'Content-Type: text/plain', `Content-Length: ${large.length}`)
       const reply = await sendRaw(`${url}/some/path?role=org:member&x=1`, { method: 'POST', headers, body: large })
@@ -67,7 +67,7 @@ for (const [name, startProxy] of Object.entries(PROXIES)) {
       t.match(await sendRaw(url, { headers: [`Cookie: __session=${token()}`, 'Connection: close'] }), { status: 200 })
     })
 
-    await t.test('nobody is who they claim to be in headers, with an address or without', async (t) => {
+    await t.test('identity headers of a client are never forwarded, with an email or without', async (t) => {
       const lies = IDENTITY_HEADERS.flatMap((header) => [
         `X-Auth-Request-${header}: evil`,
         `x-auth-request-${header}: evil2`,
@@ -84,7 +84,7 @@ for (const [name, startProxy] of Object.entries(PROXIES)) {
     })
 
     await t.test(
-      'a refusal keeps status, code and challenge, can be read by the page, and goes no further',
+      'a refusal keeps status, code and challenge, can be read by the page, and does not reach the application',
       async (t) => {
         const cases: [headers: string[], status: number, code: string][] = [
           [['Connection: close'], 401, 'MISSING_TOKEN'],
@@ -114,7 +114,7 @@ for (const [name, startProxy] of Object.entries(PROXIES)) {
       },
     )
 
-    await t.test('the preflight of a page passes, and nobody passes for one', async (t) => {
+    await t.test('a preflight passes, and no other request can pass as one', async (t) => {
       const asked = [`Origin: ${PAGE}`, 'Access-Control-Request-Method: PUT', 'Connection: close']
       const reply = await sendRaw(`${url}/api`, { method: 'OPTIONS', headers: asked })
       t.match([reply.status, reply.headers['access-control-allow-methods']], [204, ['PUT']])
@@ -129,7 +129,7 @@ for (const [name, startProxy] of Object.entries(PROXIES)) {
       t.equal(seen.length, 1)
     })
 
-    await t.test('another site cannot post with a cookie, the own one can', async (t) => {
+    await t.test('another site cannot post with a cookie, the own site can', async (t) => {
       const post = async (origin: string, ...more: string[]) => {
         const headers = [
           `Cookie: __session=${token()}`,
@@ -160,7 +160,7 @@ for (const [name, startProxy] of Object.entries(PROXIES)) {
       t.match(seen[1]?.headers['x-auth-request-permissions'], /^org:posts:0,.*,org:posts:99$/)
     })
 
-    await t.test('a WebSocket is upgraded for those who may, and for nobody else', async (t) => {
+    await t.test('a WebSocket is upgraded only with a good token', async (t) => {
       const { hostname, port, host } = new URL(url)
       const upgrade = async (...headers: string[]) => {
         const socket = connect(Number(port), hostname).setEncoding('latin1')
@@ -188,7 +188,7 @@ for (const [name, startProxy] of Object.entries(PROXIES)) {
       t.match(seen, [{ url: '/socket', headers: { 'x-auth-request-user': user.id } }])
     })
 
-    await t.test('conditions stand in the configuration', async (t) => {
+    await t.test("conditions are part of the proxy's configuration", async (t) => {
       const guarded = await startProxy(t, { ...addresses, conditions: 'role=org:admin&permission=org:posts:edit' })
       t.match(await sendRaw(guarded, { headers: bearer(token(RIGHTS)) }), { status: 200 })
       const refused = await sendRaw(`${guarded}/?role=org:member`, { headers: bearer(token()) })
@@ -199,7 +199,7 @@ for (const [name, startProxy] of Object.entries(PROXIES)) {
       t.equal(JSON.parse(reply.body).code, 'UNKNOWN_CONDITION')
     })
 
-    await t.test('without the service nothing passes, and it is 503', async (t) => {
+    await t.test('while the service is down, requests are refused with 503', async (t) => {
       await service.app.close()
       seen.length = 0
       const gone = await sendRaw(url, { headers: bearer(token()) })

@@ -34,7 +34,7 @@ test('every method, at the path and below it, with a body of any kind: allowed w
   }
 })
 
-test('a body that never comes, or is larger than any that is read, is not waited for', async (t) => {
+test('a body that never arrives, or is very large, is not waited for', async (t) => {
   const { url, clerk } = await startService(t)
   const token = clerk.sessionToken(clerk.signIn(clerk.createUser().id).id)
   // Proxies that copy the headers of a request leave the length of its body in.
@@ -45,7 +45,7 @@ test('a body that never comes, or is larger than any that is read, is not waited
   })
 })
 
-test('an allowed request has the user in its headers, nothing in its body, and is never kept', async (t) => {
+test('an allowed reply has the user in its headers, no body, and is never cached', async (t) => {
   const { clerk, url } = await startService(t)
   const ask = async (email: string | null) => {
     const user = clerk.createUser({ email, username: 'u' })
@@ -99,7 +99,7 @@ test('X-Auth-Request headers that the client sends have no effect', async (t) =>
   t.notMatch([...allowed.headers].join(), 'evil')
 })
 
-test('a refusal has its code in a header too; trouble of an unknown kind has none', async (t) => {
+test('a refusal has its code in a header too; an unknown error does not', async (t) => {
   const { clerk, call, database } = await startService(t, { hasSecretKey: false })
   const user = clerk.createUser()
   const session = clerk.signIn(user.id)

@@ -1,4 +1,4 @@
-/** What a stranger sends without any credential, while everything else goes on: see SECURITY.md. */
+/** Requests of a stranger without credentials, while the service is under load: see SECURITY.md. */
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Fault } from './faults.ts'

@@ -1,4 +1,4 @@
-/** Signed-in users who go on calling: each gets an answer in time, and never one that would sign them out. */
+/** Signed-in users who call all the time: each call is answered in time, and none signs the user out. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { randomFrom } from '../db/delivery.ts'
 import { call } from './call.ts'

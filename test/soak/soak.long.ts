@@ -48,7 +48,7 @@ test('every fault once, under load: nothing acknowledged is lost, nothing hangs,
   t.ok(report.memoryMb.end < 2 * report.memoryMb.start, `memory is flat: ${JSON.stringify(report.memoryMb)}`)
 })
 
-test('a wrong option is told, with how to use it', async (t) => {
+test('a wrong option is reported, with the usage', async (t) => {
   for (const args of [['--minutes', 'x'], ['--seed', '1.5'], ['--nonsense']]) {
     const { code, stderr } = await runSoak(...args)
     t.equal(code, 2)

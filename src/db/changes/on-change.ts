@@ -69,7 +69,7 @@ export async function finishWith(
   if (command !== 'COMMIT') throw new OnChangeError('onChange continued after one of its queries had failed')
 }
 
-async function run(client: pg.ClientBase, told: FeedChange[], onChange: OnChange, timeoutMs: number): Promise<void> {
+async function run(client: pg.ClientBase, written: FeedChange[], onChange: OnChange, timeoutMs: number): Promise<void> {
   let underWay = 0
   let isOver = false
   const own: ChangeClient = {
@@ -86,7 +86,7 @@ async function run(client: pg.ClientBase, told: FeedChange[], onChange: OnChange
   const late = Promise.withResolvers<never>()
   const timer = setTimeout(() => late.reject(new Error(`not done within ${timeoutMs} ms`)), timeoutMs)
   try {
-    await Promise.race([Promise.resolve().then(() => onChange(own, told)), late.promise])
+    await Promise.race([Promise.resolve().then(() => onChange(own, written)), late.promise])
     if (underWay > 0) throw new Error('it returned before its queries had ended')
   } catch (cause) {
     throw new OnChangeError(`onChange failed: ${(cause as Error)?.message}`, { cause, mayBeBusy: underWay > 0 })

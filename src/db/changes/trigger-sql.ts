@@ -59,9 +59,9 @@ export function feedTriggers(schema: string, resource: Pick<Resource, 'table' | 
   }
 }
 
-// A transaction with a low id may write a row after one with a higher id did, and its change must come later in the feed. So a
-// change gets the highest id that has been assigned: it is at least its own, and no reader can be past it, because readers wait
-// until all transactions up to an id have ended.
+// A transaction may write a row that one with a higher id has written and committed before, and its change must come later in the
+// feed. So a change gets the highest id of a transaction that has ended, or its own id if that is higher. No reader is past it,
+// because readers stop before the oldest running transaction, which is this one or an older one.
 const ORDER = `select greatest(pg_current_xact_id(), (pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1)::text::xid8)`
 
 // `security definer`, because writers of the tables need no right to write to the feed; so it has a fixed search_path and no

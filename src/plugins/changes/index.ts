@@ -165,7 +165,7 @@ async function call(handler: ClerkOnHandler, { change }: FeedEntry, attempt: num
 
 function eventsOf(app: FastifyInstance): DeliveryEvents {
   const { log, server } = app
-  const toldOf = ({ change }: FeedEntry) => ({
+  const describe = ({ change }: FeedEntry) => ({
     changeId: change.id,
     entity: change.entity,
     entityId: change.entityId,
@@ -177,7 +177,7 @@ function eventsOf(app: FastifyInstance): DeliveryEvents {
       publish(deliveryChannel, { server, consumer, outcome: 'delivered', delayMs: delayOf(entry) }),
     onFailure(consumer, entry, error, { attempt, isDead }) {
       publish(deliveryChannel, { server, consumer, outcome: isDead ? 'dead' : 'failed', delayMs: delayOf(entry) })
-      const details = { err: withoutMessage(error), consumer, attempt, ...toldOf(entry) }
+      const details = { err: withoutMessage(error), consumer, attempt, ...describe(entry) }
       if (isDead)
         log.error(
           details,

@@ -14,7 +14,6 @@ import { publish, signatureTracing, type WebhookMessage, webhookChannel } from '
 import errorReplies from '../error-replies.ts'
 import { readBody } from '../limits/bodies.ts'
 import { refusePrefix } from '../refuse-prefix.ts'
-import { createInstanceLookup } from './instance.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
 export interface WebhooksOptions {
@@ -46,6 +45,8 @@ const WebhookHeaders = Type.Object({
 })
 
 const BODY_LIMIT_BYTES = 1_048_576
+// How long the id of the database's Clerk instance is reused.
+const INSTANCE_FRESH_MS = 30_000
 
 /** Registers the route. */
 export default fp<WebhooksOptions>(
@@ -147,4 +148,31 @@ async function keep({ clerkRepository }: FastifyInstance, received: ReceivedEven
   if ('change' in received) return clerkRepository.apply(received.change)
   await clerkRepository.fail(received.unusable, received.reason)
   return { error: new WebhookPayloadInvalid(received.reason) }
+}
+
+/**
+ * Makes the lookup of the database's Clerk instance. It is read again at intervals, because another replica may set it first and
+ * `migrate --adopt-instance` may change it. Rejects with `DatabaseUnavailable`: an event that cannot be compared must wait.
+ */
+function createInstanceLookup({ clerkRepository }: Pick<FastifyInstance, 'clerkRepository'>) {
+  let known: string | undefined
+  let freshUntil = Number.NEGATIVE_INFINITY
+  let underWay: Promise<void> | undefined
+
+  async function refresh(): Promise<void> {
+    try {
+      known = await clerkRepository.instanceId()
+      freshUntil = performance.now() + INSTANCE_FRESH_MS
+    } finally {
+      underWay = undefined
+    }
+  }
+
+  return async (): Promise<string | undefined> => {
+    if (performance.now() >= freshUntil) {
+      underWay ??= refresh()
+      await underWay
+    }
+    return known
+  }
 }

@@ -20,7 +20,7 @@ async function start(t: Test, onChange: OnChange, given?: TestDatabase) {
 const jobs = async (database: TestDatabase) =>
   (await database.query('select id from public.jobs order by 1')).map(({ id }) => id)
 
-test('it runs in the transaction, with what that has told and nothing else', async (t) => {
+test('onChange runs in the transaction, with its changes only', async (t) => {
   const calls: FeedChange[][] = []
   const { apply, database } = await start(t, async (client, changes) => {
     calls.push(changes)
@@ -49,7 +49,7 @@ test('it runs in the transaction, with what that has told and nothing else', asy
   t.equal((await database.query('select from webhook_events')).length, 3, 'which are committed all the same')
 })
 
-test('its error undoes its own change only, which fails', async (t) => {
+test('an error of onChange rolls back only its change', async (t) => {
   const { apply, database } = await start(t, async (client, changes) => {
     for (const { entityId } of changes) await client.query('insert into public.jobs values ($1)', [entityId])
     if (changes.some(({ entityId }) => entityId === 'user_bad')) throw new Error('no')
@@ -73,7 +73,7 @@ test('its error undoes its own change only, which fails', async (t) => {
   )
 })
 
-test('it can neither go on after an error of its queries, nor use the connection later, nor take for ever', async (t) => {
+test('onChange cannot continue after a failed query, use the connection later, or run forever', async (t) => {
   let kept: Parameters<OnChange>[0] | undefined
   const behaviours: Record<string, OnChange> = {
     user_swallows: (client) => client.query('select 1 / 0').catch(() => undefined),
@@ -107,7 +107,7 @@ test('it can neither go on after an error of its queries, nor use the connection
   t.equal(row?.count, 0)
 })
 
-test('two replicas with it do not lose a change to a deadlock or a duplicate', async (t) => {
+test('two replicas with onChange lose no change to a deadlock or a duplicate', async (t) => {
   const onChange: OnChange = async (client, changes) => {
     for (const { id } of changes) await client.query('insert into public.jobs values ($1)', [id])
   }

@@ -18,7 +18,7 @@ async function startFeed(t: Test) {
 
 const idsOf = (entries: FeedEntry[]) => entries.map(({ change }) => change.entityId)
 
-test('nobody reads past a transaction that has not ended; what it wrote is read in its place', async (t) => {
+test('no reader passes a transaction that has not ended; its changes are read in order', async (t) => {
   const { database, pool, apply, settled } = await startFeed(t)
   const late = await database.connect()
   t.teardown(() => late.release(true))
@@ -39,7 +39,7 @@ test('nobody reads past a transaction that has not ended; what it wrote is read 
   t.match(rest, { isHeld: false })
 })
 
-test('a reader begins at the oldest, at the newest, or anywhere between', async (t) => {
+test('a reader can start at the oldest change, at the newest, or between', async (t) => {
   const { pool, apply, settled } = await startFeed(t)
   const empty = await readChanges(pool, undefined, 10)
   t.strictSame(empty.entries, [])
@@ -66,7 +66,7 @@ test('a reader begins at the oldest, at the newest, or anywhere between', async 
   })
 })
 
-test('what was pruned unread makes a cursor expire, and nothing else does', async (t) => {
+test('a cursor expires only if unread changes were pruned', async (t) => {
   const { pool, apply, database, settled } = await startFeed(t)
   for (const id of ['user_1', 'user_2', 'user_3']) await apply({ user: snapshot(id, T0) })
   await settled()
@@ -90,7 +90,7 @@ test('what was pruned unread makes a cursor expire, and nothing else does', asyn
   )
 })
 
-test('two prune at once: one does it; a recent change keeps what comes after it', async (t) => {
+test('of two concurrent prunings one runs; a recent change keeps all later ones', async (t) => {
   const { pool, apply, database, settled } = await startFeed(t)
   for (let i = 0; i < 1_500; i += 500) {
     await apply(...Array.from({ length: 500 }, (_, j) => ({ user: snapshot(`user_${i + j}`, T0) })))
@@ -102,7 +102,7 @@ test('two prune at once: one does it; a recent change keeps what comes after it'
   t.equal((await database.query('select from changes')).length, 1)
 })
 
-test('a feed that was restored into a server with lower numbers is read on, by consumers where they were', async (t) => {
+test('consumers continue after a restore into a server with lower transaction ids', async (t) => {
   const { pool, apply, database, settled } = await startFeed(t)
   for (const id of ['user_1', 'user_2', 'user_3']) await apply({ user: snapshot(id, T0) })
   await settled()
@@ -122,7 +122,7 @@ test('a feed that was restored into a server with lower numbers is read on, by c
   t.equal((await readChanges(pool, whole.entries[0]?.position, 10)).isExpired, false)
 })
 
-test('a cursor says all of its place, and nothing else is one', async (t) => {
+test('a cursor contains its whole position, and nothing else is accepted', async (t) => {
   for (const position of [
     START,
     { xid: '1', seq: '0' },
@@ -178,7 +178,7 @@ function expectedOf(entity: string, was: Row, now: Row): string | undefined {
   return names.length > 0 ? `updated ${names.sort().join()}` : undefined
 }
 
-test('whoever reads from anywhere, while replicas and others write and commit late, reads the history of every row', async (t) => {
+test('a reader from any position gets the full history of every row, while replicas and others write and commit late', async (t) => {
   const { database, pool, apply, settled } = await startFeed(t)
   const other = await startRepository(t, { database })
   await database.query(AUDIT)

@@ -21,7 +21,7 @@ async function startTold(t: Parameters<typeof startRepository>[0]) {
   return { ...started, told }
 }
 
-test('what is told of a user: once created, visible columns, once deleted', async (t) => {
+test('the feed of a user: created once, updated with the visible columns, deleted once', async (t) => {
   const { apply, told } = await startTold(t)
   await apply({ user: claims('user_1', T0, { email: 'a@example.com' }) })
   t.strictSame(await told(), ['user user_1 created  session_claims'])
@@ -45,7 +45,7 @@ test('what is told of a user: once created, visible columns, once deleted', asyn
   t.strictSame(await told(), [], 'neither twice, nor of somebody who was never known')
 })
 
-test('what is told of sessions; a deleted user ends hers for the same cause', async (t) => {
+test('the feed of sessions; the deletion of a user ends her sessions with the same cause', async (t) => {
   const { apply, told } = await startTold(t)
   await apply({
     message: message('m1'),
@@ -95,7 +95,7 @@ test('each change of a batch has its own cause', async (t) => {
   ])
 })
 
-test('others who write are told of too, without a cause', async (t) => {
+test('writes of other programs are reported too, without a cause', async (t) => {
   const { apply, told, database } = await startTold(t)
   await apply({ user: snapshot('user_1', T0, { eventAt: null }) }, { user: snapshot('user_2', T0, { eventAt: null }) })
   await told()
@@ -123,7 +123,7 @@ test('others who write are told of too, without a cause', async (t) => {
   t.strictSame(await sql("update users set deleted_at = now() where id = 'user_3'"), [], 'no row, nothing told')
 })
 
-test('whoever may write to a table need not be allowed to write to the feed', async (t) => {
+test('writing to a table needs no right to write to the feed', async (t) => {
   const { database, told } = await startTold(t)
   const role = `writer_${process.pid}_${Date.now()}`
   const client = await database.connect()
@@ -144,7 +144,7 @@ test('whoever may write to a table need not be allowed to write to the feed', as
   t.strictSame(await told(), ['user user_1 created  '])
 })
 
-test('turned on and off as often as wanted; nothing is told, and no trigger is there, while it is off', async (t) => {
+test('the feed can be turned on and off; while it is off there are no triggers and no changes', async (t) => {
   const { database, apply } = await startRepository(t)
   const triggers = async () =>
     (await database.query('select count(*)::int from pg_trigger where not tgisinternal'))[0]?.count
@@ -175,7 +175,7 @@ test('turned on and off as often as wanted; nothing is told, and no trigger is t
   )
 })
 
-test('a role that may not make or drop triggers is told the SQL, which is all that it takes', async (t) => {
+test('a role that may not create or drop triggers gets the SQL, which is sufficient', async (t) => {
   const { database } = await startRepository(t)
   const role = `server_${process.pid}_${Date.now()}`
   await database.query(
@@ -198,7 +198,7 @@ test('a role that may not make or drop triggers is told the SQL, which is all th
   await database.query(`drop owned by ${role}; drop role ${role}`)
 })
 
-test('others who hold a table delay the triggers, and are not held up by them', async (t) => {
+test('a lock on a table delays the creation of triggers, which does not block its holder', async (t) => {
   const { database } = await startRepository(t)
   const client = await database.connect()
   t.teardown(() => client.release(true))
@@ -210,7 +210,7 @@ test('others who hold a table delay the triggers, and are not held up by them', 
   await t.rejects(keepChanges(database.url, { isEnabled: true, schema: 'nowhere' }))
 })
 
-test('a user whose deletion was only inferred is created again when Clerk knows better', async (t) => {
+test('a user comes back as created after an inferred deletion', async (t) => {
   const { apply, told } = await startTold(t)
   await apply({ user: snapshot('user_1', T0) })
   await told()
@@ -220,7 +220,7 @@ test('a user whose deletion was only inferred is created again when Clerk knows 
   t.strictSame(await told(), ['user user_1 created  webhook'])
 })
 
-test('organizations, memberships, roles and invitations are told by their own rules', async (t) => {
+test('the feed of organizations, memberships, roles and invitations', async (t) => {
   const { database, told } = await startTold(t)
   const sql = async (text: string) => {
     await database.query(text)

@@ -231,7 +231,7 @@ test("errors are Clerk's, as @clerk/backend reads them", async (t) => {
   await t.rejects(users.getCount(), errorLike({ status: 500, errors: [{ code: 'internal_clerk_error' }] }))
 })
 
-test('the key is asked for before anything else', async (t) => {
+test('a request without the secret key is refused before anything else is checked', async (t) => {
   const clerk = await startClerk(t)
   for (const authorization of ['', 'Bearer', `Basic ${clerk.secretKey}`]) {
     t.match(await request(clerk, '/v1/nothing', { headers: { authorization } }), {
@@ -246,7 +246,7 @@ test('the key is asked for before anything else', async (t) => {
   t.equal(clerk.stats.apiRequests, 0)
 })
 
-test('what Clerk does not understand is refused', async (t) => {
+test('parameters that Clerk does not know are refused', async (t) => {
   const clerk = await startClerk(t)
   const user = clerk.createUser()
   const refused: [unknown, number, string][] = [
@@ -288,7 +288,7 @@ test('a failure of the emulator itself is a 500', async (t) => {
   })
 })
 
-test('the instance is told', async (t) => {
+test('GET /v1/instance returns the instance', async (t) => {
   const clerk = await startClerk(t)
   t.match(await clientOf(clerk).instance.get(), { id: clerk.instanceId, environmentType: 'development' })
   const live = await startClerk(t, { secretKey: 'sk_live_test' })

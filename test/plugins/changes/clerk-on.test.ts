@@ -78,7 +78,7 @@ test('wrong handlers are refused', async (t) => {
   }).then(({ app }) => t.throws(() => app.clerkOn('user.created', { name: 'late' }, none), /before the app is ready/))
 })
 
-test('what a handler throws is never written down, since it may name somebody', async (t) => {
+test("the message of a handler's error is never stored or logged, because it may contain personal data", async (t) => {
   const errors = [
     'about somebody',
     new Error('about somebody'),

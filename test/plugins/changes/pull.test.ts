@@ -74,7 +74,7 @@ test('changes are read page by page, each once', async (t) => {
   t.equal((await read()).body.changes.length, 3, 'without a cursor from the oldest kept')
 })
 
-test('a long poll is answered as soon as there is a change, by whoever it was made, and else after its time', async (t) => {
+test('a long poll is answered as soon as there is a change by any writer, otherwise after its time', async (t) => {
   const service = await startFeed(t)
   const { read, database } = service
   const { body } = await read('?after=latest')
@@ -90,7 +90,7 @@ test('a long poll is answered as soon as there is a change, by whoever it was ma
   t.match(await read('?after=latest&wait=1'), { status: 200, body: { changes: [] } })
 })
 
-test('however many wait, a wake-up costs one query', async (t) => {
+test('a wake-up costs one query, however many readers wait', async (t) => {
   const service = await startFeed(t)
   const { read, settled } = service
   let queries = 0
@@ -172,7 +172,7 @@ test('the service closes while readers wait, who are answered', async (t) => {
   t.match(await waiting, { status: 200, body: { changes: [] } })
 })
 
-test('user.created is told once although webhook, sync and just-in-time raced', async (t) => {
+test('user.created is reported once although webhook, sync and just-in-time sync raced', async (t) => {
   const service = await startFeed(t)
   const { clerk, call, read, settled } = service
   const users = Array.from({ length: 10 }, () => clerk.createUser())
@@ -194,7 +194,7 @@ test('user.created is told once although webhook, sync and just-in-time raced', 
   t.strictSame(created.map(({ entityId }: { entityId: string }) => entityId).sort(), users.map(({ id }) => id).sort())
 })
 
-test('the feed waits for a database that is away, and answers 503 meanwhile', async (t) => {
+test('the feed waits for an unreachable database, and answers 503 meanwhile', async (t) => {
   const database = await createDatabase(t)
   const proxy = await createTcpProxy(t, database.url)
   await proxy.cut()
@@ -234,7 +234,7 @@ test('health names a transaction that delays the feed, and how many changes were
   app.clerkChangesStatus = real
 })
 
-test('the plugin alone, in an app of its own, has the route, the errors and the handlers', async (t) => {
+test('the plugin works alone in another app, with route, errors and handlers', async (t) => {
   const database = await createDatabase(t)
   const app = Fastify()
   t.teardown(() => app.close())

@@ -52,7 +52,7 @@ test('changes are pushed as Standard Webhooks, in the order of each entity', asy
   t.strictSame(receiver.received.map(({ id }) => id).sort(), ids.map(({ id }) => id).sort())
 })
 
-test('what fails holds back later changes of its own entity only, and is tried again by the schedule', async (t) => {
+test('a failed delivery holds back only later changes of its entity, and is retried by the schedule', async (t) => {
   const { clerk, receiver, database } = await startPush(t, [1_000, 0])
   const [bad, good] = [clerk.createUser(), clerk.createUser()]
   let refusals = 2
@@ -71,7 +71,7 @@ test('what fails holds back later changes of its own entity only, and is tried a
   await waitUntil('nothing kept', async () => (await database.query('select from change_deliveries')).length === 0)
 })
 
-test('after the schedule a delivery is given up, those behind it go on, and it is sent again when somebody wants it', async (t) => {
+test('after the last retry a delivery is given up, later ones continue, and an operator can send it again', async (t) => {
   const { clerk, receiver, pool, call } = await startPush(t, [0, 0])
   const { id } = clerk.createUser()
   let isRefusing = true
@@ -101,7 +101,7 @@ test('after the schedule a delivery is given up, those behind it go on, and it i
   )
 })
 
-test('of two replicas one delivers at a time, and the other takes over', async (t) => {
+test('one of two replicas delivers at a time, and the other takes over', async (t) => {
   const first = await startPush(t, [0])
   const { clerk, receiver, start, database } = first
   const second = await start(first)

@@ -24,7 +24,7 @@ function deliver({ call, clerk }: Service, event: object, id: string) {
   return call('/clerk', { method: 'POST', body, headers: { ...JSON_TYPE, ...clerk.sign(body, { id }) } })
 }
 
-test('with a token, the API answers nobody without it', async (t) => {
+test('with DASHBOARD_TOKEN set, the API refuses requests without it', async (t) => {
   const { call } = await startService(t, { settings: { DASHBOARD_TOKEN: TOKEN, CORS_ORIGINS: '*' } })
   for (const [method, path] of [
     ['GET', '/overview'],
@@ -58,7 +58,7 @@ test('without a token it is off in production', async (t) => {
   t.equal((await guarded.call(`${API}/overview`)).status, 401)
 })
 
-test('without a token there is no page, nor API, elsewhere either: nobody gets in by where they come from', async (t) => {
+test('without a token there is no page and no API outside production either, even for local requests', async (t) => {
   const { app } = await startService(t)
   for (const url of ['/dashboard', `${API}/overview`]) {
     t.equal(
@@ -172,7 +172,7 @@ test('while the database is down the API says so', async (t) => {
   t.match(await post(service, '/failed-events/msg_1/replay', {}), unavailable)
 })
 
-test('the page holds no data, runs no inline code and asks no other host', async (t) => {
+test('the page contains no data and no inline code, and loads nothing from other hosts', async (t) => {
   const { call } = await startOpen(t, { settings: { DASHBOARD_TOKEN: TOKEN } })
   const { status, headers, body } = await call('/dashboard')
   t.equal(status, 200)
@@ -206,7 +206,7 @@ test('the description has the API with its token', async (t) => {
 
 const shareFor = (freshMs: number) => (options: AppOptions) => ({ ...options, dashboard: { token: TOKEN, freshMs } })
 
-test('open pages share the figures, a replay is seen at once', async (t) => {
+test('open pages share the data, and show a replay at once', async (t) => {
   const service = await startOpen(t, { change: shareFor(600_000) })
   const failed = async () =>
     (await service.call(`${API}/overview`)).body.failedEvents.map(({ id }: { id: string }) => id)
@@ -226,7 +226,7 @@ test('open pages share the figures, a replay is seen at once', async (t) => {
   t.match(Object.assign({}, ...again.body.buckets.map(({ auth }: { auth: object }) => auth)), { MISSING_TOKEN: 1 })
 })
 
-test('figures are shared for a while only, and trouble is not shared at all', async (t) => {
+test('data are shared for a short time, and errors are not shared', async (t) => {
   const old = await startOpen(t, { change: shareFor(0) })
   t.equal((await old.call(`${API}/overview`)).body.tables.users, 0)
   old.clerk.createUser()

@@ -4,7 +4,7 @@ import { createAuthResults } from '../../../src/plugins/dashboard/auth-results.t
 const MINUTE = 60_000
 const T0 = Date.UTC(2026, 0, 2, 3, 0)
 
-test('totals become what each span added', async (t) => {
+test('totals become the increase of each time span', async (t) => {
   const results = createAuthResults()
   results.record({ OK: 5, INVALID_TOKEN: 0 }, T0 + 10)
   results.record({ OK: 7, INVALID_TOKEN: 1 }, T0 + 20_000)

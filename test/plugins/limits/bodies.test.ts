@@ -42,7 +42,7 @@ test('a body is whole, whatever its chunks', async (t) => {
   t.equal((await read(new PassThrough().end()))?.length, 0)
 })
 
-test('a body beyond the limit of its route is refused: by what it announces, or by what comes', async (t) => {
+test('a body beyond the limit of its route is refused, by its Content-Length or its actual length', async (t) => {
   const never = new PassThrough()
   await t.rejects(read(never, { announced: 17, limit: 16 }), { code: 'FST_ERR_CTP_BODY_TOO_LARGE', statusCode: 413 })
   t.equal(never.listenerCount('data'), 0, 'nothing of it is read')
@@ -56,7 +56,7 @@ test('a body beyond the limit of its route is refused: by what it announces, or 
   t.equal((await read(longest, { limit: 16 }))?.length, 16)
 })
 
-test('a client that goes away in the middle of a body frees its room', async (t) => {
+test('a client that disconnects in the middle of a body frees its part of the budget', async (t) => {
   for (let i = 0; i < 2 * (BODY_BUDGET_BYTES / MIB); i += 1) {
     const stream = new PassThrough()
     const body = read(stream, { announced: MIB })
@@ -66,7 +66,7 @@ test('a client that goes away in the middle of a body frees its room', async (t)
   }
 })
 
-test('bodies beyond the budget get 503; a small one still comes through, in the place of the oldest', async (t) => {
+test('bodies beyond the budget get 503; a small one is still read, and evicts the oldest', async (t) => {
   const stalled: { body: Promise<unknown>; stream: PassThrough }[] = []
   const stall = () => {
     const stream = new PassThrough()
@@ -90,7 +90,7 @@ test('bodies beyond the budget get 503; a small one still comes through, in the 
   for (const { stream } of stalled) stream.end(Buffer.alloc(1))
 })
 
-test('JSON alone is parsed; deep and poisoned JSON are refused', async (t) => {
+test('only JSON is parsed; deep JSON and prototype poisoning are refused', async (t) => {
   const { post } = await startApp(t)
   t.equal((await post('{"a":1}')).status, 200)
   t.match(await post('[1'), { status: 400 })

@@ -13,7 +13,7 @@ function createBody({ isSmall = false } = {}): HeldBody & { isRefused: boolean }
   }
 }
 
-test('a large body beyond the budget is refused, and room comes back with each release', async (t) => {
+test('a large body beyond the budget is refused, and each release frees budget', async (t) => {
   const budget = createBodyBudget(100)
   const [first, second] = [createBody(), createBody()]
   t.ok(budget.resize(first, 60))
@@ -27,7 +27,7 @@ test('a large body beyond the budget is refused, and room comes back with each r
   t.notOk(first.isRefused || second.isRefused)
 })
 
-test('a body that grows counts with its last size alone', async (t) => {
+test('a body that grows counts with its last size only', async (t) => {
   const budget = createBodyBudget(100)
   const body = createBody()
   for (const bytes of [10, 50, 100]) t.ok(budget.resize(body, bytes))
@@ -36,7 +36,7 @@ test('a body that grows counts with its last size alone', async (t) => {
   t.equal(budget.usedBytes, 100)
 })
 
-test('a small body takes the place of the oldest bodies, and of no more of them than it needs', async (t) => {
+test('a small body evicts the oldest bodies, and no more of them than necessary', async (t) => {
   const budget = createBodyBudget(100)
   const [oldest, older, latest] = [createBody(), createBody(), createBody()]
   for (const body of [oldest, older]) budget.resize(body, 30)
@@ -49,7 +49,7 @@ test('a small body takes the place of the oldest bodies, and of no more of them 
   t.equal(budget.usedBytes, 90)
 })
 
-test('a small body never takes its own place', async (t) => {
+test('a small body never evicts itself', async (t) => {
   const budget = createBodyBudget(100)
   const [small, stalled] = [createBody({ isSmall: true }), createBody()]
   budget.resize(small, 20)

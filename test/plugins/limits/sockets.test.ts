@@ -74,7 +74,7 @@ test('a reply that is not read in time costs the connection', async (t) => {
   await waitUntil('the connection', async () => (await connections()) === 0)
 })
 
-test('a request that was answered before it was complete is left a moment, then its connection ends', async (t) => {
+test('a connection whose request was answered before it was complete is closed soon after', async (t) => {
   const { open, connections } = await startServer(t, (_request, response) => response.end('enough'), { lingerMs: 100 })
   const { socket, received } = await open()
   socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n1')
@@ -82,7 +82,7 @@ test('a request that was answered before it was complete is left a moment, then 
   await waitUntil('the end', async () => (await connections()) === 0)
 })
 
-test('when all places are taken, the connection that has waited longest without a request makes room', async (t) => {
+test('at the connection limit, the connection that has been longest without a request is closed', async (t) => {
   const answers: (() => void)[] = []
   const { open } = await startServer(t, (_request, response) => answers.push(() => response.end('ok')), {
     connections: 3,
@@ -100,7 +100,7 @@ test('when all places are taken, the connection that has waited longest without 
   await waitUntil('both replies', async () => [busy, newcomer].every(({ received }) => received().includes('200 OK')))
 })
 
-test('when all places work on requests, the newcomer is refused', async (t) => {
+test('at the connection limit, with requests on all connections, a new one is refused', async (t) => {
   let handled = 0
   const { open } = await startServer(t, () => (handled += 1), { connections: 1 })
   const busy = await open()
@@ -111,7 +111,7 @@ test('when all places work on requests, the newcomer is refused', async (t) => {
   t.notOk(busy.socket.destroyed)
 })
 
-test('last bytes are sent once, and the socket is freed even when nobody reads them', async (t) => {
+test('the last text is sent once, and the socket is freed even if it is not read', async (t) => {
   const { open, connections } = await startServer(t, ({ socket }) => {
     endSoon(socket, 'x'.repeat(64 * 1_048_576), { ...SOCKET_LIMITS, lingerMs: 100 })
     endSoon(socket, 'again')

@@ -20,7 +20,7 @@ const duration = (labels: string) => `http_request_duration_seconds_count{${labe
 const counted = (service: Service, series: string, value: number) =>
   waitUntil(`${series} ${value}`, async () => (await read(service, series)) === value)
 
-test('requests are counted by the pattern of their route, tokens by what became of them', async (t) => {
+test('requests are counted by the pattern of their route, tokens by their result', async (t) => {
   const service = await startService(t, { settings: { AUTO_SYNC: 'false' } })
   const { call, clerk } = service
   clerk.webhooks.url = undefined
@@ -81,7 +81,7 @@ test('syncs and calls of the Backend API are counted by their results', async (t
   t.equal(await read(service, 'clerk_api_skipped_total{reason="budget"}'), 1, 'the sixth is beyond the budget')
 })
 
-test('what is known beforehand is counted from 0 on, so that the first of each is an increase', async (t) => {
+test('counters with known labels start at 0, so that the first event is an increase', async (t) => {
   const service = await startService(t)
   const { body } = await service.call('/metrics')
   const series = (name: string) => String(body).match(new RegExp(`^clerk_session_sync_${name}{.*} 0$`, 'gm')) ?? []
@@ -97,7 +97,7 @@ test('what is known beforehand is counted from 0 on, so that the first of each i
   t.ok(series('auth_results_total').length > 10)
 })
 
-test('webhooks are counted by type and outcome, types that mean nothing here as one', async (t) => {
+test('webhooks are counted by type and outcome, unhandled types as other', async (t) => {
   const service = await startService(t)
   const { call, clerk, database } = service
   const deliver = (event: object, id: string) => {
@@ -136,7 +136,7 @@ test('webhooks are counted by type and outcome, types that mean nothing here as 
   t.equal(await read(service, 'webhook_verification_failures_total{reason="signature_invalid"}'), 1)
 })
 
-test('the tables, the keys and the pool are told as they are', async (t) => {
+test('tables, keys and pool are reported', async (t) => {
   const service = await startService(t)
   const { call, clerk, database } = service
   await database.query(`insert into users (id, sync_source) values ('user_1', 'webhook')`)
@@ -172,7 +172,7 @@ test('large tables are estimated, and never counted', async (t) => {
   t.equal(await read(service, 'users'), 5_000)
 })
 
-test('while the database hangs, or is down, a scrape answers without its figures', async (t) => {
+test('while the database hangs or is down, a scrape leaves out its values', async (t) => {
   const real = await startService(t)
   const proxy = await createTcpProxy(t, real.database.url)
   const service = await startService(t, { beside: real, settings: { DATABASE_URL: proxy.url } })
@@ -212,7 +212,7 @@ test('replicas in one process count their own events', async (t) => {
   t.equal(await read(two, series), 0)
 })
 
-test('on a port of their own the metrics are no route of the service, and close with it', async (t) => {
+test('on a separate port the metrics are not a route of the service, and the port closes with it', async (t) => {
   const port = await freePorts()
   const { app, call } = await startService(t, { settings: { METRICS_PORT: String(port) } })
   t.equal((await call('/metrics')).status, 404)

@@ -31,7 +31,7 @@ test('requests during a rendering share it; later requests get a new one', async
   t.equal(String(await later), '2')
 })
 
-test('a rendering that failed fails for all who asked, and the next one is made anew', async (t) => {
+test('a failed rendering rejects its callers, and the next call renders again', async (t) => {
   const { render, finish } = createRenderings()
   const share = shareRenderings(render)
   const replies = [share(reply()), share(reply())]
@@ -42,7 +42,7 @@ test('a rendering that failed fails for all who asked, and the next one is made 
   t.equal(String(await next), '2')
 })
 
-test('while many replies wait to be read, renderings are not made for each', async (t) => {
+test('while many replies wait to be read, a rendering is reused', async (t) => {
   const { render, finish, count } = createRenderings()
   const share = shareRenderings(render)
   const first = share(reply())

@@ -17,7 +17,7 @@ const linesOf = (output: string, message: string) =>
     .map((line) => JSON.parse(line) as { msg: string; reason?: string })
     .filter(({ msg }) => msg === message)
 
-test('a collector that is down or hangs harms nothing, and is told of once', { timeout: 120_000 }, async (t) => {
+test('a collector that is down or hangs does no harm, and is logged once', { timeout: 120_000 }, async (t) => {
   let connections = 0
   const sockets: Socket[] = []
   const hanging = createServer((socket) => {
@@ -61,7 +61,7 @@ test('a collector that is down or hangs harms nothing, and is told of once', { t
   }
 })
 
-test("OpenTelemetry's own settings hold", async (t) => {
+test("OpenTelemetry's own settings are used", async (t) => {
   const collector = await startOtlpReceiver(t)
   const production = await createProduction(t)
   const start = (env: Record<string, string>) =>
@@ -80,7 +80,7 @@ test("OpenTelemetry's own settings hold", async (t) => {
   t.match(linesOf(named.output(), WARNING), [{ reason: /OTEL_TRACES_SAMPLER value "sometimes" invalid/ }])
 })
 
-test('without a collector nothing of OpenTelemetry is loaded but the API that prom-client brings', async (t) => {
+test('without a collector OpenTelemetry is not loaded, except the API that prom-client needs', async (t) => {
   const collector = await startOtlpReceiver(t)
   const production = await createProduction(t)
   const hook = `import { registerHooks } from 'node:module'

@@ -45,7 +45,7 @@ async function startTraced(t: Test, collector: OtlpReceiver) {
   return { ...production, service, proxy, call }
 }
 
-test('what a request and a webhook cause is told in spans', async (t) => {
+test('requests and webhooks have spans for everything that they cause', async (t) => {
   const collector = await startOtlpReceiver(t)
   const { clerk, service, proxy, call } = await startTraced(t, collector)
   clerk.webhooks.url = `${service.url}/clerk`
@@ -181,7 +181,7 @@ test('what a request and a webhook cause is told in spans', async (t) => {
 
 const PATIENT = { lockTimeoutMs: 30_000, statementTimeoutMs: 30_000, queryTimeoutMs: 30_000 }
 
-test('requests that share a batch have links to it, and it to them', async (t) => {
+test('requests and their shared batch link to each other', async (t) => {
   const collector = await startOtlpReceiver(t)
   let arrived = 0
   const service = await startService(t, {
@@ -244,7 +244,7 @@ test('requests that share a batch have links to it, and it to them', async (t) =
   )
 })
 
-test('nothing that is sent holds a token, a secret, an email or a name', async (t) => {
+test('no span contains a token, a secret, an email or a name', async (t) => {
   const collector = await startOtlpReceiver(t)
   const { app, call, clerk, database } = await startService(t, {
     settings: { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, DASHBOARD_TOKEN: 'token-of-the-dashboard' },
@@ -276,7 +276,7 @@ test('nothing that is sent holds a token, a secret, an email or a name', async (
   const deliver = (body: string) =>
     call('/clerk', { method: 'POST', body, headers: { 'content-type': 'application/json', ...clerk.sign(body) } })
   const event = (data: object) => JSON.stringify({ type: 'user.updated', timestamp: Date.now(), data })
-  t.equal((await deliver(`${person.email} is no JSON`)).status, 422)
+  t.equal((await deliver(`${person.email} is not JSON`)).status, 422)
   // PostgreSQL quotes the row that it refuses.
   await database.query(`alter table users add constraint short check (length(first_name) < 10)`)
   const refused = await deliver(event({ id: ada.id, updated_at: Date.now() + 5, first_name: 'Adaline of Lovelacet' }))

@@ -36,7 +36,7 @@ function deliver(
   return call('/clerk', { method: 'POST', body, headers: given })
 }
 
-test('a delivery is applied once and its row is there when the answer comes', async (t) => {
+test('a delivery is applied once, and its row is stored before the answer', async (t) => {
   const service = await startService(t)
   const body = event()
   t.match(await deliver(service, body, { id: 'msg_1' }), { status: 200, body: { received: true, outcome: 'applied' } })
@@ -60,7 +60,7 @@ test('a delivery is applied once and its row is there when the answer comes', as
   ])
 })
 
-test('what is not signed is refused before it is read', async (t) => {
+test('an unsigned delivery is refused before it is parsed', async (t) => {
   const service = await startService(t)
   const refused = async (name: string, code: string, body: string, options: Parameters<typeof deliver>[2]) => {
     const reply = await deliver(service, body, options)
@@ -84,7 +84,7 @@ test('what is not signed is refused before it is read', async (t) => {
   t.strictSame(await service.database.query('select * from webhook_events'), [], 'nothing of it is kept')
 })
 
-test('the signature counts over the raw bytes', async (t) => {
+test('the signature is verified over the raw bytes', async (t) => {
   const service = await startService(t)
   const odd = `{ "type":"user.updated",\n "timestamp": ${Date.now()}.0, "data": {"id":"user_\\u0061da", "updated_at": 1.7e12, "first_name":"\\u00e9\\/"} }`
   t.match(await deliver(service, odd), { status: 200, body: { outcome: 'applied' } })
@@ -114,7 +114,7 @@ test('headers may be named webhook-*, and any of the secrets may have signed', a
   t.match(await deliver(service, event()), { status: 400 }, 'a secret that is not configured any more')
 })
 
-test('what is signed but cannot be used is 422 and kept for a replay', async (t) => {
+test('a signed delivery that cannot be used is 422, and stored for a replay', async (t) => {
   const service = await startService(t)
   const bad: [name: string, body: string, error: RegExp][] = [
     ['not JSON', '{"type": "user.updated", "data": "hunter2', /not JSON/],
@@ -146,7 +146,7 @@ test('what is signed but cannot be used is 422 and kept for a replay', async (t)
   t.strictSame(await service.database.query('select * from users'), [])
 })
 
-test('a message that failed is applied when it can be', async (t) => {
+test('a failed message is applied once that is possible', async (t) => {
   const service = await startService(t)
   await service.database.query(`alter table users add constraint no_ada check (first_name <> 'Ada')`)
   t.match(await deliver(service, event(), { id: 'msg_1' }), { status: 500, body: { code: 'INTERNAL_SERVER_ERROR' } })
@@ -158,14 +158,14 @@ test('a message that failed is applied when it can be', async (t) => {
   ])
 })
 
-test('payloads are kept where the setting says so', async (t) => {
+test('payloads are kept with WEBHOOK_STORE_PAYLOADS', async (t) => {
   const service = await startService(t, { settings: { WEBHOOK_STORE_PAYLOADS: 'true' } })
   const body = event()
   await deliver(service, body)
   t.match(await service.database.query('select * from webhook_events'), [{ outcome: 'applied', payload: body }])
 })
 
-test('what is too large or no JSON is refused as Fastify does', async (t) => {
+test('a body that is too large or not JSON is refused like Fastify does', async (t) => {
   const service = await startService(t)
   t.match(await deliver(service, event({ padding: 'x'.repeat(1_048_576) })), {
     status: 413,
@@ -178,7 +178,7 @@ test('what is too large or no JSON is refused as Fastify does', async (t) => {
   t.equal((await service.call('/clerk')).status, 404, 'only POST')
 })
 
-test('nothing is acknowledged while the database is away', async (t) => {
+test('nothing is acknowledged while the database is unreachable', async (t) => {
   const database = await createDatabase(t)
   const proxy = await createTcpProxy(t, database.url)
   const service = await startService(t, { settings: { DATABASE_URL: proxy.url }, beside: undefined })
@@ -192,7 +192,7 @@ test('nothing is acknowledged while the database is away', async (t) => {
   t.match(await deliver(service, event(), { id: 'msg_1' }), { status: 200, body: { outcome: 'applied' } })
 })
 
-test('each delivery leaves one line in the log, whatever becomes of it', async (t) => {
+test('each delivery is one line in the log, whatever its outcome', async (t) => {
   const lines: { level: number; msg: string }[] = []
   const database = await createDatabase(t)
   const proxy = await createTcpProxy(t, database.url)
@@ -221,7 +221,7 @@ test('each delivery leaves one line in the log, whatever becomes of it', async (
   t.equal(webhooks.length, 4)
 })
 
-test('the intake can be mounted alone in any Fastify app', async (t) => {
+test('the plugin can be registered alone in any Fastify app', async (t) => {
   const { url } = await createDatabase(t)
   const app = Fastify(keptLogger())
   t.teardown(() => app.close())
@@ -272,7 +272,7 @@ test('a bug is a 500, and not reported as a bad payload', async (t) => {
   t.strictSame(await service.database.query('select * from webhook_events'), [])
 })
 
-test('a row that somebody else has locked holds up its own event, and not the others for long', async (t) => {
+test('a locked row delays its own event, and others only briefly', async (t) => {
   const service = await startService(t)
   await deliver(service, event())
   const client = new pg.Client(service.database.url)

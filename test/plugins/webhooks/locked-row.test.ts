@@ -5,7 +5,7 @@ import { startService } from '../../helpers/service.ts'
 const COUNT = 60
 const LOCKED = 17
 
-test('of 60 webhooks at once only the one whose row an application holds is late or fails; the others are answered before', async (t) => {
+test('of 60 concurrent webhooks only the one whose row is locked is late or fails; the others are answered before', async (t) => {
   const { clerk, database, url } = await startService(t)
   const send = async (i: number, version: number): Promise<number> => {
     const event = readFixture('user.updated')
@@ -52,7 +52,7 @@ test('of 60 webhooks at once only the one whose row an application holds is late
   }
 })
 
-test('while many rows are locked, every other webhook is answered, and no more connections are taken than there are', async (t) => {
+test('while many rows are locked, every other webhook is answered, and the pool is not exceeded', async (t) => {
   const { clerk, database, url, app } = await startService(t)
   const users = Array.from({ length: 40 }, () => clerk.createUser())
   await clerk.webhooks.idle()

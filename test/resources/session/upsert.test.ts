@@ -91,7 +91,7 @@ test('among final states the newest wins, then the later event, then the name', 
   t.match(await row(), { status: 'expired' })
 })
 
-test('a deletion ends the sessions of its user that are not over, and no others', async (t) => {
+test('a deletion ends the active sessions of its user, and no others', async (t) => {
   const { apply, database } = await start(t)
   await apply(
     { session: session('sess_1', 'user_1', 'active', T0) },
@@ -129,7 +129,7 @@ test('a session of a deleted user is stored as ended, in the same batch or later
   t.match(await row('sess_3'), { status: 'ended' })
 })
 
-test("an end that Clerk told of counts for more than the deletion's, whichever came first", async (t) => {
+test('an end by an event takes precedence over an end by the deletion, in any order', async (t) => {
   const { write, apply, row } = await start(t)
   const [active, revoked] = ['active', 'revoked'].map(
     (status) => (id: string, at: number) => session(id, 'user_1', status, at),

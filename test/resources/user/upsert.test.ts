@@ -54,7 +54,7 @@ test('a snapshot creates a row with every column', async (t) => {
   })
 })
 
-test('times come back to the millisecond', async (t) => {
+test('times are stored to the millisecond', async (t) => {
   const { write, repository } = await start(t)
   const times = Array.from({ length: 200 }, (_, i) => T0 + i * 86_400_123 + i)
   await write(...times.map((time, i) => snapshot(`user_${i}`, time, { lastSignInAt: time })))
@@ -123,7 +123,7 @@ test('updated_at moves only when something in the row changed', async (t) => {
   }
 })
 
-test('what the Backend API repeats is not written again; what it says anew at the same version is', async (t) => {
+test('an unchanged answer of the Backend API is not written again; a changed one with the same version is', async (t) => {
   const { write, row } = await start(t)
   await write(snapshot('user_1', T0, { firstName: 'Ada', eventAt: null }))
   const before = await row()
@@ -133,7 +133,7 @@ test('what the Backend API repeats is not written again; what it says anew at th
   t.match(await row(), { banned: true })
 })
 
-test('claims create a row of what they name, and date nothing', async (t) => {
+test('claims create a row with the columns that they name, and set no version', async (t) => {
   const { write, row } = await start(t)
   t.strictSame(await write(claims('user_1', T0, { email: 'ada@example.com' })), ['applied'])
   t.match(await row(), {
@@ -253,7 +253,7 @@ test('a deletion leaves nothing but the tombstone, and nothing brings the user b
   t.strictSame(await row(), before)
 })
 
-test('a deletion may be the first that was ever heard of a user', async (t) => {
+test('a deletion may be the first event of a user', async (t) => {
   const { write, row } = await start(t)
   t.strictSame(await write(deletion('user_1', T0), snapshot('user_1', T0 + 1, { email: 'a@b.c' })), [
     'applied',
@@ -262,7 +262,7 @@ test('a deletion may be the first that was ever heard of a user', async (t) => {
   t.match(await row(), { email: null, deleted_at: at(T0) })
 })
 
-test('a lone read is planned once for all, not each time', async (t) => {
+test('a single-row read uses the generic plan', async (t) => {
   const { database, pool } = await startRepository(t, { max: 1 })
   await database.query(
     `insert into users (id, sync_source) select 'user_' || n, 'webhook' from generate_series(1, 5000) n`,

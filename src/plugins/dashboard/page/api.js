@@ -1,14 +1,14 @@
-/** The calls of the page. Addresses are relative, so that a proxy may serve it below a path of its own. */
+/** The page's calls to the API. URLs are relative, so that a proxy can serve the page below another path. */
 
 const KEY = 'clerk-session-sync-dashboard-token'
 const PATIENCE_MS = 10_000
 
-// Of this tab alone, and gone with it.
+// Kept for this tab only, and lost when it is closed.
 export const token = {
   get: () => sessionStorage.getItem(KEY),
   set: (value) => sessionStorage.setItem(KEY, value),
   forget: () => sessionStorage.removeItem(KEY),
-  /** `/dashboard#token=…`, as it is printed outside production. Not left in the address bar and the history. */
+  /** Takes the token from `/dashboard#token=…`, the link that development prints, and removes it from the address bar and history. */
   takeFromLink() {
     const [, sent] = /^#token=(.+)$/.exec(location.hash) ?? []
     if (!sent) return
@@ -17,7 +17,7 @@ export const token = {
   },
 }
 
-/** An answer that is no success, or none at all (status 0). */
+/** An error reply, or no reply at all (status 0). */
 export class ApiError extends Error {
   constructor(status, message) {
     super(message)
@@ -57,7 +57,7 @@ export const dismiss = (id) => call(`failed-events/${encodeURIComponent(id)}/dis
 export const replay = (id) => call(`failed-events/${encodeURIComponent(id)}/replay`, {})
 export const search = (query) => call('users/search', { query })
 
-/** The health of this replica; a 503 is an answer too. */
+/** The health of this replica, also if the reply is a 503. */
 export async function health() {
   const { reply } = await request('api/auth/health')
   if (!reply.checks) throw new ApiError(0, 'The service cannot be reached')

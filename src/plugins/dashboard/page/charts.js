@@ -1,4 +1,4 @@
-/** The charts: uPlot draws them, the legend below is ours, so that it can be read without seeing the canvas. */
+/** The charts. uPlot draws them; the legend is HTML, so that a screen reader can read it. */
 import { byId, count, el } from './dom.js'
 import UPlot from './uplot.js'
 
@@ -13,12 +13,12 @@ const seconds = (value) => {
   if (value < 1) return `${brief(value * 1000)} ms`
   return value < 120 ? `${brief(value)} s` : `${brief(value / 60)} min`
 }
-// Ticks are at quarters, too: rounded to whole ones, an axis would not be even.
+// Not rounded to integers, because ticks can be at quarters.
 const brief = (value) => Number(value.toPrecision(3)).toLocaleString('en')
 const sum = (values) => values.reduce((total, value) => total + value, 0)
 const last = (values) => values.findLast((value) => value !== null)
 
-// Counts at Clerk's pace: from the rows of now back, less what came since.
+// The number of rows at the end of each bucket: the current number, minus the rows that were created since.
 function rowsOverTime(buckets, now) {
   let rows = now
   return buckets
@@ -96,7 +96,7 @@ function create(figure, shape, { isStacked = false, axis = count, series }) {
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false } },
       scales: {
-        // To the end of the last bucket, so that its bar is inside.
+        // Up to the end of the last bucket, so that its bar is visible.
         x: { range: (_u, min, max) => [min, max + (now.x[1] ?? 0) - (now.x[0] ?? 0)] },
         y: { range: axis === count ? floor : (_u, _min, max) => [0, Math.max(0.01, max * 1.1)] },
         change: { range: floor },
@@ -166,10 +166,11 @@ function styleOf({ colour: name, scale }, isStacked) {
   return { stroke, width: 2, spanGaps: true, points: { show: true, size: 5, fill: stroke }, scale: 'y' }
 }
 
-// Each bar reaches down to 0 and those drawn later cover it: the first of the series ends up lowest, as the last one drawn.
+// Every bar starts at 0, and a later series is drawn over an earlier one. So each series is drawn with the sum of itself and all
+// later ones.
 function stack(series) {
   return series.map((_, i) => series[0].values.map((_, at) => sum(series.slice(i).map(({ values }) => values[at]))))
 }
 
-/** Calls back when colours have changed, so that charts can be drawn again. */
+/** Calls `again` when the colour scheme changes. */
 export const onColours = (again) => dark.addEventListener('change', again)

@@ -1,8 +1,8 @@
-/** Elements from data. Text is only ever text: what came from outside is never read as HTML. */
+/** Makes elements from data. Strings always become text, never HTML. */
 
 export const byId = (id) => document.getElementById(id)
 
-/** An element with these properties and children; `data` holds its data attributes. */
+/** Makes an element with these properties and children; `data` holds its data attributes. */
 export function el(tag, { data = {}, ...properties } = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties)
   Object.assign(element.dataset, data)
@@ -12,7 +12,7 @@ export function el(tag, { data = {}, ...properties } = {}, ...children) {
 
 const shown = new WeakMap()
 
-/** Puts new children in place where what they show has changed; the focus stays on the element with the same id. */
+/** Replaces the children if `value` has changed. The focus stays on the element with the same id. */
 export function replaceChildren(parent, value, build) {
   const key = JSON.stringify(value)
   if (shown.get(parent) === key) return
@@ -32,7 +32,7 @@ const STEPS = [
 ]
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
 
-/** A time as how long ago it was; the exact one on hover. */
+/** Shows how long ago a time was; the exact time on hover. */
 export function ago(iso) {
   const seconds = (Date.now() - Date.parse(iso)) / 1000
   const at = STEPS.findIndex(([limit]) => seconds < limit)

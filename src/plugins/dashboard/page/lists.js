@@ -1,4 +1,4 @@
-/** Health, failed events and event types. */
+/** Shows health, event types, failed events and the change feed. */
 import { ago, byId, count, el, pill, replaceChildren } from './dom.js'
 
 const NAMES = { database: 'Database', jwks: "Clerk's keys", webhooks: 'Webhooks', changes: 'Change feed' }
@@ -27,7 +27,7 @@ export function showHealth({ checks }, { tables }) {
 }
 
 export function showTypes({ lastByType }) {
-  // Ages change by themselves.
+  // Always replaced, because the ages change.
   byId('types').replaceChildren(
     ...lastByType.map(({ type, lastReceivedAt, lastOutcome }) =>
       el(
@@ -73,11 +73,11 @@ function failedItem({ id, type, objectId, error, attempts, receivedAt, isReplaya
       'div',
       {},
       el('p', {}, el('code', { textContent: type }), about),
-      el('p', { className: 'bad', textContent: error ?? 'no reason was kept' }),
+      el('p', { className: 'bad', textContent: error ?? 'no reason is stored' }),
       el(
         'p',
         { className: 'quiet' },
-        ...[`${id}, received `, ago(receivedAt), `, tried ${times}${isReplayable ? '' : ', its body was not kept'}`],
+        ...[`${id}, received `, ago(receivedAt), `, tried ${times}${isReplayable ? '' : ', its body is not stored'}`],
       ),
     ),
     button('replay', 'Replay', onReplay, !isReplayable),
@@ -85,7 +85,7 @@ function failedItem({ id, type, objectId, error, attempts, receivedAt, isReplaya
   )
 }
 
-/** Who is given the change feed, how far they are behind, and what was given up. Nothing while the feed is off. */
+/** Shows the consumers of the change feed, and the deliveries that were given up. Hidden while the feed is off. */
 export function showChanges({ changes }) {
   byId('changes').hidden = !changes
   if (!changes) return
@@ -111,7 +111,7 @@ export function showChanges({ changes }) {
           'div',
           {},
           el('p', {}, el('code', { textContent: type }), ` of ${entityId}, for ${consumer}`),
-          el('p', { className: 'bad', textContent: error ?? 'no reason was kept' }),
+          el('p', { className: 'bad', textContent: error ?? 'no reason is stored' }),
           el('p', { className: 'quiet' }, `${id}, given up `, ago(deadAt), ` after ${count(attempts)} attempts`),
         ),
       ),

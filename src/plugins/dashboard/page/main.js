@@ -1,4 +1,4 @@
-/** The page: asks every few seconds while it is looked at, and says so when no answer comes. */
+/** The page. It updates every few seconds while it is visible, and shows a message if the service does not answer. */
 import { dismiss, health, overview, replay, token } from './api.js'
 import { drawCharts, onColours } from './charts.js'
 import { byId } from './dom.js'
@@ -15,14 +15,14 @@ async function refresh() {
   round += 1
   const mine = round
   const [healthy, figures] = await Promise.allSettled([health(), overview(byId('range').value)])
-  // A newer round was begun meanwhile: its answer counts.
+  // A newer round has started, and will show its own answer.
   if (mine !== round) return
   if (figures.reason?.status === 401) return askForToken()
   const reason = healthy.reason ?? figures.reason
   showTrouble(reason)
   if (healthy.value) setStatus(healthy.value.status)
   if (figures.value) render(figures.value)
-  // Also while there are no new figures, since it says why.
+  // Shown even if the figures could not be read, because it says why.
   if (healthy.value && latest) showHealth(healthy.value, latest)
   timer = setTimeout(refresh, EVERY_MS)
 }
@@ -49,13 +49,13 @@ function showTrouble(reason) {
   byId('trouble').hidden = !reason
   byId('content').classList.toggle('stale', Boolean(reason))
   if (!reason) return
-  const age = latest ? ' What is shown is old.' : ''
-  const text = `${reason.message}.${age} It is tried again every ${EVERY_MS / 1000} seconds.`
+  const age = latest ? ' The figures below are old.' : ''
+  const text = `${reason.message}.${age} Retrying every ${EVERY_MS / 1000} seconds.`
   if (byId('trouble').textContent !== text) byId('trouble').textContent = text
 }
 
 function askForToken() {
-  byId('refused').textContent = token.get() ? 'This token is not the right one.' : ''
+  byId('refused').textContent = token.get() ? 'This token is wrong.' : ''
   token.forget()
   latest = undefined
   clearSearch()

@@ -1,8 +1,8 @@
-/** The search for one user. */
+/** The search for a user or the members of an organization. */
 import { search } from './api.js'
 import { ago, byId, el, pill } from './dom.js'
 
-/** Wires the form up; `onError` is told of what went wrong. */
+/** Connects the form; `onError` is called with the error of a failed search. */
 export function startSearch(onError) {
   byId('search').addEventListener('submit', async (event) => {
     event.preventDefault()
@@ -17,12 +17,12 @@ export function startSearch(onError) {
   })
 }
 
-/** Forgets what was found. */
+/** Removes the results. */
 export const clearSearch = () => byId('found').replaceChildren()
 
 function show(query, { users, sessions, memberships, events }) {
   if (users.length === 0 && memberships.length === 0) {
-    byId('found').replaceChildren(el('p', { textContent: `Nobody here is ${query}.` }))
+    byId('found').replaceChildren(el('p', { textContent: `Nothing was found for ${query}.` }))
     return
   }
   byId('found').replaceChildren(
@@ -49,7 +49,7 @@ function describe({ id, email, name, isBanned, syncSource, createdAt, updatedAt,
     ['Email', email ?? '–'],
     ['Name', name ?? '–'],
     ['Last written by', syncSource],
-    ['Row made', ago(createdAt)],
+    ['Row created', ago(createdAt)],
     ['Row changed', ago(updatedAt)],
   ]
   return el('dl', {}, ...rows.flatMap(([term, value]) => [el('dt', { textContent: term }), el('dd', {}, value)]))
