@@ -1,12 +1,7 @@
 /** The sizes of the tables and the number of connections. */
 import { getTableName, sql } from 'drizzle-orm'
 import type { PgTable } from 'drizzle-orm/pg-core'
-import { organizationInvitations } from '../resources/invitation/table.ts'
-import { organizationMemberships } from '../resources/membership/table.ts'
-import { organizations } from '../resources/organization/table.ts'
-import { organizationRoles } from '../resources/role/table.ts'
-import { sessions } from '../resources/session/table.ts'
-import { users } from '../resources/user/table.ts'
+import { resources } from '../resources/index.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, type Qualify, statement } from './statement.ts'
 
@@ -36,15 +31,7 @@ const selectTables = statement<DatabaseSize['tables'][number]>(
   'table_sizes',
   (t) =>
     sql`${sql.join(
-      [
-        organizationInvitations,
-        organizationMemberships,
-        organizationRoles,
-        organizations,
-        sessions,
-        users,
-        webhookEvents,
-      ].map((table) => size(t, table)),
+      [...resources.map(({ table }) => table), webhookEvents].map((table) => size(t, table)),
       sql` union all `,
     )} order by 1`,
 )
