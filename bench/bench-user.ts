@@ -9,6 +9,15 @@ export const sessionId = (number: number) => `sess_2Bench${padded(number)}`
 export const messageId = (number: number) => `msg_2Bench${padded(number)}`
 export const emailOf = (number: number) => `person-${number}@bench.example`
 
+/** The number of an id that `userId` made; undefined for any other. */
+export function numberOfUserId(id: string): number | undefined {
+  const digits = id.slice(userId(0).length - DIGITS)
+  return digits !== '' && id === userId(Number(digits)) ? Number(digits) : undefined
+}
+
+/** The last name that the Backend API of the bench gives a user, which no row has before it was asked. */
+export const apiLastNameOf = (number: number) => `Api ${number}`
+
 export const IMAGE_URL =
   'https://img.clerk.com/eyJ0eXBlIjoiZGVmYXVsdCIsImlpZCI6Imluc18yZzducDdIcmswU042a2o1RURNTERhS05MMFMifQ'
 const PUBLIC_METADATA = { plan: 'pro', seats: 3 }

@@ -1,10 +1,11 @@
 /** Who is measured: each a process of its own, in production mode, on the server's core. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import type { Issuer } from './issuer.ts'
 import { onServerCore } from './machine.ts'
 import { AUTHORIZED_PARTY } from './tokens.ts'
@@ -12,6 +13,7 @@ import { AUTHORIZED_PARTY } from './tokens.ts'
 const ROOT = join(import.meta.dirname, '..')
 const START_DEADLINE_MS = 30_000
 const STOP_DEADLINE_MS = 10_000
+const POLL_MS = 5
 
 export const WEBHOOK_SECRET = `whsec_${Buffer.from('a secret of the bench').toString('base64')}`
 
@@ -23,29 +25,57 @@ export interface Running {
   stop(): Promise<void>
 }
 
-/** The same settings for all; who needs fewer ignores the rest. No secret key for the service: it asks nobody. */
-export function settingsFor(name: string, issuer: Issuer, databaseUrl?: string): Record<string, string> {
+const SECRET_KEY = 'sk_live_bench'
+
+/**
+ * The same settings for all; a contender that needs fewer ignores the rest. Without `apiUrl` the service has no secret key and
+ * asks nobody.
+ */
+export function settingsFor(
+  name: string,
+  issuer: Issuer,
+  databaseUrl?: string,
+  apiUrl?: string,
+): Record<string, string> {
   const common = {
     ...(databaseUrl && { DATABASE_URL: databaseUrl }),
     CLERK_ISSUER: issuer.url,
     CLERK_AUTHORIZED_PARTIES: AUTHORIZED_PARTY,
     CLERK_WEBHOOK_SIGNING_SECRET: WEBHOOK_SECRET,
+    ...(apiUrl && {
+      CLERK_API_URL: apiUrl,
+      CLERK_SECRET_KEY: SECRET_KEY,
+      // The sync is measured, not the limit of Clerk's API; nothing else asks the API meanwhile.
+      CLERK_API_BUDGET: '1000000',
+      CATCH_UP_INTERVAL_SECONDS: '0',
+      SYNC_BY_API: 'true',
+    }),
   }
   if (name !== 'recipe') return common
   const host = Buffer.from(`${new URL(issuer.url).host}$`).toString('base64')
   return {
     ...common,
     CLERK_PUBLISHABLE_KEY: `pk_live_${host}`,
-    CLERK_SECRET_KEY: 'sk_live_bench',
+    CLERK_SECRET_KEY: SECRET_KEY,
     // Networkless, as https://clerk.com/docs/guides/sessions/manual-jwt-verification has it.
     CLERK_JWT_KEY: issuer.publicKey,
   }
 }
 
-/** As the image starts the service. */
-export const SERVICE_FLAGS: string[] = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
-  .scripts.start.split(' ')
-  .slice(1, -1)
+/** The flags with which `npm start` of a checkout starts the service, and its image does. */
+export const flagsOf = (directory: string = ROOT): string[] =>
+  JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'))
+    .scripts.start.split(' ')
+    .slice(1, -1)
+
+/** Creates the tables of a checkout by its own command line: those of another commit may differ from ours. */
+export async function migrateBy(directory: string, databaseUrl: string): Promise<void> {
+  const env = { PATH: process.env.PATH, NODE_ENV: 'production', DATABASE_URL: databaseUrl }
+  await promisify(execFile)(process.execPath, [join(directory, 'dist/cli/index.js'), 'migrate'], {
+    cwd: directory,
+    env,
+  })
+}
 
 /** Starts a file and waits until it answers. */
 export async function start(
@@ -98,7 +128,7 @@ async function untilAnswers(child: ChildProcess, port: number): Promise<void> {
     await answer?.body?.cancel()
     if (answer) return
     if (performance.now() > giveUpAt) throw new Error('does not answer')
-    await sleep(50)
+    await sleep(POLL_MS)
   }
 }
 

@@ -12,6 +12,14 @@ export interface Load {
   warmupSeconds: number
   /** How long each connection pauses after a reply; 0 by default. */
   everyMs?: number
+  /**
+   * Requests a second, sent at constant intervals however long the answers take (an open loop): latencies count from the
+   * intended moment, so that the waiting of requests behind a slow one is in them. Without it each connection sends as soon as
+   * it has its answer (a closed loop).
+   */
+  rate?: number
+  /** Sorts the latencies by kind of request, too. */
+  kindOf?: (index: number) => string
   /** After the warm-up; the load ends then, or when there are no more requests. */
   seconds: number
   /** When the clock starts and when it stops. */
@@ -26,6 +34,7 @@ export interface LoadResult {
   seconds: number
   /** Of these, in ms, ascending. */
   latencies: Float64Array
+  latenciesByKind: Map<string, Float64Array>
   /** By status other than 200: how many, and the first body. */
   refusals: Map<number, { count: number; body: string }>
   /** Some of the answers, whole. */
@@ -36,11 +45,14 @@ const SAMPLE_EVERY = 61
 const SAMPLES_AT_MOST = 2_000
 const BUFFER_BYTES = 65_536
 const HEAD_BYTES = 2_048
+// The shortest interval of a timer. Requests that became due since the last one are sent together.
+const TICK_MS = 1
 
 /** Rejects when a connection breaks. */
 export async function drive(load: Load): Promise<LoadResult> {
-  const { port, connections, request, warmupSeconds, seconds, everyMs, onMark } = load
+  const { port, connections, request, warmupSeconds, seconds, everyMs, rate, kindOf, onMark } = load
   const latencies: number[] = []
+  const byKind = new Map<string, number[]>()
   const refusals: LoadResult['refusals'] = new Map()
   const samples: LoadResult['samples'] = []
   const begun = performance.now()
@@ -81,13 +93,70 @@ export async function drive(load: Load): Promise<LoadResult> {
     }
   }
 
+  function record(index: number, latencyMs: number): void {
+    latencies.push(latencyMs)
+    if (!kindOf) return
+    const kind = kindOf(index)
+    const ofKind = byKind.get(kind)
+    if (ofKind) ofKind.push(latencyMs)
+    else byKind.set(kind, [latencyMs])
+  }
+
+  /** All connections together, in an open loop. Ends when all that was due is answered. */
+  function runOpenLoop(requestsPerSecond: number): Promise<void> {
+    const dueAt = (index: number) => begun + (index * 1000) / requestsPerSecond
+    return new Promise((done, fail) => {
+      const sockets: Socket[] = []
+      const idle: ((index: number, bytes: Buffer) => void)[] = []
+      let isOver = false
+      function pump(): void {
+        const now = performance.now()
+        while (!isOver && idle.length > 0 && dueAt(sent) <= now) {
+          // The clock stops when the last one is answered, not here.
+          const following = dueAt(sent) < endAt ? next(dueAt(sent)) : undefined
+          if (following) idle.pop()?.(following.index, following.bytes)
+          else isOver = true
+        }
+        if (isOver && idle.length === connections) {
+          clearInterval(timer)
+          done()
+          for (const socket of sockets) socket.destroy()
+        }
+      }
+      const timer = setInterval(pump, TICK_MS)
+      function open(): void {
+        let index = 0
+        const send = (following: number, bytes: Buffer) => {
+          index = following
+          socket.write(bytes)
+        }
+        const socket = openSocket(port, (status, body) => {
+          const dueMs = dueAt(index)
+          if (dueMs >= startAt && dueMs < endAt) record(index, performance.now() - dueMs)
+          keep(index, status, body)
+          idle.push(send)
+          pump()
+        })
+        sockets.push(socket)
+        socket.once('connect', () => idle.push(send))
+        const end = (error: Error) => {
+          clearInterval(timer)
+          fail(error)
+        }
+        socket.once('error', end)
+        socket.once('close', () => end(new Error(`the server ended the connection of request ${index}`)))
+      }
+      for (let i = 0; i < connections; i += 1) open()
+    })
+  }
+
   function runConnection(): Promise<void> {
     return new Promise((done, fail) => {
       let index = 0
       let sentAt = 0
       const socket: Socket = openSocket(port, (status, body) => {
         const now = performance.now()
-        if (clock === 'running') latencies.push(now - sentAt)
+        if (clock === 'running') record(index, now - sentAt)
         keep(index, status, body)
         if (everyMs) setTimeout(() => send(performance.now()), everyMs)
         else send(now)
@@ -109,17 +178,21 @@ export async function drive(load: Load): Promise<LoadResult> {
     })
   }
 
-  await Promise.all(Array.from({ length: connections }, runConnection))
+  if (rate) await runOpenLoop(rate)
+  else await Promise.all(Array.from({ length: connections }, runConnection))
   stop(performance.now())
   return {
     sent,
     answered: latencies.length,
     seconds: (stoppedAt - startedAt) / 1000,
-    latencies: Float64Array.from(latencies).sort(),
+    latencies: ascending(latencies),
+    latenciesByKind: new Map([...byKind].map(([kind, values]) => [kind, ascending(values)])),
     refusals,
     samples,
   }
 }
+
+const ascending = (values: number[]) => Float64Array.from(values).sort()
 
 type OnReply = (status: number, body: () => string) => void
 

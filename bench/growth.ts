@@ -4,7 +4,7 @@ import type { Issuer } from './issuer.ts'
 import { moveToOtherCore } from './machine.ts'
 import type { Measurement } from './measure.ts'
 import type { Options } from './options.ts'
-import { createWorld, type Progress, runRounds, startContender } from './peers.ts'
+import { createDatabaseFor, createWorld, type Progress, runRounds, startContender } from './peers.ts'
 import { type Database, type Postgres, startPostgres } from './postgres.ts'
 import { type Summary, summarize } from './summary.ts'
 import { decimal, short, table } from './table.ts'
@@ -29,7 +29,10 @@ export async function runGrowth(options: Options, issuer: Issuer, progress: Prog
   try {
     postgres = await startPostgres()
     const databases = new Map<string, Database>()
-    for (const name of options.contenders) databases.set(name, await postgres.createDatabase(`bench_${name}`, 0, 0))
+    for (const name of options.contenders) {
+      const database = await createDatabaseFor(name, options, postgres, 0, 0)
+      if (database) databases.set(name, database)
+    }
 
     async function measureStage(name: string, users: number): Promise<void> {
       progress(`measuring at ${name}`)
@@ -81,11 +84,21 @@ export function reportGrowth(stages: Stage[]): string {
           decimal(summary.rssMb),
         ]
       })
+      const last = stages.at(-1)?.summaries[index] as Summary
+      const growth = costUs(last) / costUs(base)
+      const isReached = growth <= MOST_GROWTH
+      const bar =
+        base.contender === 'service' && base.path === 'webhook'
+          ? `\n\nBar: at most +15 % from the first to the last line. ${isReached ? 'Reached' : 'Missed'}: ${percent(growth)}.`
+          : ''
       const head = ['', 'req/s', 'p50 ms', 'p99 ms', 'CPU µs', '', 'PostgreSQL µs', '', 'both µs', '', 'RSS MB']
-      return `### ${base.contender}, ${base.path}, ${base.connections} connections\n\n${table(head, rows)}`
+      return `### ${base.contender}, ${base.path}, ${base.connections} connections\n\n${table(head, rows)}${bar}`
     })
     .join('\n\n')
 }
+
+// Of the cost of a webhook, service and PostgreSQL together.
+const MOST_GROWTH = 1.15
 
 const costUs = ({ serverCpuUs, postgresCpuUs }: Summary) => serverCpuUs + postgresCpuUs
 

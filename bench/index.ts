@@ -5,11 +5,13 @@ import { reportGrowth, runGrowth } from './growth.ts'
 import { type Issuer, startIssuer } from './issuer.ts'
 import { reportJwt, runJwt } from './jwt.ts'
 import { describeMachine } from './machine.ts'
+import { reportLoads, runOpenLoop } from './open-loop.ts'
 import { type Options, readOptions, USAGE } from './options.ts'
 import { runPeers } from './peers.ts'
-import { report, reportBars } from './report.ts'
+import { report, reportBars, reportBaseline } from './report.ts'
 import { runScrapes } from './scrape.ts'
 import { reportScrapes } from './scrape-report.ts'
+import { reportStarts, runStarts } from './start.ts'
 import { summarize } from './summary.ts'
 
 const progress = (text: string) => process.stderr.write(`${text.trim()}\n`)
@@ -25,10 +27,22 @@ const run: Record<Options['mode'], (options: Options, issuer: Issuer) => Promise
     const measurements = await runPeers(options, issuer, progress)
     const summaries = summarize(measurements)
     return {
-      text: `${report(summaries)}\n\n${reportBars(summaries)}`,
+      text: [report(summaries), reportBaseline(summaries), reportBars(summaries)].filter(Boolean).join('\n\n'),
       figures: summaries,
       faults: measurements.flatMap(({ faults }) => faults),
     }
+  },
+  async 'open-loop'(options, issuer) {
+    const figures = await runOpenLoop(options, issuer, progress)
+    return {
+      text: reportLoads(figures, options),
+      figures,
+      faults: figures.flatMap(({ faults }) => faults),
+    }
+  },
+  async start(options, issuer) {
+    const figures = await runStarts(options, issuer, progress)
+    return { text: reportStarts(figures), figures, faults: [] }
   },
   async growth(options, issuer) {
     const stages = await runGrowth(options, issuer, progress)

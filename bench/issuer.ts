@@ -16,6 +16,8 @@ export interface Issuer {
   privateKey: KeyObject
   /** PEM, as the dashboard shows it. */
   publicKey: string
+  /** The answer of its JWKS endpoint. */
+  jwks: string
   /** Where its tokens are kept; missing while another bench uses the kept key. */
   cacheDirectory?: string
   close(): void
@@ -62,6 +64,7 @@ function issue(server: Server, { kid, pem, port }: KeptKey, cacheDirectory?: str
     kid,
     privateKey,
     publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+    jwks,
     cacheDirectory,
     close() {
       server.close()

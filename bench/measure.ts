@@ -2,8 +2,9 @@
 import type { Running } from './contenders.ts'
 import { drive, type LoadResult } from './driver.ts'
 import { cpuMs, memoryMb } from './machine.ts'
+import { plannerOf } from './mix.ts'
 import type { ContenderName, Options, PathName } from './options.ts'
-import { type Plan, planners, type Target, type World } from './paths.ts'
+import type { Plan, Target, World } from './paths.ts'
 import type { Counters } from './postgres.ts'
 
 export interface Contender extends Target, Running {
@@ -18,6 +19,9 @@ export interface Measurement {
   perSecond: number
   p50Ms: number
   p99Ms: number
+  p999Ms: number
+  /** Of a path that mixes several: p50, p99 and p99.9 by kind. */
+  byKind?: Record<string, [number, number, number]>
   /** CPU time a request of the server process and of all of PostgreSQL. */
   serverCpuUs: number
   postgresCpuUs: number
@@ -35,23 +39,28 @@ const HEADROOM = 1.3
 // Backends report their commits once a second: over less time the difference says nothing.
 const COMMITS_TAKE_SECONDS = 1.5
 
-/** @param knownPerSecond of an earlier run, so that there are events enough */
+/**
+ * @param knownPerSecond of an earlier run, so that there are events enough
+ * @param rate of an open loop; a closed loop without it
+ */
 export async function measure(
   world: World,
   contender: Contender,
   path: PathName,
   connections: number,
   knownPerSecond?: number,
+  rate?: number,
 ): Promise<Measurement> {
   const { options } = world
-  const rate = knownPerSecond ?? Math.min(connections * FIRST_GUESS_PER_CONNECTION, FIRST_GUESS_AT_MOST)
+  const expectedRate = rate ?? knownPerSecond ?? Math.min(connections * FIRST_GUESS_PER_CONNECTION, FIRST_GUESS_AT_MOST)
   await contender.database?.tidy()
-  const plan = await planners[path](
+  const plan = await plannerOf(path)(
     world,
     contender,
-    Math.ceil(rate * HEADROOM * (options.warmupSeconds + options.seconds)),
+    Math.ceil(expectedRate * HEADROOM * (options.warmupSeconds + options.seconds)),
+    connections,
   )
-  const { result, before, after } = await driveWithCounters(plan, contender, connections, options)
+  const { result, before, after } = await driveWithCounters(plan, contender, connections, options, rate)
   const memory = memoryMb(contender.pid)
   const perRequest = (difference: number) => difference / result.answered
   return {
@@ -61,6 +70,8 @@ export async function measure(
     perSecond: result.answered / result.seconds,
     p50Ms: quantile(result.latencies, 0.5),
     p99Ms: quantile(result.latencies, 0.99),
+    p999Ms: quantile(result.latencies, 0.999),
+    ...(plan.kindOf && { byKind: quantilesByKind(result) }),
     serverCpuUs: perRequest(after.serverMs - before.serverMs) * 1000,
     postgresCpuUs: perRequest(after.cpuMs - before.cpuMs) * 1000,
     commitsPerRequest: result.seconds < COMMITS_TAKE_SECONDS ? Number.NaN : perRequest(after.commits - before.commits),
@@ -73,7 +84,13 @@ export async function measure(
 
 type Snapshot = Counters & { serverMs: number }
 
-async function driveWithCounters(plan: Plan, contender: Contender, connections: number, options: Options) {
+async function driveWithCounters(
+  plan: Plan,
+  contender: Contender,
+  connections: number,
+  options: Options,
+  rate?: number,
+) {
   const { port, pid, database } = contender
   // A path that has an end is timed to its end.
   const hasEnd = plan.warmup !== undefined
@@ -85,6 +102,8 @@ async function driveWithCounters(plan: Plan, contender: Contender, connections: 
     port,
     connections,
     request: plan.request,
+    kindOf: plan.kindOf,
+    rate,
     warmupSeconds: hasEnd ? 0 : options.warmupSeconds,
     seconds: hasEnd ? Infinity : options.seconds,
     onMark() {
@@ -96,6 +115,15 @@ async function driveWithCounters(plan: Plan, contender: Contender, connections: 
   })
   const [before, after] = (await Promise.all(snapshots)) as [Snapshot, Snapshot]
   return { result, before, after }
+}
+
+function quantilesByKind({ latenciesByKind }: LoadResult): Measurement['byKind'] {
+  const three = (values: Float64Array): [number, number, number] => [
+    quantile(values, 0.5),
+    quantile(values, 0.99),
+    quantile(values, 0.999),
+  ]
+  return Object.fromEntries([...latenciesByKind].map(([kind, values]) => [kind, three(values)]))
 }
 
 const NO_COUNTERS: Counters = { cpuMs: Number.NaN, commits: Number.NaN, walBytes: Number.NaN }

@@ -1,10 +1,27 @@
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
-export const CONTENDERS = ['service', 'recipe', 'bare'] as const
+export const CONTENDERS = ['service', 'baseline', 'recipe', 'bare'] as const
 export type ContenderName = (typeof CONTENDERS)[number]
 
-export const PATHS = ['profile', 'profile-cold', 'sync-user', 'sync-new', 'webhook', 'burst'] as const
+export const PATHS = [
+  'profile',
+  'profile-cold',
+  'sync-user',
+  'sync-new',
+  'webhook',
+  'burst',
+  'sync-api',
+  'sync-api-50',
+  'mix',
+] as const
 export type PathName = (typeof PATHS)[number]
+
+/** How long the Backend API takes on the paths that ask it. */
+export const API_DELAYS_MS: Partial<Record<PathName, number>> = { 'sync-api': 0, 'sync-api-50': 50 }
+/** The service has no more lookups than this in flight, and answers further syncs from the claims. */
+export const MAX_LOOKUPS = 50
 
 export interface BackfillCase {
   users: number
@@ -26,7 +43,15 @@ export interface Options {
   burstEvents: number
   contenders: ContenderName[]
   paths: PathName[]
-  mode: 'peers' | 'growth' | 'jwt' | 'backfill' | 'scrape' | 'changes'
+  /** Of `--open-loop`: the share of the most that is sent. */
+  loadShare: number
+  openLoopSeconds: number
+  /** And the long run of a closed loop. */
+  longConnections: number
+  longSeconds: number
+  /** Of `--start`: when the memory is read after the first answer. */
+  restSeconds: number
+  mode: 'peers' | 'open-loop' | 'start' | 'growth' | 'jwt' | 'backfill' | 'scrape' | 'changes'
   /** Of `--growth`, in this order. */
   growthUsers: number[]
   growthLedgerRows: number
@@ -40,6 +65,8 @@ export interface Options {
   scrapeFreshMs: number
   /** The entry of the service. */
   service: string
+  /** A built checkout of another commit, measured beside the service as the contender `baseline`. */
+  baseline?: string
   /** Where the service leaves its CPU profile when it ends. */
   cpuProfDirectory?: string
   isJson: boolean
@@ -64,6 +91,11 @@ const FULL = {
   scrapeConnections: 32,
   scrapeEveryMs: 100,
   scrapeFreshMs: 5_100,
+  loadShare: 0.7,
+  openLoopSeconds: 20,
+  longConnections: 1_000,
+  longSeconds: 60,
+  restSeconds: 3,
 }
 type Scale = typeof FULL
 const QUICK: Scale = {
@@ -85,11 +117,17 @@ const QUICK: Scale = {
   scrapeConnections: 8,
   scrapeEveryMs: 20,
   scrapeFreshMs: 0,
+  loadShare: 0.5,
+  openLoopSeconds: 0.5,
+  longConnections: 50,
+  longSeconds: 0.5,
+  restSeconds: 0.1,
 }
 
 export const USAGE = `node bench/index.ts [--quick] [--connections 1,32,128] [--seconds 2] [--rounds 7] [--users 100000] [--tokens 8000]
   [--contenders ${CONTENDERS.join()}] [--paths ${PATHS.join()}]
-  [--growth | --jwt | --backfill | --scrape | --changes] [--service dist/server.js] [--cpu-prof directory] [--json]`
+  [--mix] [--open-loop | --start | --growth | --jwt | --backfill | --scrape | --changes] [--service dist/server.js]
+  [--growth-users 1000,100000,2000000] [--baseline directory of a built checkout] [--cpu-prof directory] [--json]`
 
 /** Reads the command line. Throws a TypeError that names what is wrong. */
 export function readOptions(args: string[]): Options {
@@ -100,6 +138,10 @@ export function readOptions(args: string[]): Options {
     options: {
       quick: flag,
       growth: flag,
+      'open-loop': flag,
+      'growth-users': text,
+      start: flag,
+      mix: flag,
       jwt: flag,
       backfill: flag,
       scrape: flag,
@@ -113,22 +155,29 @@ export function readOptions(args: string[]): Options {
       contenders: text,
       paths: text,
       service: { ...text, default: 'dist/server.js' },
+      baseline: text,
       'cpu-prof': text,
     },
   })
-  const [mode = 'peers', another] = (['growth', 'jwt', 'backfill', 'scrape', 'changes'] as const).filter(
-    (name) => values[name],
-  )
+  const [mode = 'peers', another] = (
+    ['open-loop', 'start', 'growth', 'jwt', 'backfill', 'scrape', 'changes'] as const
+  ).filter((name) => values[name])
   if (another) throw new TypeError(`--${mode} and --${another} exclude each other`)
   const scale = values.quick ? QUICK : FULL
   const { scrapeConnections, ...rest } = scale
   const all = {
     connections: mode === 'scrape' ? [scrapeConnections] : scale.connections,
-    contenders: CONTENDERS,
-    paths: PATHS,
+    contenders: CONTENDERS.filter((name) => name !== 'baseline'),
+    paths: PATHS.filter((path) => path !== 'mix'),
   }
-  const defaults = mode === 'growth' ? growthDefaults(scale) : all
+  const defaults = mode === 'growth' ? growthDefaults(scale) : mode === 'open-loop' ? openLoopDefaults(scale) : all
+  const paths = choice('paths', PATHS, values.mix ? 'mix' : values.paths, defaults.paths)
+  const asksApi = paths.find((path) => path in API_DELAYS_MS)
+  if (['growth', 'open-loop'].includes(mode) && asksApi) throw new TypeError(`--${mode} does not measure ${asksApi}`)
   const users = number('users', values.users) ?? scale.users
+  const baseline = values.baseline === undefined ? undefined : resolve(values.baseline)
+  if (baseline !== undefined && !existsSync(join(baseline, 'dist/server.js')))
+    throw new TypeError(`--baseline: ${baseline} has no dist/server.js: build that checkout first`)
   return {
     ...rest,
     connections: list(values.connections)?.map((item) => number('connections', item) as number) ?? defaults.connections,
@@ -137,10 +186,16 @@ export function readOptions(args: string[]): Options {
     users,
     tokens: Math.min(number('tokens', values.tokens) ?? scale.tokens, users),
     coldTokens: Math.min(scale.coldTokens, users),
-    contenders: choice('contenders', CONTENDERS, values.contenders, defaults.contenders),
-    paths: choice('paths', PATHS, values.paths, defaults.paths),
+    contenders: withBaseline(
+      choice('contenders', CONTENDERS, values.contenders, defaults.contenders),
+      baseline !== undefined,
+    ),
+    paths,
+    growthUsers:
+      list(values['growth-users'])?.map((item) => number('growth-users', item) as number) ?? scale.growthUsers,
     mode,
     service: values.service,
+    baseline,
     cpuProfDirectory: values['cpu-prof'],
     isJson: values.json,
   }
@@ -151,6 +206,18 @@ function growthDefaults(scale: Scale) {
   const contenders: ContenderName[] = ['service']
   const paths: PathName[] = ['profile', 'sync-user', 'webhook']
   return { connections: [Math.max(...scale.connections)], contenders, paths }
+}
+
+/** What the service does under load, at the most connections; the most is the median of a few short runs. */
+function openLoopDefaults(scale: Scale) {
+  const contenders: ContenderName[] = ['service']
+  const paths: PathName[] = ['profile', 'profile-cold', 'sync-user', 'sync-new', 'webhook', 'mix']
+  return { connections: [Math.max(...scale.connections)], contenders, paths }
+}
+
+function withBaseline(contenders: ContenderName[], hasBaseline: boolean): ContenderName[] {
+  if (!hasBaseline && contenders.includes('baseline')) throw new TypeError('the contender baseline needs --baseline')
+  return CONTENDERS.filter((name) => contenders.includes(name) || (hasBaseline && name === 'baseline'))
 }
 
 const list = (value: string | undefined) => value?.split(',').map((item) => item.trim())

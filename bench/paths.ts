@@ -1,15 +1,17 @@
 /** What is asked on each path, and how the answers and the rows are checked afterwards. */
-import { customClaims, emailOf, scatter, spread, userId } from './bench-user.ts'
+import { apiLastNameOf, customClaims, emailOf, scatter, spread, userId } from './bench-user.ts'
 import type { LoadResult } from './driver.ts'
 import type { Options, PathName } from './options.ts'
 import type { Database } from './postgres.ts'
 import { tokenRequest } from './requests.ts'
-import { countRows, findClaimFaults, findLedgerFaults, findRowFaults, fingerprint } from './row-checks.ts'
+import { countRows, findLedgerFaults, findRowFaults, findSyncFaults, fingerprint } from './row-checks.ts'
 import type { BenchEvent, createEventFactory } from './webhooks.ts'
 
 /** One run of a path: its requests, and the check afterwards, which says what is lost or wrong. */
 export interface Plan {
   request: (index: number) => Buffer | undefined
+  /** Of a mix: whose latencies are told apart. */
+  kindOf?: (index: number) => string
   /** Sent before the clock starts, where the requests themselves may not be. */
   warmup?: (index: number) => Buffer | undefined
   findFaults: (result: LoadResult) => Promise<string[]>
@@ -35,12 +37,13 @@ export interface World {
   firstVersion: number
 }
 
-type Planner = (world: World, target: Target, requests: number) => Promise<Plan>
+export type Planner = (world: World, target: Target, requests: number, connections: number) => Promise<Plan>
 
-const PROFILE = '/api/auth/profile'
+export const PROFILE = '/api/auth/profile'
 const SYNC_USER = '/api/auth/sync-user'
 
-const readPlanner =
+/** @param isAlone whether nothing else writes meanwhile, so that the rows must stay as they are */
+export const readPlanner =
   (method: 'GET' | 'POST', path: string, count: (options: Options) => number, isAlone = true): Planner =>
   async (world, target) => {
     const numbers = spread(count(world.options), world.options.users)
@@ -63,33 +66,79 @@ const readPlanner =
     }
   }
 
-/** Each token once, newer than its row and saying the same: users who come back. Timed to the end. */
-const syncNew: Planner = async (world, target) => {
-  const { options, tokens } = world
+/** The next users of the rotation, each once, and their syncs. */
+function nextSyncs({ options, tokens }: World, { position }: Target, count: number) {
   const all = spread(options.coldTokens, options.users)
-  const first = target.position
   const numbers = Array.from(
-    { length: Math.min(options.tokens, all.length) },
-    (_, index) => all[scatter(first + index, all.length)] as number,
-  )
-  const requests = numbers.map((number) => tokenRequest('POST', SYNC_USER, tokens.get(number) as string))
-  await target.database?.query(
-    `update users u set clerk_updated_at = now() - interval '60 days', clerk_event_at = u.clerk_updated_at,
-      claims_issued_at = null, claims_columns = null, last_name = e.last_name
-    from unnest($1::text[], $2::text[]) as e (id, last_name) where u.id = e.id`,
-    [numbers.map(userId), numbers.map((number) => customClaims(number).last_name)],
+    { length: Math.min(count, all.length) },
+    (_, index) => all[scatter(position + index, all.length)] as number,
   )
   return {
-    warmup: () => undefined,
-    request: (index) => requests[index],
-    async findFaults({ samples }) {
-      target.position += numbers.length
-      if (!target.database) return []
-      const faults = samples.flatMap(({ index, body }) => findReplyFault(body, numbers[index] as number, true))
-      return [...faults, ...(await findClaimFaults(target.database, numbers))]
-    },
+    numbers,
+    requests: numbers.map((number) => tokenRequest('POST', SYNC_USER, tokens.get(number) as string)),
   }
 }
+
+/**
+ * Each token once, newer than its row and saying the same: users who come back. Timed to the end.
+ * @param isAlone whether nothing else writes meanwhile, so that the rows can be checked
+ */
+export const syncNew =
+  (countOf: (options: Options, requests: number) => number, isAlone = true): Planner =>
+  async (world, target, expected) => {
+    const { numbers, requests } = nextSyncs(world, target, countOf(world.options, expected))
+    await target.database?.query(
+      `update users u set clerk_updated_at = now() - interval '60 days', clerk_event_at = u.clerk_updated_at,
+      claims_issued_at = null, claims_columns = null, last_name = e.last_name
+    from unnest($1::text[], $2::text[]) as e (id, last_name) where u.id = e.id`,
+      [numbers.map(userId), numbers.map((number) => customClaims(number).last_name)],
+    )
+    return {
+      warmup: () => undefined,
+      request: (index) => requests[index],
+      async findFaults({ samples }) {
+        target.position += numbers.length
+        if (!target.database) return []
+        const faults = samples.flatMap(({ index, body }) => findReplyFault(body, numbers[index] as number, true))
+        if (!isAlone) return faults
+        return [
+          ...faults,
+          ...(await findSyncFaults(target.database, numbers, (number) => customClaims(number).last_name)),
+        ]
+      },
+    }
+  }
+
+/** Each token once, and the Backend API names a newer profile than the row has. Timed to the end. */
+const syncApi =
+  (delayMs: number): Planner =>
+  async (world, target, _requests, connections) => {
+    const { seconds, tokens } = world.options
+    // About as many as the time allows: no sync is faster than Clerk's answer.
+    const count = Math.min(tokens, Math.ceil((connections * seconds * 1000) / (delayMs + 1)))
+    const warm = Math.ceil(count / 4)
+    const { numbers, requests } = nextSyncs(world, target, warm + count)
+    await target.database?.query(
+      `update users u set clerk_updated_at = now() - interval '60 days', clerk_event_at = u.clerk_updated_at,
+        last_name = 'Before'
+      from unnest($1::text[]) as e (id) where u.id = e.id`,
+      [numbers.map(userId)],
+    )
+    return {
+      warmup: (index) => (index < warm ? requests[index] : undefined),
+      request: (index) => requests[warm + index],
+      async findFaults({ samples }) {
+        target.position += numbers.length
+        if (!target.database) return []
+        const wrong = samples.find(({ index, body }) => {
+          const { user, source } = JSON.parse(body)
+          return user.lastName !== apiLastNameOf(numbers[warm + index] as number) || source !== 'clerk_api'
+        })
+        const faults = wrong ? [`not from the Backend API: ${wrong.body}`] : []
+        return [...faults, ...(await findSyncFaults(target.database, numbers, apiLastNameOf))]
+      },
+    }
+  }
 
 function findReplyFault(body: string, number: number, isSync: boolean): string[] {
   const { user, created, source } = JSON.parse(body)
@@ -98,13 +147,17 @@ function findReplyFault(body: string, number: number, isSync: boolean): string[]
   return []
 }
 
-const webhook: Planner = async (world, target, requests) => {
+const MOST_EVENTS_IN_MEMORY = 500_000
+
+export const webhook: Planner = async (world, target, requests) => {
   const first = target.position
   const { users } = world.options
   const events = makeEvents(world, requests, (index) => 1 + scatter(first + index, users))
-  const bytes = events.map((event) => world.makeEvent('user.updated', event))
+  // So many would fill the memory: they are signed when they are sent, which costs the core of the load 15 µs each.
+  const bytes =
+    requests > MOST_EVENTS_IN_MEMORY ? undefined : events.map((event) => world.makeEvent('user.updated', event))
   return {
-    request: (index) => bytes[index],
+    request: (index) => (bytes ? bytes[index] : events[index] && world.makeEvent('user.updated', events[index])),
     async findFaults({ sent }) {
       target.position += sent
       return findEventFaults(target, events.slice(0, sent))
@@ -151,33 +204,13 @@ async function findEventFaults({ database, isService }: Target, events: BenchEve
   return isService ? [...faults, ...(await findLedgerFaults(database, events))] : faults
 }
 
-export const planners: Record<PathName, Planner> = {
+export const planners: Record<Exclude<PathName, 'mix'>, Planner> = {
   profile: readPlanner('GET', PROFILE, ({ tokens }) => tokens),
   'profile-cold': readPlanner('GET', PROFILE, ({ coldTokens }) => coldTokens),
   'sync-user': readPlanner('POST', SYNC_USER, ({ tokens }) => tokens),
-  'sync-new': syncNew,
+  'sync-new': syncNew(({ tokens }) => tokens),
   webhook,
   burst,
-}
-
-const profileAmongWrites = readPlanner('GET', PROFILE, ({ tokens }) => tokens, false)
-
-/** Profiles and webhooks by turns. */
-export const planMixed: Planner = async (world, target, requests) => {
-  const profiles = await profileAmongWrites(world, target, requests)
-  const webhooks = await webhook(world, target, Math.ceil(requests / 2))
-  const isProfile = (index: number) => index % 2 === 0
-  return {
-    request: (index) => (isProfile(index) ? profiles : webhooks).request(index >> 1),
-    async findFaults(result) {
-      const samples = result.samples
-        .filter(({ index }) => isProfile(index))
-        .map(({ index, body }) => ({ index: index >> 1, body }))
-      const sent = result.sent >> 1
-      return [
-        ...(await profiles.findFaults({ ...result, sent: result.sent - sent, samples })),
-        ...(await webhooks.findFaults({ ...result, sent })),
-      ]
-    },
-  }
+  'sync-api': syncApi(0),
+  'sync-api-50': syncApi(50),
 }

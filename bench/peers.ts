@@ -1,10 +1,12 @@
 /** The contenders side by side: in alternation, round by round. */
+import { join } from 'node:path'
+import { startApis } from './api.ts'
 import { spread } from './bench-user.ts'
-import { SERVICE_FLAGS, settingsFor, start, WEBHOOK_SECRET } from './contenders.ts'
+import { flagsOf, migrateBy, settingsFor, start, WEBHOOK_SECRET } from './contenders.ts'
 import type { Issuer } from './issuer.ts'
 import { moveToOtherCore } from './machine.ts'
 import { type Contender, type Measurement, measure } from './measure.ts'
-import type { ContenderName, Options, PathName } from './options.ts'
+import { API_DELAYS_MS, type ContenderName, MAX_LOOKUPS, type Options, type PathName } from './options.ts'
 import type { World } from './paths.ts'
 import { type Database, type Postgres, startPostgres } from './postgres.ts'
 import { signTokens } from './tokens.ts'
@@ -12,11 +14,32 @@ import { createEventFactory } from './webhooks.ts'
 
 export type Progress = (text: string) => void
 
-const files = (options: Options): Record<ContenderName, string> => ({
-  service: options.service,
-  recipe: 'bench/peers/recipe.ts',
-  bare: 'bench/peers/bare.ts',
-})
+interface Launch {
+  file: string
+  flags?: string[]
+  cpuProfDirectory?: string
+}
+
+const launches: Record<ContenderName, (options: Options) => Launch> = {
+  service: ({ service, cpuProfDirectory }) => ({ file: service, flags: flagsOf(), cpuProfDirectory }),
+  baseline: ({ baseline = '' }) => ({ file: join(baseline, 'dist/server.js'), flags: flagsOf(baseline) }),
+  recipe: () => ({ file: 'bench/peers/recipe.ts' }),
+  bare: () => ({ file: 'bench/peers/bare.ts' }),
+}
+
+/** A database of the contender's own; undefined for a contender that needs none. */
+export async function createDatabaseFor(
+  name: ContenderName,
+  { baseline }: Options,
+  postgres: Postgres,
+  users: number,
+  versionMs: number,
+): Promise<Database | undefined> {
+  if (name === 'bare') return undefined
+  const createTables =
+    name === 'baseline' && baseline !== undefined ? (url: string) => migrateBy(baseline, url) : undefined
+  return await postgres.createDatabase(`bench_${name}`, users, versionMs, createTables)
+}
 
 /** Beyond every number of users that is measured. */
 const FIRST_NEW_USER = 100_000_000
@@ -37,11 +60,12 @@ export async function startContender(
   options: Options,
   issuer: Issuer,
   database?: Database,
+  apiUrl?: string,
 ): Promise<Contender> {
-  const settings = settingsFor(name, issuer, database?.url)
-  const own = name === 'service' ? { flags: SERVICE_FLAGS, cpuProfDirectory: options.cpuProfDirectory } : {}
-  const running = await start(files(options)[name], settings, own)
-  return { ...running, name, database, isService: name === 'service', position: 0 }
+  const settings = settingsFor(name, issuer, database?.url, apiUrl)
+  const { file, ...launch } = launches[name](options)
+  const running = await start(file, settings, launch)
+  return { ...running, name, database, isService: name === 'service' || name === 'baseline', position: 0 }
 }
 
 /** Measures everything once a round. What it starts it ends. */
@@ -50,20 +74,53 @@ export async function runPeers(options: Options, issuer: Issuer, progress: Progr
   const numbers = [...spread(options.tokens, options.users), ...spread(options.coldTokens, options.users)]
   const world = createWorld(options, await signTokens(issuer, numbers))
   moveToOtherCore()
-  const contenders: Contender[] = []
-  let postgres: Postgres | undefined
+  const cleanups: (() => Promise<unknown>)[] = []
   try {
-    postgres = await startPostgres()
+    const postgres = await startPostgres()
+    cleanups.push(() => postgres.stop())
+    const databases = new Map<ContenderName, Database | undefined>()
     for (const name of options.contenders) {
       progress(`preloading ${options.users} users for ${name}`)
-      const database =
-        name === 'bare' ? undefined : await postgres.createDatabase(`bench_${name}`, options.users, world.firstVersion)
-      contenders.push(await startContender(name, options, issuer, database))
+      databases.set(name, await createDatabaseFor(name, options, postgres, options.users, world.firstVersion))
+    }
+    const apis = await startApis(issuer, world.firstVersion, Object.values(API_DELAYS_MS))
+    cleanups.push(() => apis.stop())
+    const measurements: Measurement[] = []
+    // What the API is, a process knows from its start: those paths have processes of their own.
+    for (const paths of groupBySettings(options.paths)) {
+      const apiUrl = apis.urls.get(API_DELAYS_MS[paths[0] as PathName] ?? Number.NaN)
+      const names = options.contenders.filter((name) => apiUrl === undefined || name !== 'bare')
+      world.options = { ...options, paths }
+      measurements.push(...(await measureGroup(world, names, databases, issuer, apiUrl, progress)))
+    }
+    return measurements
+  } finally {
+    for (const cleanUp of cleanups.reverse()) await cleanUp()
+  }
+}
+
+function groupBySettings(paths: PathName[]): PathName[][] {
+  const plain = paths.filter((path) => !(path in API_DELAYS_MS))
+  const others = paths.filter((path) => path in API_DELAYS_MS).map((path) => [path])
+  return plain.length > 0 ? [plain, ...others] : others
+}
+
+async function measureGroup(
+  world: World,
+  names: ContenderName[],
+  databases: Map<ContenderName, Database | undefined>,
+  issuer: Issuer,
+  apiUrl: string | undefined,
+  progress: Progress,
+): Promise<Measurement[]> {
+  const contenders: Contender[] = []
+  try {
+    for (const name of names) {
+      contenders.push(await startContender(name, world.options, issuer, databases.get(name), apiUrl))
     }
     return await runRounds(world, contenders, progress)
   } finally {
     await Promise.all(contenders.map((contender) => contender.stop()))
-    await postgres?.stop()
   }
 }
 
@@ -90,9 +147,12 @@ export async function runRounds(world: World, contenders: Contender[], progress:
   return measurements
 }
 
-function runsOf(options: Options): { path: PathName; connections: number }[] {
-  const most = Math.max(...options.connections)
-  return options.paths.flatMap((path) =>
-    (path === 'burst' ? [most] : options.connections).map((connections) => ({ path, connections })),
-  )
+function runsOf({ connections, paths }: Options): { path: PathName; connections: number }[] {
+  const most = Math.max(...connections)
+  return paths.flatMap((path) => connectionsOf(path).map((connections) => ({ path, connections })))
+
+  function connectionsOf(path: PathName): number[] {
+    if (path === 'burst') return [most]
+    return path in API_DELAYS_MS ? connections.filter((count) => count <= MAX_LOOKUPS) : connections
+  }
 }

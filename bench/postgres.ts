@@ -9,8 +9,13 @@ import { INSERT_LEDGER, INSERT_SESSIONS, INSERT_USERS } from './bench-user.ts'
 import { cpuOfTreeMs } from './machine.ts'
 
 export interface Postgres {
-  /** A new database, migrated, with the users `1` to `users`. */
-  createDatabase(name: string, users: number, versionMs: number): Promise<Database>
+  /** A new database with the tables of this commit, or those that `createTables` makes, and the users `1` to `users`. */
+  createDatabase(
+    name: string,
+    users: number,
+    versionMs: number,
+    createTables?: (url: string) => Promise<void>,
+  ): Promise<Database>
   stop(): Promise<void>
 }
 
@@ -34,23 +39,29 @@ export interface Counters {
   walBytes: number
 }
 
-export async function startPostgres(): Promise<Postgres> {
+/** @param settings further settings of the server, such as `shared_buffers=2GB` */
+export async function startPostgres(settings: string[] = []): Promise<Postgres> {
   const directory = mkdtempSync(join(tmpdir(), 'clerk-session-sync-bench-'))
   chmodSync(directory, 0o711) // As root, PostgreSQL runs as another user.
   const remove = () => removeDirectory(directory)
-  const server = await startEmbeddedPostgres({ directory: join(directory, 'data') })
+  const server = await startEmbeddedPostgres({ directory: join(directory, 'data'), settings })
   process.once('exit', remove)
   const admin = new pg.Client({ connectionString: server.url })
   await admin.connect()
   const closers: (() => Promise<void>)[] = [() => admin.end()]
 
-  async function createDatabase(name: string, users: number, versionMs: number): Promise<Database> {
+  async function createDatabase(
+    name: string,
+    users: number,
+    versionMs: number,
+    createTables: (url: string) => Promise<void> = migrate,
+  ): Promise<Database> {
     await admin.query(`create database ${name}`)
     const url = new URL(server.url)
     url.pathname = name
-    await migrate(url.href)
-    // The bench names the tables without their schema; the service never does.
-    const client = new pg.Client({ connectionString: url.href, options: '-c search_path=clerk' })
+    await createTables(url.href)
+    // The bench names the tables without their schema; the service never does. Version 1 had them in `public`.
+    const client = new pg.Client({ connectionString: url.href, options: '-c search_path=clerk,public' })
     await client.connect()
     closers.push(() => client.end())
     let last = 0

@@ -1,5 +1,5 @@
 /** Whether the rows are what was sent: a figure that lost or garbled one is void. */
-import { customClaims, messageId, userId } from './bench-user.ts'
+import { messageId, userId } from './bench-user.ts'
 import type { Database } from './postgres.ts'
 import { type BenchEvent, lastNameOf } from './webhooks.ts'
 
@@ -18,14 +18,18 @@ export async function findRowFaults(database: Database, newest: BenchEvent[]): P
   return rows.map(({ id, last_name }) => `${id} has ${last_name}, which is not what was sent last`)
 }
 
-/** The same of the rows that do not hold what the claims of their user's token say. */
-export async function findClaimFaults(database: Database, numbers: number[]): Promise<string[]> {
+/** The same of the rows that do not hold the last name of the source that they were synced from. */
+export async function findSyncFaults(
+  database: Database,
+  numbers: number[],
+  expectedLastName: (number: number) => string,
+): Promise<string[]> {
   const rows = await database.query<{ id: string; last_name: string | null }>(
     `select e.id, u.last_name from unnest($1::text[], $2::text[]) as e (id, last_name) left join users u on u.id = e.id
     where u.last_name is distinct from e.last_name limit ${SHOWN}`,
-    [numbers.map(userId), numbers.map((number) => customClaims(number).last_name)],
+    [numbers.map(userId), numbers.map(expectedLastName)],
   )
-  return rows.map(({ id, last_name }) => `${id} has ${last_name}, which is not what its token says`)
+  return rows.map(({ id, last_name }) => `${id} has ${last_name}, which is not what its source says`)
 }
 
 /** Each message once in the ledger, as applied. */

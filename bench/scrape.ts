@@ -6,13 +6,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { DEFAULT_SCHEMA } from '../src/db/schema-name.ts'
 import { findTableStatistics } from '../src/db/table-statistics.ts'
 import { spread } from './bench-user.ts'
-import { SERVICE_FLAGS, settingsFor, start } from './contenders.ts'
+import { flagsOf, settingsFor, start } from './contenders.ts'
 import { drive, type LoadResult } from './driver.ts'
 import type { Issuer } from './issuer.ts'
 import { cpuMs, moveToOtherCore } from './machine.ts'
 import { type Contender, findRefusals, quantile } from './measure.ts'
+import { planMixed } from './mix.ts'
 import type { Options } from './options.ts'
-import { planMixed, type World } from './paths.ts'
+import type { World } from './paths.ts'
 import { createWorld, type Progress } from './peers.ts'
 import { type Database, type Postgres, startPostgres } from './postgres.ts'
 import { getRequest } from './requests.ts'
@@ -84,7 +85,7 @@ async function measureScrapes(world: World, issuer: Issuer, database: Database, 
   const file = join(directory, 'scrapes.json')
   const settings = { ...settingsFor('service', issuer, database.url), SCRAPE_PROBE_FILE: file }
   const running = await start(options.service, settings, {
-    flags: [...SERVICE_FLAGS, '--import', './bench/scrape-probe.ts'],
+    flags: [...flagsOf(), '--import', './bench/scrape-probe.ts'],
   })
   const contender: Contender = { ...running, name: 'service', database, isService: true, position: 0 }
   try {
@@ -148,6 +149,7 @@ async function scrapeUnderLoad(world: World, contender: Contender, connections: 
     world,
     contender,
     Math.ceil(connections * FIRST_GUESS_PER_CONNECTION * (warmupSeconds + seconds)),
+    connections,
   )
   const span = { port, warmupSeconds, seconds }
   const beside = { ...span, connections: 1, everyMs: scrapeEveryMs }

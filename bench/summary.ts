@@ -2,7 +2,7 @@
 import type { Measurement } from './measure.ts'
 import { CONTENDERS, type ContenderName, type PathName } from './options.ts'
 
-type Figure = { [K in keyof Measurement]: Measurement[K] extends number ? K : never }[keyof Measurement]
+type Figure = { [K in keyof Measurement]-?: Measurement[K] extends number ? K : never }[keyof Measurement]
 
 export interface Summary extends Measurement {
   /** Half the range of `perSecond` over the rounds, as a share of the median. */
@@ -10,14 +10,18 @@ export interface Summary extends Measurement {
   /** The median over the rounds; undefined where the other was not measured. */
   timesRecipe?: number
   timesBare?: number
+  timesBaseline?: number
   /** How many of its requests cost the CPU time of one of the recipe's: what a crowded machine tells best. */
   timesRecipeByCpu?: number
+  /** The same of the baseline's requests. */
+  timesBaselineByCpu?: number
 }
 
 const FIGURES: Figure[] = [
   'perSecond',
   'p50Ms',
   'p99Ms',
+  'p999Ms',
   'serverCpuUs',
   'postgresCpuUs',
   'commitsPerRequest',
@@ -40,6 +44,7 @@ export function summarize(measurements: Measurement[]): Summary[] {
     const own = roundsOf(first, first.contender)
     const recipe = own && roundsOf(first, 'recipe')
     const bare = own && roundsOf(first, 'bare')
+    const baseline = own && roundsOf(first, 'baseline')
     const rates = rounds.map(({ perSecond }) => perSecond)
     return {
       ...first,
@@ -47,6 +52,8 @@ export function summarize(measurements: Measurement[]): Summary[] {
       spread: (Math.max(...rates) - Math.min(...rates)) / 2 / median(rates),
       timesRecipe: recipe && ratio(rounds, recipe, 'perSecond'),
       timesBare: bare && ratio(rounds, bare, 'perSecond'),
+      timesBaseline: baseline && ratio(rounds, baseline, 'perSecond'),
+      timesBaselineByCpu: baseline && ratio(baseline, rounds, 'serverCpuUs'),
       timesRecipeByCpu: recipe && ratio(recipe, rounds, 'serverCpuUs'),
       faults: rounds.flatMap(({ faults }) => faults),
     }
@@ -70,7 +77,9 @@ function ratio(of: Measurement[], to: Measurement[], figure: Figure): number {
   return median(of.map((round, index) => round[figure] / (to[index] as Measurement)[figure]))
 }
 
-function median(values: number[]): number {
+/** Of an even number the mean of the two in the middle; NaN of none. */
+export function median(values: number[]): number {
+  if (values.length === 0) return Number.NaN
   const ascending = values.toSorted((a, b) => a - b)
   const middle = ascending.length >> 1
   return ascending.length % 2 === 1

@@ -20,3 +20,11 @@ export function short(value: number | undefined): string {
   if (value === undefined || !Number.isFinite(value)) return '–'
   return decimal(value, value === 0 || value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3)
 }
+
+export const BAR_HEAD = ['bar', 'at least', 'is', '']
+
+/** A goal and what was reached. */
+export function toBarRow(name: string, bar: number, value: number): string[] {
+  const isReached = value >= bar
+  return [name, short(bar), short(value), isReached ? 'reached' : `missed by ${decimal((1 - value / bar) * 100)} %`]
+}

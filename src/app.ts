@@ -6,18 +6,17 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { RateLimited } from './errors.ts'
 import auth, { type AuthOptions } from './plugins/auth.ts'
-import catchingUp, { type CatchingUpOptions } from './plugins/catching-up.ts'
-import changes, { type ChangesOptions, changesRoute } from './plugins/changes/index.ts'
+import type { CatchingUpOptions } from './plugins/catching-up.ts'
+import type { ChangesOptions } from './plugins/changes/index.ts'
 import closing, { closingReplies } from './plugins/closing.ts'
-import cors from './plugins/cors.ts'
-import dashboard, { type DashboardOptions } from './plugins/dashboard/index.ts'
+import type { DashboardOptions } from './plugins/dashboard/index.ts'
 import database, { type DatabaseOptions } from './plugins/database.ts'
 import errorReplies, { type ErrorRepliesOptions } from './plugins/error-replies.ts'
-import identity, { type IdentityOptions } from './plugins/identity.ts'
+import type { IdentityOptions } from './plugins/identity.ts'
 import metrics, { type MetricsOptions } from './plugins/metrics/index.ts'
 import openapi from './plugins/openapi.ts'
 import pruning, { type PruningOptions } from './plugins/pruning.ts'
-import reconciling, { type ReconcilingOptions } from './plugins/reconciling.ts'
+import type { ReconcilingOptions } from './plugins/reconciling.ts'
 import requestLog from './plugins/request-log.ts'
 import type { TracingOptions } from './plugins/tracing/index.ts'
 import userSync, { type UserSyncOptions } from './plugins/user-sync.ts'
@@ -69,6 +68,7 @@ export type OperationalRoute = 'livez' | 'readyz' | 'metrics' | 'docs'
 
 export const VERSION: string = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
 
+// What a setting turns on is loaded with it: a start without it is shorter.
 export default fp<AppOptions>(
   async (app, options) => {
     const corsOrigins = options.corsOrigins ?? []
@@ -77,10 +77,14 @@ export default fp<AppOptions>(
     await app.register(database, options.database)
     await app.register(auth, { trustedOrigins: corsOrigins.filter((origin) => origin !== '*'), ...options.auth })
     // After auth, whose keys it compares, and before anything is served.
-    if (options.identity) await app.register(identity, { ...options.identity, database: options.database })
+    if (options.identity) {
+      await app.register(import('./plugins/identity.ts'), { ...options.identity, database: options.database })
+    }
     await app.register(userSync, options.userSync ?? {})
     const { token: changesToken, ...changesOptions } = options.changes ?? {}
-    if (options.changes) await app.register(changes, { ...changesOptions, database: options.database })
+    if (options.changes) {
+      await app.register(import('./plugins/changes/index.ts'), { ...changesOptions, database: options.database })
+    }
 
     // Hooks, error handler, CORS and rate limit are encapsulated, so that they do not affect the host application's routes.
     await app.register(
@@ -89,7 +93,7 @@ export default fp<AppOptions>(
         // Before every hook and route, because its spans measure them.
         if (options.tracing) await ours.register(await loadTracing(), { ...options.tracing, version: VERSION })
         // Before all other request hooks, so that refusals have CORS headers too.
-        if (corsOrigins.length > 0) await ours.register(cors, { origins: corsOrigins })
+        if (corsOrigins.length > 0) await ours.register(import('./plugins/cors.ts'), { origins: corsOrigins })
         await ours.register(closingReplies)
         await ours.register(requestLog)
         const hasRoom = (route: OperationalRoute) => !options.omit?.includes(route) && !isTaken(ours, `/${route}`)
@@ -105,11 +109,17 @@ export default fp<AppOptions>(
         if (hasRoom('metrics')) await ours.register(metrics, { ...options.metrics, version: VERSION })
         await registerRateLimit(ours, options.rateLimitPerMinute ?? 0)
         if (options.webhooks) await ours.register(webhooks, options.webhooks)
-        if (changesToken !== undefined) await ours.register(changesRoute, { token: changesToken })
+        if (changesToken !== undefined) {
+          await ours.register(import('./plugins/changes/route.ts'), { token: changesToken })
+        }
         await ours.register(pruning, options.pruning ?? {})
-        if (options.catchingUp) await ours.register(catchingUp, { ...options.catchingUp, database: options.database })
-        if (options.reconciling)
-          await ours.register(reconciling, { ...options.reconciling, database: options.database })
+        const { database } = options
+        if (options.catchingUp) {
+          await ours.register(import('./plugins/catching-up.ts'), { ...options.catchingUp, database })
+        }
+        if (options.reconciling) {
+          await ours.register(import('./plugins/reconciling.ts'), { ...options.reconciling, database })
+        }
 
         await ours.register(syncUser)
         await ours.register(profile)
@@ -117,7 +127,7 @@ export default fp<AppOptions>(
         await ours.register(verify, { corsOrigins })
         await ours.register(health, { version: VERSION, hasReadyz: hasRoom('readyz') })
         if (hasRoom('livez')) await ours.register(livez)
-        if (options.dashboard) await ours.register(dashboard, options.dashboard)
+        if (options.dashboard) await ours.register(import('./plugins/dashboard/index.ts'), options.dashboard)
       },
       { prefix: options.prefix ?? '' },
     )

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
 import Fastify, { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
-import { EnvHttpProxyAgent } from 'undici'
+import type { EnvHttpProxyAgent } from 'undici'
 import app, { type AppOptions } from './app.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { keepChanges } from './db/changes/enable.ts'
@@ -199,8 +199,13 @@ const backendApiOf = (config: Config) => ({
   secretKey: config.CLERK_SECRET_KEY as string,
   apiUrl: config.CLERK_API_URL,
   // Node's own setting for fetch; the client of the Backend API has connections of its own.
-  dispatcher: process.env.NODE_USE_ENV_PROXY === '1' ? new EnvHttpProxyAgent() : undefined,
+  dispatcher: process.env.NODE_USE_ENV_PROXY === '1' ? findProxyAgent : undefined,
 })
+let proxyAgent: Promise<EnvHttpProxyAgent> | undefined
+function findProxyAgent(): Promise<EnvHttpProxyAgent> {
+  proxyAgent ??= import('undici').then(({ EnvHttpProxyAgent }) => new EnvHttpProxyAgent())
+  return proxyAgent
+}
 const identityOf = (config: Config) => ({ issuer: config.CLERK_ISSUER as string, jwtKey: config.CLERK_JWT_KEY })
 
 // Waits for a database that is still starting. If it refuses something, the start fails at once.

@@ -65,7 +65,15 @@ function importsOf(file: string, root = SRC): Import[] {
 // What Clerk says and what becomes of it: pure, and all that routes and clients of Clerk may know of a resource at run time.
 const IS_PURE = /^resources\/\w+\/(payload|change)\.ts$/
 // What resources are made of; of the rest of db/ they know nothing.
-const PARTS = ['db/resource.ts', 'db/statement.ts', 'db/table.ts', 'db/pruning.ts', 'db/schema.ts', 'db/versioned.ts']
+const PARTS = [
+  'db/drizzle.ts',
+  'db/resource.ts',
+  'db/statement.ts',
+  'db/table.ts',
+  'db/pruning.ts',
+  'db/schema.ts',
+  'db/versioned.ts',
+]
 
 const layerOf = (file: string) => file.split('/', 1)[0] as string
 

@@ -4,7 +4,7 @@
  * (https://clerk.com/docs/guides/development/webhooks/syncing), and Drizzle's builder, a row at a time. Replies go by the same
  * schemas as the service's, which the docs do not ask for and which is faster.
  */
-import { clerkPlugin, getAuth, type UserJSON } from '@clerk/fastify'
+import { clerkClient, clerkPlugin, getAuth, type UserJSON } from '@clerk/fastify'
 import { verifyWebhook } from '@clerk/fastify/webhooks'
 import { Type } from '@sinclair/typebox'
 import { eq } from 'drizzle-orm'
@@ -14,6 +14,7 @@ import pg from 'pg'
 import { User } from '../../src/resources/user/payload.ts'
 import { users } from '../../src/resources/user/table.ts'
 
+// The tables are those of the service, which are in a schema of their own.
 const db = drizzle(new pg.Pool({ connectionString: process.env.DATABASE_URL, options: '-c search_path=clerk' }))
 const fastify = Fastify({ logger: { level: process.env.LOG_LEVEL ?? 'warn' } })
 
@@ -42,23 +43,14 @@ fastify.register(async (routes) => {
     async (request, reply) => {
       const { isAuthenticated, userId, sessionClaims } = getAuth(request)
       if (!isAuthenticated) return reply.code(401).send({ error: 'Unauthorized' })
-      const claims = sessionClaims as unknown as Claims
-      const values = {
-        email: claims.email,
-        emailVerified: claims.email_verified,
-        firstName: claims.first_name,
-        lastName: claims.last_name,
-        username: claims.username,
-        imageUrl: claims.image_url,
-        publicMetadata: claims.public_metadata as never,
-        syncSource: 'session_claims',
-      }
+      const isByApi = process.env.SYNC_BY_API === 'true'
+      const values = isByApi ? await fromApi(userId) : fromClaims(sessionClaims as unknown as Claims)
       const [user] = await db
         .insert(users)
         .values({ id: userId, ...values })
         .onConflictDoUpdate({ target: users.id, set: { ...values, updatedAt: new Date() } })
         .returning()
-      return { user: toReply(user as Row), created: false, source: 'session_claims' }
+      return { user: toReply(user as Row), created: false, source: values.syncSource }
     },
   )
 })
@@ -85,6 +77,32 @@ interface Claims {
   username: string
   image_url: string
   public_metadata: object
+}
+
+const fromClaims = (claims: Claims) => ({
+  email: claims.email,
+  emailVerified: claims.email_verified,
+  firstName: claims.first_name,
+  lastName: claims.last_name,
+  username: claims.username,
+  imageUrl: claims.image_url,
+  publicMetadata: claims.public_metadata as never,
+  syncSource: 'session_claims',
+})
+
+// https://clerk.com/docs/reference/backend/user/get-user
+async function fromApi(userId: string) {
+  const user = await clerkClient.users.getUser(userId)
+  return {
+    email: user.primaryEmailAddress?.emailAddress,
+    emailVerified: user.primaryEmailAddress?.verification?.status === 'verified',
+    firstName: user.firstName,
+    lastName: user.lastName,
+    username: user.username,
+    imageUrl: user.imageUrl,
+    publicMetadata: user.publicMetadata as never,
+    syncSource: 'clerk_api',
+  }
 }
 
 async function upsert(data: UserJSON): Promise<void> {

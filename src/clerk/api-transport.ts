@@ -1,7 +1,7 @@
 /** Sends GET requests to Clerk's Backend API: with keep-alive, a deadline for the whole answer, and the API's version. */
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
-import { Agent, type Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import { parseJson } from '../domain/clean.ts'
 
 /** The version whose answers this service reads; the same as that of `@clerk/backend` 3. */
@@ -15,8 +15,8 @@ export interface TransportOptions {
   deadlineMs: number
   /** Aborts requests. */
   signal?: AbortSignal
-  /** An undici dispatcher, such as a `ProxyAgent`; by default one pool of keep-alive connections for the process. */
-  dispatcher?: Dispatcher
+  /** An undici dispatcher, such as a `ProxyAgent`, or one to come; by default one pool of keep-alive connections for the process. */
+  dispatcher?: Dispatcher | (() => Promise<Dispatcher>)
 }
 
 /** Clerk's answer. `body` is parsed JSON of a 200; undefined with any other status. */
@@ -33,14 +33,19 @@ export interface Failure {
 }
 
 // undici's own client takes 35 to 105 µs of CPU a call (16 at once, one at a time), fetch 130 to 220, @clerk/backend 150 to 255.
-const pool = new Agent({ connections: 50, keepAliveTimeout: 30_000 })
+// Loaded at the first request, because a service without a secret key makes none.
+let pool: Promise<Dispatcher> | undefined
+const findPool = () => {
+  pool ??= import('undici').then(({ Agent }) => new Agent({ connections: 50, keepAliveTimeout: 30_000 }))
+  return pool
+}
 const unzip = promisify(gunzip)
 
 /** Resolves to the answer or failure; rejects only with the reason of `signal`. */
 export type Transport = (path: string, options?: { isCompressed?: boolean }) => Promise<Answer | Failure>
 
 export function createTransport(options: TransportOptions): Transport {
-  const { secretKey, apiUrl = 'https://api.clerk.com', deadlineMs, signal, dispatcher = pool } = options
+  const { secretKey, apiUrl = 'https://api.clerk.com', deadlineMs, signal, dispatcher = findPool } = options
   const { origin, pathname } = new URL(apiUrl)
   const prefix = pathname.replace(/\/+$/, '')
   const headers = {
@@ -52,7 +57,8 @@ export function createTransport(options: TransportOptions): Transport {
   const compressed = { ...headers, 'accept-encoding': 'gzip' }
 
   async function exchange(path: string, isCompressed: boolean, signal: AbortSignal): Promise<Answer> {
-    const response = await dispatcher.request({
+    const client = typeof dispatcher === 'function' ? await dispatcher() : dispatcher
+    const response = await client.request({
       origin,
       path: prefix + path,
       method: 'GET',

@@ -1,6 +1,5 @@
 /** `schema`: prints the tables for Prisma, Kysely or psql. */
-import { readMigrationFiles } from 'drizzle-orm/migrator'
-import { getTableConfig, type PgColumn, type PgTable } from 'drizzle-orm/pg-core'
+import { getTableConfig, type PgColumn, type PgTable, readMigrationFiles } from '../db/drizzle.ts'
 import { MIGRATIONS, MIGRATIONS_TABLE } from '../db/migrate.ts'
 import { tablesIn } from '../db/schema.ts'
 import { plain } from '../db/schema-name.ts'
@@ -64,15 +63,15 @@ function toPrisma(schema: string): string {
       .filter(({ config }) => !config.where)
       .map(({ config }) => {
         const names = config.columns.map((column) => camel((column as PgColumn).name))
-        return `  @@index([${names.join(', ')}], map: "${config.name}"${config.method === 'hash' ? ', type: Hash' : ''})`
+        return `  index([${names.join(', ')}], map: "${config.name}"${config.method === 'hash' ? ', type: Hash' : ''})`
       })
     return [
       `model ${pascal(singular(name))} {`,
       ...fields,
       '',
       ...on,
-      `  @@map("${name}")`,
-      `  @@schema("${plain(schema)}")`,
+      `  map("${name}")`,
+      `  schema("${plain(schema)}")`,
       '}',
     ].join('\n')
   })

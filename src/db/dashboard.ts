@@ -2,11 +2,12 @@
  * The reads of the dashboard. Each reads a limited number of the newest rows of an index, so that its cost does not grow with the
  * tables. Times are ISO 8601.
  */
-import { type SQL, sql } from 'drizzle-orm'
+
 import { organizationMemberships } from '../resources/membership/table.ts'
 import { organizations } from '../resources/organization/table.ts'
 import { sessions } from '../resources/session/table.ts'
 import { users } from '../resources/user/table.ts'
+import { type SQL, sql } from './drizzle.ts'
 import { isWaiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, type Qualify, statement } from './statement.ts'

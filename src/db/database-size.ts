@@ -1,7 +1,6 @@
 /** The sizes of the tables and the number of connections. */
-import { getTableName, sql } from 'drizzle-orm'
-import type { PgTable } from 'drizzle-orm/pg-core'
 import { resources } from '../resources/index.ts'
+import { getTableName, type PgTable, sql } from './drizzle.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, type Qualify, statement } from './statement.ts'
 

@@ -1,5 +1,5 @@
 /** The SQL of the ledger's failed messages, which can be replayed. */
-import { sql } from 'drizzle-orm'
+import { sql } from './drizzle.ts'
 import { toDate, isWaiting as waiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, milliseconds, statement } from './statement.ts'

@@ -1,11 +1,10 @@
 /** Isolates the changes of a batch, so that a fault or lock of one does not affect the others. */
-import { sql } from 'drizzle-orm'
-import type { PgTable } from 'drizzle-orm/pg-core'
 import type { DatabaseError } from 'pg'
 import type { Change } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
 import { type AppliedChange, type ApplyOptions, applyTogether } from './apply.ts'
 import { OnChangeError } from './changes/on-change.ts'
+import { type PgTable, sql } from './drizzle.ts'
 import { isDataError, isLockTimeout } from './errors.ts'
 import type { Pool } from './pool.ts'
 import { webhookEvents } from './schema.ts'

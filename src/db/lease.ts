@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { sql } from 'drizzle-orm'
+import { sql } from './drizzle.ts'
 import { syncState } from './schema.ts'
 import { $, type Executor, statement } from './statement.ts'
 

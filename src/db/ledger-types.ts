@@ -1,7 +1,8 @@
 /** The ledger's counts by event type, at a cost that does not grow with the ledger. */
-import { sql } from 'drizzle-orm'
+
 import type { LedgerEntry } from '../domain/silence.ts'
 import { TEST_EVENT_TYPE } from '../domain/test-event.ts'
+import { sql } from './drizzle.ts'
 import { isWaiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, milliseconds, type Qualify, statement } from './statement.ts'

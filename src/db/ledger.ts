@@ -1,8 +1,9 @@
 /** The SQL of `webhook_events`, the ledger. */
-import { type SQL, sql } from 'drizzle-orm'
+
 import pg from 'pg'
 import type { Change, Message, Outcome } from '../domain/change.ts'
 import { resources } from '../resources/index.ts'
+import { type SQL, sql } from './drizzle.ts'
 import { lockObjects } from './locks.ts'
 import type { Pool } from './pool.ts'
 import { PRUNE_BATCH, pruning } from './pruning.ts'

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { sql } from './drizzle.ts'
 import { $, statement } from './statement.ts'
 
 /** Locks objects that may have no row, until the transaction ends; always in the same order, to avoid deadlocks. */

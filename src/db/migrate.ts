@@ -3,8 +3,8 @@
  * drizzle's own migrator takes no lock, and always runs `create schema`, which needs a right even if the schema exists.
  */
 import { fileURLToPath } from 'node:url'
-import { readMigrationFiles } from 'drizzle-orm/migrator'
 import pg from 'pg'
+import { readMigrationFiles } from './drizzle.ts'
 import { markTrouble } from './errors.ts'
 import { findMissingRights, REVOKE } from './rights.ts'
 import { DEFAULT_SCHEMA, plain } from './schema-name.ts'

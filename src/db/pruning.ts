@@ -1,6 +1,5 @@
 /** Deletes old rows in small batches, on one replica at a time, so that other writers do not wait. */
-import { type SQL, sql } from 'drizzle-orm'
-import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+import { type PgColumn, type PgTable, type SQL, sql } from './drizzle.ts'
 import { $, type Executor, type Qualify, statement } from './statement.ts'
 
 export const PRUNE_BATCH = 1_000

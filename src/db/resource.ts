@@ -1,8 +1,7 @@
-import type { SQL } from 'drizzle-orm'
-import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import type { Change, States } from '../domain/change.ts'
 import type { Entity } from '../domain/feed.ts'
 import type { EventReader } from '../domain/payload.ts'
+import type { PgColumn, PgTable, SQL } from './drizzle.ts'
 import type { Call, Qualify } from './statement.ts'
 
 /** A kind of Clerk object with a table. The write path uses only this interface. */

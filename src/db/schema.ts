@@ -2,8 +2,7 @@
  * The tables. Other columns, indexes and foreign keys to `users.id` may be added by the application: the service names the
  * columns that it writes, never deletes a row of `users`, and never changes an id.
  */
-import { sql } from 'drizzle-orm'
-import { index, integer, jsonb, PgSchema, text } from 'drizzle-orm/pg-core'
+
 import type { JsonObject } from '../domain/clean.ts'
 import { organizationInvitationsIn } from '../resources/invitation/table.ts'
 import { organizationMembershipsIn } from '../resources/membership/table.ts'
@@ -12,6 +11,7 @@ import { organizationRolesIn } from '../resources/role/table.ts'
 import { sessionsIn } from '../resources/session/table.ts'
 import { usersIn } from '../resources/user/table.ts'
 import { changesIn } from './changes/table.ts'
+import { index, integer, jsonb, PgSchema, sql, text } from './drizzle.ts'
 import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
 import { type MakeTable, makeTable, time } from './table.ts'
 

@@ -1,7 +1,6 @@
 /** Prepared statements with fixed text, which names the tables with their schema. */
 import { createHash } from 'node:crypto'
-import { getTableName, type SQL, sql } from 'drizzle-orm'
-import { PgDialect, type PgTable } from 'drizzle-orm/pg-core'
+import { getTableName, PgDialect, type PgTable, type SQL, sql } from './drizzle.ts'
 import { plain } from './schema-name.ts'
 
 /** What a statement runs on: the pool, or the client of a transaction, and the schema of the tables. */

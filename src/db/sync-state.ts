@@ -1,6 +1,7 @@
 /** The SQL of `sync_state`: state of jobs that must survive the process. */
-import { sql } from 'drizzle-orm'
+
 import type { JsonObject } from '../domain/clean.ts'
+import { sql } from './drizzle.ts'
 import { syncState } from './schema.ts'
 import { $, type Executor, statement } from './statement.ts'
 

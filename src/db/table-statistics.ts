@@ -1,10 +1,10 @@
 /** The row counts of the tables, at a cost that does not grow with them. */
-import { getTableName, sql } from 'drizzle-orm'
-import type { PgTable } from 'drizzle-orm/pg-core'
+
 import { organizationMemberships } from '../resources/membership/table.ts'
 import { organizations } from '../resources/organization/table.ts'
 import { sessions } from '../resources/session/table.ts'
 import { users } from '../resources/user/table.ts'
+import { getTableName, type PgTable, sql } from './drizzle.ts'
 import { isWaiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, type Qualify, statement } from './statement.ts'

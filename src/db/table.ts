@@ -1,5 +1,5 @@
 /** Helpers to define tables. */
-import { pgTable, timestamp } from 'drizzle-orm/pg-core'
+import { pgTable, timestamp } from './drizzle.ts'
 
 /** Makes a table: `pgTable`, or the `table` of a schema. */
 export type MakeTable = typeof pgTable

@@ -1,7 +1,8 @@
 /** Everything that the tables hold about one user, for operators. */
-import { sql } from 'drizzle-orm'
+
 import { sessions } from '../resources/session/table.ts'
 import { users } from '../resources/user/table.ts'
+import { sql } from './drizzle.ts'
 import { recentEvents } from './ledger-types.ts'
 import { $, type Executor, statement } from './statement.ts'
 

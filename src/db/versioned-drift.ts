@@ -1,7 +1,7 @@
 /** Compares the rows of a resource with Clerk's lists, for backfill and reconcile. */
-import { getTableColumns, sql } from 'drizzle-orm'
-import type { PgTable } from 'drizzle-orm/pg-core'
+
 import type { Versioned } from '../domain/versioned.ts'
+import { getTableColumns, type PgTable, sql } from './drizzle.ts'
 import { reconcileSeen } from './schema.ts'
 import { $, type Executor, statement } from './statement.ts'
 import type { VersionedTable } from './versioned.ts'

@@ -3,12 +3,12 @@
  * version is at least the row's; only an earlier deletion replaces the tombstone of a webhook; and a state that Clerk reported
  * after an inferred deletion replaces its tombstone.
  */
-import { getTableColumns, type SQL, sql } from 'drizzle-orm'
-import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+
 import type { Change, States } from '../domain/change.ts'
 import type { EventReader } from '../domain/payload.ts'
 import { newestById } from '../domain/version.ts'
 import { takesPrecedence, type Versioned } from '../domain/versioned.ts'
+import { getTableColumns, type PgColumn, type PgTable, type SQL, sql } from './drizzle.ts'
 import type { InFeed, Resource, Writing } from './resource.ts'
 import { $, type Call, type Qualify, statement, timeOf } from './statement.ts'
 import { time } from './table.ts'

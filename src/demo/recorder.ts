@@ -106,4 +106,10 @@ function readObject(text: unknown): Record<string, unknown> {
   }
 }
 
-const userOf = ({ user_id, id }: { user_id?: string; id?: string }) => user_id ?? id
+interface EventData {
+  id?: string
+  user_id?: string
+  /** Of memberships. */
+  public_user_data?: { user_id?: string }
+}
+const userOf = ({ id, user_id, public_user_data }: EventData) => public_user_data?.user_id ?? user_id ?? id

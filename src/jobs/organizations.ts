@@ -3,7 +3,6 @@
  * as webhooks. Lists with offsets skip an item if an earlier one is deleted meanwhile, so they are read until two passes agree.
  */
 import { createHash } from 'node:crypto'
-import { sql } from 'drizzle-orm'
 import type { BackendApi } from '../clerk/backend-api.ts'
 import {
   hasNoOrganizations,
@@ -14,6 +13,7 @@ import {
   type ListKind,
   readList,
 } from '../clerk/organization-lists.ts'
+import { sql } from '../db/drizzle.ts'
 import { type Executor, statement } from '../db/statement.ts'
 import { type ListedRows, listedRows } from '../db/versioned-drift.ts'
 import type { Change } from '../domain/change.ts'

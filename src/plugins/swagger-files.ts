@@ -29,7 +29,10 @@ export function readSwaggerFiles(describe: Describe): ReadonlyMap<string, Shared
     const type = TYPES[extname(name)]
     // `index.html` is a redirect there.
     if (type && name !== 'index.html')
-      files.set(`/docs/static/${name}`, { type, content: readFileSync(join(STATIC, name)) })
+      files.set(
+        `/docs/static/${name}`,
+        once(type, () => readFileSync(join(STATIC, name))),
+      )
   }
   files.set(
     '/docs/json',
@@ -42,12 +45,15 @@ export function readSwaggerFiles(describe: Describe): ReadonlyMap<string, Shared
   return files
 }
 
-function once(type: string, render: () => string): SharedFile {
+function once(type: string, render: () => string | Buffer): SharedFile {
   let content: Buffer | undefined
   return {
     type,
     get content() {
-      content ??= Buffer.from(render())
+      if (!content) {
+        const made = render()
+        content = typeof made === 'string' ? Buffer.from(made) : made
+      }
       return content
     },
   }

@@ -1,6 +1,5 @@
 /** The state that every authenticated request needs: the user's row, the session's state and, if asked for, the membership. */
-import { type SQL, sql } from 'drizzle-orm'
-import type { PgColumn } from 'drizzle-orm/pg-core'
+import { type PgColumn, type SQL, sql } from '../db/drizzle.ts'
 import { type Call, type Executor, milliseconds, type Qualify, runCall, statement } from '../db/statement.ts'
 import { parseJson } from '../domain/clean.ts'
 import type { OrganizationRows } from '../domain/membership.ts'

@@ -27,10 +27,55 @@ const QUICK = ['--quick', '--service', 'src/server.ts']
 test('every contender answers on every path, and every row is what was sent', async (t) => {
   const { code, stdout, stderr } = await runBench(...QUICK)
   t.equal(code, 0, stderr)
-  for (const path of ['profile', 'profile-cold', 'sync-user', 'sync-new', 'webhook', 'burst']) {
+  for (const path of [
+    'profile',
+    'profile-cold',
+    'sync-user',
+    'sync-new',
+    'webhook',
+    'burst',
+    'sync-api',
+    'sync-api-50',
+  ]) {
     const [, table = ''] = stdout.split(`### ${path}, 8 connections\n`)
-    for (const contender of ['service', 'recipe', 'bare']) {
+    // Bare Fastify asks nobody.
+    for (const contender of path.startsWith('sync-api') ? ['service', 'recipe'] : ['service', 'recipe', 'bare']) {
       t.match(table, new RegExp(`^\\| ${contender} +\\| +[\\d,]+ \\|`, 'm'), `${contender} has a figure on ${path}`)
+    }
+  }
+})
+
+// `npm run test:long` builds this checkout first, so that it can be its own baseline.
+test('a built checkout is measured as one more contender, and compared', async (t) => {
+  const { code, stdout, stderr } = await runBench('--baseline', ROOT, '--paths', 'profile,webhook', ...QUICK)
+  t.equal(code, 0, stderr)
+  for (const path of ['profile', 'webhook']) {
+    const [, table = ''] = stdout.split(`### ${path}, 8 connections\n`)
+    t.match(table, /^\| baseline +\| +[\d,]+ \|/m)
+    t.match(stdout, new RegExp(`^\\| ${path}, 8 connections +\\| +[\\d,]+ \\| +[\\d,]+ \\| +[\\d.]+ \\|`, 'm'))
+  }
+})
+
+test('a baseline that is not built is refused', async (t) => {
+  const { code, stderr } = await runBench('--baseline', join(ROOT, 'docs'))
+  t.equal(code, 2)
+  t.match(stderr, /--baseline: .* has no dist\/server\.js: build that checkout first/)
+})
+
+test('the start and the memory at rest are measured', async (t) => {
+  const { code, stdout, stderr } = await runBench('--start', ...QUICK)
+  t.equal(code, 0, stderr)
+  for (const contender of ['service', 'recipe', 'bare'])
+    t.match(stdout, new RegExp(`^\\| ${contender} +\\| +[\\d,]+ \\|`, 'm'))
+  t.match(stdout, /^\| 100 MB \/ memory at rest \|/m)
+})
+
+test('each path has its latencies in an open loop and on many connections, and so have the kinds of the mix', async (t) => {
+  const { code, stdout, stderr } = await runBench('--open-loop', ...QUICK)
+  t.equal(code, 0, stderr)
+  for (const path of ['profile', 'profile-cold', 'sync-user', 'sync-new', 'webhook', 'mix', 'mix: webhook']) {
+    for (const load of ['open loop at 50 % of that', 'closed loop, 50 connections, 1 s']) {
+      t.match(stdout, new RegExp(`^\\| ${path} +\\| +${load} \\| [^|]+ \\| +\\d`, 'm'), `${path}: ${load}`)
     }
   }
 })

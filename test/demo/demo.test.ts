@@ -76,7 +76,6 @@ test('the feed says what the service, its database and its webhooks did', async 
       ['read the row', 'no row'],
       ['write the row', 'applied'],
       ['read the row', 'found'],
-      ['read the row', 'found'],
     ],
   )
   for (const { userId } of events) t.equal(userId, ada.id)

@@ -161,6 +161,39 @@ test('the demo: every story ends signed in or signed out once, and only an old b
     t.match(complaints[0], new RegExp(`status of ${status}`))
   }
 
+  await t.test('another account is chosen while a call waits: nothing goes out in its name', async (t) => {
+    const { result, sentence, headline, rows } = await play(page, 'switch')
+    t.equal(result, 'signed-in')
+    t.match(sentence, /ended with SESSION_CHANGED: of its retries 0 went out in the name of \w+/)
+    const browser = inLane(rows, 'browser')
+    const chosen = browser.findIndex(({ what }) => what === 'another account is chosen')
+    t.match(browser[chosen - 1], { what: 'POST /api/auth/sync-user', status: '503' })
+    t.strictSame(
+      browser.slice(chosen).filter(({ what }) => what.startsWith('POST')),
+      [],
+      'the call was not sent again',
+    )
+    t.match(headline, /^Hello, \w+/)
+  })
+  t.ok(refusals().every((text) => text.includes('status of 503')))
+
+  await t.test('two tabs sign in at once, and both end with the session', async (t) => {
+    const { result, sentence, rows } = await play(page, 'tabs')
+    t.equal(result, 'signed-out')
+    t.match(sentence, /each was refused \(SESSION_REVOKED, SESSION_REVOKED\), and each said so once: 2 times in all/)
+    t.equal(inLane(rows, 'feed').filter(({ what }) => what === 'user.created').length, 1, 'with one row')
+  })
+  t.ok(refusals().every((text) => text.includes('status of 401')))
+
+  await t.test('a member is removed while the page is open', async (t) => {
+    const { result, sentence, rows } = await play(page, 'member')
+    t.equal(result, 'signed-in')
+    t.match(sentence, /Allowed with 200, and refused with 403 MEMBERSHIP_ENDED as soon as the webhook had arrived/)
+    const webhooks = inLane(rows, 'webhook').map(({ what }) => what)
+    t.ok(webhooks.indexOf('organizationMembership.created') < webhooks.indexOf('organizationMembership.deleted'))
+  })
+  t.ok(refusals().every((text) => text.includes('status of 403')))
+
   await t.test('a backend without the service loops, here six times, until the service is added', async (t) => {
     const { result, sentence, requests, refusals, rows } = await play(page, 'lose', 'old')
     t.equal(result, 'loop')

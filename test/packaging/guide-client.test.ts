@@ -1,12 +1,13 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { QueryClient } from '@tanstack/query-core'
 import { transform } from 'esbuild'
 import { createElement, StrictMode } from 'react'
 import { act, create } from 'react-test-renderer'
 import { type Test, test } from 'tap'
 import { effectScope, ref } from 'vue'
-import type { SessionSync } from '../../packages/client/src/index.ts'
+import { createSessionSync, type SessionSync } from '../../packages/client/src/index.ts'
 import { startService } from '../helpers/service.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 import { blockOf, ROOT } from './markdown.ts'
@@ -26,7 +27,8 @@ async function importSnippet(t: Test, marker: string) {
     writeFileSync(join(packages, `@clerk/${name}/package.json`), '{"type": "module", "exports": "./index.js"}')
     writeFileSync(join(packages, `@clerk/${name}/index.js`), clerk)
   }
-  for (const name of ['react', 'vue']) symlinkSync(join(ROOT, 'node_modules', name), join(packages, name))
+  for (const name of ['react', 'vue', 'axios', 'ky', 'openapi-fetch'])
+    symlinkSync(join(ROOT, 'node_modules', name), join(packages, name))
   mkdirSync(join(directory, 'app'))
   // Or the name would mean the package that the test is in.
   writeFileSync(join(directory, 'package.json'), '{"type": "module"}')
@@ -115,6 +117,53 @@ test('Vue', async (t) => {
   account.value.retry()
   t.equal(account.value.status, 'syncing')
   await waitUntil('ready again', async () => account.value.status === 'ready')
+})
+
+test('axios, ky, openapi-fetch and TanStack Query, each with a token that has expired', async (t) => {
+  const { url, user, session, clerk } = await start(t)
+  const libraries = await importSnippet(t, 'libraries')
+  const iat = Math.floor(Date.now() / 1000) - 120
+  const expired = clerk.sessionToken(session.id, { claims: { iat, nbf: iat, exp: iat + 60 } })
+  let fresh = 0
+  function begin(): SessionSync {
+    fresh = 0
+    const getToken = async ({ skipCache = false } = {}) => {
+      if (!skipCache) return expired
+      fresh += 1
+      return clerk.sessionToken(session.id)
+    }
+    return createSessionSync({ baseUrl: url, getToken })
+  }
+  const statusOf = (call: Promise<unknown>) => call.then(undefined, ({ response }) => response.status)
+  const profile = '/api/auth/profile'
+  const sync = '/api/auth/sync-user'
+  const body = { ignored: true }
+
+  const withAxios = libraries.withAxios(begin(), url)
+  t.match((await withAxios.post(sync, body)).data, { user: { id: user.id } })
+  t.match((await withAxios.get(profile)).data, { user: { id: user.id } })
+  t.equal(fresh, 1, 'axios: a body was sent again, and both requests shared one fresh token')
+  t.equal(await statusOf(withAxios.get('/api/nothing')), 404)
+
+  const withKy = libraries.withKy(begin(), url)
+  t.match(await withKy.post(sync, { json: body }).json(), { user: { id: user.id } })
+  t.match(await withKy(profile).json(), { user: { id: user.id } })
+  t.equal(fresh, 1, 'ky')
+  t.equal(await statusOf(withKy('/api/nothing').json()), 404)
+
+  const withOpenApi = libraries.withOpenApi(begin(), url)
+  t.match(await withOpenApi.POST(sync, { body }), { data: { user: { id: user.id } } })
+  t.match(await withOpenApi.GET(profile), { data: { user: { id: user.id } } })
+  t.equal(fresh, 1, 'openapi-fetch')
+  t.match(await withOpenApi.GET('/api/nothing'), { response: { status: 404 }, error: { code: String } })
+
+  const { profileQuery } = libraries
+  const queries = new QueryClient()
+  t.match(await queries.fetchQuery(profileQuery(begin(), session.id)), { id: user.id })
+  t.equal(fresh, 1, 'TanStack Query')
+  const signedOut = createSessionSync({ baseUrl: url, getToken: () => null })
+  await t.rejects(queries.fetchQuery(profileQuery(signedOut, 'sess_none')), { code: 'SIGNED_OUT' })
+  queries.clear()
 })
 
 test('a backend for the front end forwards the session cookie, and nothing else', async (t) => {

@@ -14,7 +14,8 @@ test('every snippet of the guide compiles under strict, against the types of Cle
     mkdirSync(dirname(path), { recursive: true })
     symlinkSync(join(ROOT, target), path)
   }
-  for (const name of ['react', 'vue', '@types/react', '@clerk/react', '@clerk/vue']) link(name)
+  const packages = ['react', 'vue', '@types/react', '@clerk/react', '@clerk/vue']
+  for (const name of [...packages, 'axios', 'ky', 'openapi-fetch']) link(name)
   const sources = join(ROOT, 'packages/client/src')
   const paths = {
     'clerk-session-sync-client': [join(sources, 'index.ts')],

@@ -1,5 +1,6 @@
 /** What can go wrong, and how each story is told. */
 import { createSessionSync, SessionSyncError } from '../../../packages/client/src/index.ts'
+import { openSecondTab, removeMember, type Scene, switchAccount } from './account-stories.ts'
 import { oldBackend } from './old-backend.ts'
 import type { Stage } from './stage.ts'
 import { spell } from './timeline.ts'
@@ -13,6 +14,8 @@ export interface Story {
   switches?: object
   stopsDatabase?: true
   ends?: 'revoke' | 'remove'
+  /** What happens once the page is signed in. */
+  play?: (scene: Scene) => Promise<void>
 }
 
 const ALL = 100
@@ -32,11 +35,14 @@ export const STORIES: Story[] = [
   { id: 'revoke', title: 'Revoke the session', text: 'The token stays good for an hour.', ends: 'revoke' },
   { id: 'delete', title: 'Delete the user', text: 'While the page is open.', ends: 'remove' },
   { id: 'race', title: 'Everything at once', text: 'Webhook, sync and two pages race.' },
+  { id: 'switch', title: 'Switch the account', text: 'While a call of the first one waits.', play: switchAccount },
+  { id: 'tabs', title: 'Open a second tab', text: 'Both sign in at once, and one signs out.', play: openSecondTab },
+  { id: 'member', title: 'Remove the member', text: 'From the organization, with the page open.', play: removeMember },
   { id: 'none', title: 'Nothing', text: 'A sign-in on a good day.' },
 ]
 
 /** Stories that an old backend can be told of: those about webhooks. */
-export const isForOldBackend = ({ stopsDatabase, ends }: Story) => !stopsDatabase && !ends
+export const isForOldBackend = ({ stopsDatabase, ends, play }: Story) => !stopsDatabase && !ends && !play
 
 export interface Telling {
   world: World
@@ -63,12 +69,16 @@ export async function tell({ world, stage, story, person: known, isOld }: Tellin
 
 async function withService({ world, stage, story, person, sessionId }: Told): Promise<void> {
   const reasons: string[] = []
-  const sync = createSessionSync({
-    baseUrl: location.origin,
-    getToken: () => world.token(sessionId),
-    onSignedOut: ({ reason }) => void reasons.push(reason),
-    fetch: stage.fetch,
-  })
+  // What Clerk's script knows in a real page, and shares among its tabs.
+  const clerk = { sessionId }
+  const openTab = () =>
+    createSessionSync({
+      baseUrl: location.origin,
+      getToken: () => world.token(clerk.sessionId),
+      onSignedOut: ({ reason }) => void reasons.push(reason),
+      fetch: stage.fetch,
+    })
+  const sync = openTab()
   stage.show('busy', 'One moment…', 'syncing with the backend')
   // Two pages open, which both ask at once, while the webhook is on its way.
   const race = story.id === 'race' ? [sync.syncUser(), sync.profile()] : []
@@ -78,7 +88,9 @@ async function withService({ world, stage, story, person, sessionId }: Told): Pr
   stage.signedIn(user.firstName ?? person.name, user.email ?? '')
   const after = `Signed in after ${spell(stage.untilSignedInMs)}, no loop.`
 
-  if (story.ends) {
+  if (story.play) {
+    await story.play({ world, stage, person, sync, openTab, clerk, reasons })
+  } else if (story.ends) {
     await end({ world, stage, story, person, sessionId }, reasons, () => sync.profile())
   } else if (story.id === 'lose') {
     stage.end(

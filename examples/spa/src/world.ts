@@ -42,6 +42,14 @@ export async function findWorld() {
     token: async (sessionId: string) => ((await clerk(`/sessions/${sessionId}/token`)) as { token: string }).token,
     revoke: (sessionId: string) => clerk(`/sessions/${sessionId}/revoke`),
     remove: (userId: string) => clerk(`/users/${userId}`, undefined, 'DELETE'),
+    /** A new organization with this user as its member, active in this session. */
+    async joinOrganization(userId: string, sessionId: string): Promise<string> {
+      const { id } = (await clerk('/organizations', { name: 'Acme' })) as { id: string }
+      await clerk(`/organizations/${id}/members`, { userId })
+      await clerk(`/sessions/${sessionId}/organization`, { organizationId: id })
+      return id
+    },
+    removeMember: (id: string, userId: string) => clerk(`/organizations/${id}/members/${userId}`, undefined, 'DELETE'),
     webhooks: (switches: object) => clerk('/webhooks', switches),
     /** The webhooks about a user, as Svix sees them. */
     deliveries: async (userId: string) => (await state()).deliveries.filter(({ body }) => body.includes(userId)),

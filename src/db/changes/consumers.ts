@@ -1,6 +1,7 @@
 /** The position of each consumer of the feed, and its deliveries that have not succeeded. */
-import { sql } from 'drizzle-orm'
+
 import type { Position } from '../../domain/feed.ts'
+import { sql } from '../drizzle.ts'
 import { $, type Call, type Executor, milliseconds, statement } from '../statement.ts'
 import { type EntryRow, entryColumns, type FeedEntry, idOf, toEntry } from './read.ts'
 import { changeConsumers, changeDeliveries } from './table.ts'

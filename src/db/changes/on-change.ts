@@ -1,7 +1,8 @@
 /** Runs the application's function in the transaction of a change, for example to enqueue a job that is committed with it or not at all. */
-import { sql } from 'drizzle-orm'
+
 import type pg from 'pg'
 import type { FeedChange } from '../../domain/feed.ts'
+import { sql } from '../drizzle.ts'
 import { markTrouble } from '../errors.ts'
 import { statement } from '../statement.ts'
 import { type EntryRow, entryColumns, toEntry } from './read.ts'

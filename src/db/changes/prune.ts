@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { sql } from '../drizzle.ts'
 import { PRUNE_BATCH, pruneLock } from '../pruning.ts'
 import { syncState } from '../schema.ts'
 import { $, type Executor, statement } from '../statement.ts'

@@ -1,6 +1,7 @@
 /** Reads the change feed in the order of transactions, up to the point where no older transaction can still commit. */
-import { sql } from 'drizzle-orm'
+
 import { type FeedChange, isBehind, type Position, START } from '../../domain/feed.ts'
+import { sql } from '../drizzle.ts'
 import { syncState } from '../schema.ts'
 import { $, type Executor, milliseconds, type Qualify, statement } from '../statement.ts'
 import { changes } from './table.ts'

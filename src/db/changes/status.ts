@@ -1,6 +1,7 @@
 /** The state of the feed and its consumers, at a cost that does not grow with the feed. */
-import { sql } from 'drizzle-orm'
+
 import type { DelayingTransaction } from '../../domain/feed-delay.ts'
+import { sql } from '../drizzle.ts'
 import { type Executor, statement } from '../statement.ts'
 import { changeConsumers, changeDeliveries, changes } from './table.ts'
 

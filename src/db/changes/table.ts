@@ -1,6 +1,5 @@
 /** The tables of the change feed: the feed, the consumers' positions, and deliveries that wait or were given up. */
-import { sql } from 'drizzle-orm'
-import { bigint, customType, index, integer, primaryKey, text } from 'drizzle-orm/pg-core'
+import { bigint, customType, index, integer, primaryKey, sql, text } from '../drizzle.ts'
 import { type MakeTable, makeTable, time } from '../table.ts'
 
 /** A transaction id without wraparound, as text because it has 64 bits. */

@@ -3,7 +3,7 @@
  * a statement has many rows (bench/README.md).
  */
 import { createHash } from 'node:crypto'
-import { getTableName } from 'drizzle-orm'
+import { getTableName } from '../drizzle.ts'
 import type { Resource } from '../resource.ts'
 
 /** The `NOTIFY` channel that announces new changes; its payload is the schema. */

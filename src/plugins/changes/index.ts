@@ -18,8 +18,6 @@ import errorReplies from '../error-replies.ts'
 import { createPush, PUSH_CONCURRENCY, type PushOptions } from './push.ts'
 import changesRoute, { type ChangesFeed } from './route.ts'
 
-export { changesRoute }
-
 export interface ChangesOptions {
   database: DatabaseOptions
   /** The bearer token of `GET /api/changes`; without it there is no such route. */

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { sql } from '../../db/drizzle.ts'
 import { $, statement } from '../../db/statement.ts'
 import { versionedResource } from '../../db/versioned.ts'
 import { users } from '../user/table.ts'

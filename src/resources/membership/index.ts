@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { sql } from '../../db/drizzle.ts'
 import { $, type Qualify, statement } from '../../db/statement.ts'
 import { versionedResource } from '../../db/versioned.ts'
 import type { Change } from '../../domain/change.ts'

@@ -1,5 +1,5 @@
 /** Reads current memberships. */
-import { type SQL, sql } from 'drizzle-orm'
+import { type SQL, sql } from '../../db/drizzle.ts'
 import { $, type Executor, milliseconds, type Qualify, statement } from '../../db/statement.ts'
 import { parseJson } from '../../domain/clean.ts'
 import type { Organization } from '../organization/payload.ts'

@@ -1,4 +1,4 @@
-import { index, text } from 'drizzle-orm/pg-core'
+import { index, text } from '../../db/drizzle.ts'
 import { type MakeTable, makeTable, time } from '../../db/table.ts'
 import { versionColumns } from '../../db/versioned.ts'
 

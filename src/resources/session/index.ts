@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { sql } from '../../db/drizzle.ts'
 import type { InLedger, Resource, Writing } from '../../db/resource.ts'
 import { timeOf } from '../../db/statement.ts'
 import type { Change } from '../../domain/change.ts'

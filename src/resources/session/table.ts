@@ -1,5 +1,4 @@
-import { sql } from 'drizzle-orm'
-import { boolean, index, text } from 'drizzle-orm/pg-core'
+import { boolean, index, sql, text } from '../../db/drizzle.ts'
 import { type MakeTable, makeTable, time } from '../../db/table.ts'
 import { FINAL_SESSION_STATUSES } from './change.ts'
 

@@ -1,5 +1,5 @@
 /** The SQL of `sessions`. */
-import { sql } from 'drizzle-orm'
+import { sql } from '../../db/drizzle.ts'
 import { pruning } from '../../db/pruning.ts'
 import { $, type Executor, statement } from '../../db/statement.ts'
 import { users } from '../user/table.ts'

@@ -1,5 +1,5 @@
 /** Counts and lists users by creation time, for a catch-up. */
-import { sql } from 'drizzle-orm'
+import { sql } from '../../db/drizzle.ts'
 import { $, type Executor, milliseconds, type Qualify, statement } from '../../db/statement.ts'
 import { users } from './table.ts'
 

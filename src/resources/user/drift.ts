@@ -1,5 +1,5 @@
 /** Compares the rows of `users` with Clerk, for a reconcile. */
-import { sql } from 'drizzle-orm'
+import { sql } from '../../db/drizzle.ts'
 import { reconcileSeen } from '../../db/schema.ts'
 import { $, type Executor, milliseconds, statement, timeOf } from '../../db/statement.ts'
 import type { ComparedRow, Difference } from '../../domain/drift.ts'

@@ -1,5 +1,5 @@
 /** Erasure: the ledger keeps no payload about a deleted user. */
-import { type SQL, sql } from 'drizzle-orm'
+import { type SQL, sql } from '../../db/drizzle.ts'
 import { webhookEvents } from '../../db/schema.ts'
 import { $, type Qualify, statement } from '../../db/statement.ts'
 import { users } from './table.ts'

@@ -1,5 +1,5 @@
 /** Resets versions that Clerk does not have, because the guard would refuse every older snapshot. */
-import { sql } from 'drizzle-orm'
+import { sql } from '../../db/drizzle.ts'
 import { $, statement } from '../../db/statement.ts'
 import type { Version } from '../../domain/version.ts'
 import type { UserSnapshot } from './change.ts'

@@ -1,5 +1,4 @@
-import { sql } from 'drizzle-orm'
-import { boolean, index, jsonb, text } from 'drizzle-orm/pg-core'
+import { boolean, index, jsonb, sql, text } from '../../db/drizzle.ts'
 import { type MakeTable, makeTable, time } from '../../db/table.ts'
 import type { JsonObject } from '../../domain/clean.ts'
 

@@ -4,8 +4,7 @@
  * row's, claims when they are strictly newer than the version and than the claims before. An inferred deletion writes unless the
  * row has been seen since, and what is dated after it undoes it.
  */
-import { type SQL, sql } from 'drizzle-orm'
-import type { PgColumn } from 'drizzle-orm/pg-core'
+import { type PgColumn, type SQL, sql } from '../../db/drizzle.ts'
 import { $, type Qualify, statement } from '../../db/statement.ts'
 import { FINAL, sessions } from '../session/table.ts'
 import {
