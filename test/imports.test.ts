@@ -121,6 +121,13 @@ test('payloads and changes of resources are pure, and resources import only the 
   }
 })
 
+test('Drizzle is imported by one file', async (t) => {
+  const importers = globSync('**/*.ts', { cwd: SRC }).filter((file) =>
+    importsOf(file).some(({ target }) => target.startsWith('drizzle-orm')),
+  )
+  t.strictSame(importers, ['db/drizzle.ts'])
+})
+
 test('src/db reaches resources only through their list', async (t) => {
   for (const file of ['db/apply.ts', 'db/isolation.ts', 'db/ledger.ts', 'db/pipeline.ts', 'db/pool.ts']) {
     const named = importsOf(file).filter(({ target }) => /resources\/[\w-]+\//.test(target))
