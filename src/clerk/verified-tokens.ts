@@ -1,32 +1,31 @@
-/** Tokens that were verified, so that each is verified once. What may change later (users, sessions) is never kept here. */
+/** Remembers verified tokens, so that each is verified once. It never remembers what can change later: users and sessions. */
 import type { SessionToken } from '../domain/session-token.ts'
 
-/** A verified token, with what its verdict rests on. */
+/** A verified token, with the facts on which that depends. */
 export interface VerifiedToken {
   token: SessionToken
   kid: string | undefined
-  /** The key that its signature was verified with: once the key is gone, so is the verdict. */
+  /** The key that verified its signature. The result no longer counts once the issuer has withdrawn the key. */
   pem: string
-  /** The end of its validity, tolerance included, in milliseconds since 1970. */
+  /** When it expires, including the clock tolerance, in milliseconds since 1970. */
   validUntilMs: number
 }
 
 export interface VerifiedTokensLimits {
   tokens: number
-  /** Of all credentials together. A verdict takes about three times its credential: the text, and the claims parsed. */
+  /** The total length of all tokens. An entry takes about three times as much memory: the text and the parsed claims. */
   bytes: number
 }
 
 const KEY_LENGTH = 32
 
 /**
- * A bounded store of verdicts, by the whole credential. The oldest goes first: tokens live for a minute, so that it is
- * nearly always the one that is over soonest.
+ * A bounded store of verified tokens. The oldest is evicted first: tokens live for a minute, so it nearly always expires first.
  */
 export function createVerifiedTokens(limits: VerifiedTokensLimits) {
   const verdicts = new Map<string, VerifiedToken & { credential: string }>()
   let bytes = 0
-  // The end of the signature tells tokens apart, and is hashed in a fraction of the time; what was kept is compared whole.
+  // The end of the signature is enough as a key, and is hashed much faster. The whole token is compared too.
   const keyOf = (credential: string) => credential.slice(-KEY_LENGTH)
 
   function forget(key: string): void {
@@ -35,12 +34,12 @@ export function createVerifiedTokens(limits: VerifiedTokensLimits) {
   }
 
   return {
-    /** The verdict on a credential, unless its time is over. */
+    /** The verified token for this text, unless it has expired. */
     find(credential: string, nowMs: number): VerifiedToken | undefined {
       const verdict = verdicts.get(keyOf(credential))
       return verdict?.credential === credential && nowMs <= verdict.validUntilMs ? verdict : undefined
     },
-    /** Keeps a verdict in the place of the oldest. */
+    /** Remembers a verified token, in place of the oldest if the store is full. */
     keep(credential: string, verdict: VerifiedToken): void {
       if (credential.length > limits.bytes) return
       const key = keyOf(credential)

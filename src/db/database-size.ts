@@ -1,11 +1,5 @@
 /** The sizes of the tables and the number of connections. */
-
-import { organizationInvitations } from '../resources/invitation/table.ts'
-import { organizationMemberships } from '../resources/membership/table.ts'
-import { organizations } from '../resources/organization/table.ts'
-import { organizationRoles } from '../resources/role/table.ts'
-import { sessions } from '../resources/session/table.ts'
-import { users } from '../resources/user/table.ts'
+import { resources } from '../resources/index.ts'
 import { getTableName, type PgTable, sql } from './drizzle.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, type Qualify, statement } from './statement.ts'
@@ -36,15 +30,7 @@ const selectTables = statement<DatabaseSize['tables'][number]>(
   'table_sizes',
   (t) =>
     sql`${sql.join(
-      [
-        organizationInvitations,
-        organizationMemberships,
-        organizationRoles,
-        organizations,
-        sessions,
-        users,
-        webhookEvents,
-      ].map((table) => size(t, table)),
+      [...resources.map(({ table }) => table), webhookEvents].map((table) => size(t, table)),
       sql` union all `,
     )} order by 1`,
 )

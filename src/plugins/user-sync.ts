@@ -1,6 +1,6 @@
 /**
- * The explicit sync and the just-in-time sync: whoever holds a valid token has a row. Profiles come from Clerk's Backend API
- * where it can be asked, else from the claims that Clerk signed, never from the caller.
+ * The explicit sync and the just-in-time sync, which ensure that every user with a valid token has a row. Profiles come from Clerk's
+ * Backend API if it answers, otherwise from the signed claims, never from the caller.
  */
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -30,7 +30,7 @@ import { type GuardFactory, guardFactory } from './guards.ts'
 export interface UserSyncOptions {
   /** Whether any authenticated call syncs a missing row; default true. */
   autoSync?: boolean
-  /** Clerk's Backend API; without it profiles come from claims alone. */
+  /** Clerk's Backend API; without it profiles come from claims only. */
   backendApi?: UserLookupOptions
 }
 
@@ -42,17 +42,16 @@ export interface SyncResult {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Brings the row up to date, whether it is there or not. Rejects as the guard does. */
+    /** Creates the row or brings it up to date. Rejects like the guard. */
     clerkSyncUser: (request: FastifyRequest) => Promise<SyncResult>
     /**
-     * Makes the guard of routes that need the user's row, synced first when it is missing; the handler finds it in
-     * `request.clerkUser`: `app.get('/x', { onRequest: app.requireClerkUser() }, …)`. Takes the same conditions as
-     * `requireClerkAuth`, which come after everything else that may be wrong. Those about the organization
-     * (`{ organization: true }`, `{ role }`, `{ permission }`) are answered from the rows of the membership where they are newer
-     * than the token, and put it into `request.clerkOrganization`.
+     * Makes the guard of routes that need the user's row: `app.get('/x', { onRequest: app.requireClerkUser() }, …)`. A missing row is
+     * synced first. The handler finds it in `request.clerkUser`. Takes the same conditions as `requireClerkAuth`, which are checked
+     * last. Conditions on the organization (`{ organization: true }`, `{ role }`, `{ permission }`) are checked against the rows of
+     * the membership if these are newer than the token, and set `request.clerkOrganization`.
      */
     requireClerkUser: GuardFactory
-    /** The organizations of the user of an admitted request, and which of them is the token's (null after its membership ended). */
+    /** The organizations of the user of an admitted request, and the id of the token's; null if its membership has ended. */
     clerkListOrganizations: (
       request: FastifyRequest,
     ) => Promise<{ active: string | null; organizations: Organization[] }>
@@ -82,7 +81,7 @@ export default fp<UserSyncOptions>(
       const unchanged: Refreshed = { state, created: false, source: 'database' }
       const lookup = await findAtClerk?.(auth.userId)
       if (lookup?.answer.state === 'found') {
-        // What Clerk said a moment ago has been written, unless that failed.
+        // An answer that is reused has already been written, unless that failed.
         if (!lookup.isFresh && !isUnknown) return unchanged
         return { ...(await write({ user: lookup.answer.user, returns: key })), source: 'clerk_api' }
       }
@@ -95,7 +94,7 @@ export default fp<UserSyncOptions>(
       return isUnknown || mayChangeRow(auth) ? writeClaims(auth, key) : unchanged
     }
 
-    // Tokens whose claims PostgreSQL has compared with the row. It will not take them again, unless the row is missing.
+    // Tokens whose claims PostgreSQL has compared with the row. Comparing them again would change nothing, unless the row is missing.
     const compared = new WeakSet<SessionToken>()
     const mayChangeRow = (auth: SessionToken) => !compared.has(auth) && describesUser(auth.claims)
 
@@ -113,7 +112,7 @@ export default fp<UserSyncOptions>(
       return { outcome, created, state: state as AuthState }
     }
 
-    // What refuses a user may have changed at Clerk: the Backend API is asked before the row is believed.
+    // The reason for a refusal may have changed at Clerk, so the Backend API is asked first.
     const mayBeOutdated = ({ isDeleted, isInferred, isBanned, isDeprovisioned }: AuthState) =>
       findAtClerk !== undefined && (isDeleted ? isInferred : isBanned || isDeprovisioned)
 
@@ -190,7 +189,7 @@ function keyOf(auth: SessionToken, asksForMembership = false): AuthKey {
   return { userId, sessionId, organization: { id: organization.id, role: organization.role, issuedAtMs } }
 }
 
-/** The user, or the refusal that the state stands for, in the order of the contract. */
+/** Returns the user, or throws the refusal; of several reasons, the first in this order. */
 function allowedUser(auth: SessionToken, state: AuthState): User {
   if (state.isDeleted) throw new UserDeleted()
   if (state.isBanned) throw new UserBanned()
@@ -201,7 +200,7 @@ function allowedUser(auth: SessionToken, state: AuthState): User {
   return state.user
 }
 
-/** The membership where it was asked for; null without an active organization. */
+/** The membership, if it was read; null without an active organization. */
 function livingMembership(auth: SessionToken, { organization: rows }: AuthState) {
   if (!rows) return null
   const membership = membershipOf(auth, rows)
@@ -209,7 +208,7 @@ function livingMembership(auth: SessionToken, { organization: rows }: AuthState)
   return membership
 }
 
-// Rows are read only where the token names an organization.
+// Rows are read only if the token names an organization.
 const membershipOf = ({ authorization, issuedAtSeconds }: SessionToken, rows: OrganizationRows) =>
   resolveMembership(authorization.organization as ActiveOrganization, claimsIssuedAt(issuedAtSeconds), rows)
 

@@ -20,7 +20,7 @@ import { isTime, profileColumns, stateColumns, upsertUsers } from './upsert.ts'
 const inLedger: InLedger<UserChange> = {
   columns: { user_id: 'text', user_at: 'float8', user_event_at: 'float8', user_deleted: 'boolean' },
   input(user) {
-    // A membership's part about its user does not decide the outcome of the membership's message.
+    // These claims are the user part of a membership event, and do not decide the outcome of its message.
     if (user.kind === 'claims') return {}
     const [at, eventAt] =
       user.kind === 'snapshot' ? [user.version.updatedAt, user.version.eventAt] : [user.deletedAt, user.deletedAt]
@@ -72,7 +72,7 @@ function write(changes: readonly Change[]): Writing {
     guarded.filter((change) => !isUndone(change, full)),
   ).map((round) => ({
     round,
-    // The winner of several snapshots counts as seen when the latest of them was.
+    // The winner of several snapshots is dated by the latest report of the user.
     upsert: upsertUsers(full.length > winners.length ? round.map((change) => seenWith(change, full)) : round),
   }))
 

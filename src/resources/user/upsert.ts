@@ -1,8 +1,9 @@
 /**
- * The guarded upserts of users: one proposed row an id, in the order of ids, so that two transactions never wait for each
- * other. The guard is the contract: nothing touches the tombstone of an event, a snapshot writes when its version is at least the
- * row's, claims when they are strictly newer than the version and than the claims before. An inferred deletion writes unless the
- * row has been seen since, and what is dated after it undoes it.
+ * The guarded upserts of users, with one proposed row per id, in the order of ids, so that two transactions never deadlock. The guard:
+ * - Nothing changes the tombstone of an event.
+ * - A snapshot is written if its version is at least the row's.
+ * - Claims are written if they are strictly newer than the row's version and than earlier claims.
+ * - An inferred deletion is written unless Clerk has reported the user since, and a later snapshot undoes it.
  */
 import { type PgColumn, type SQL, sql } from '../../db/drizzle.ts'
 import { $, type Qualify, statement } from '../../db/statement.ts'
@@ -42,17 +43,17 @@ export const stateColumns = Object.values(STATE)
 /** The flags of a user's state, which every snapshot gives. */
 export const flagColumns = [users.banned, users.locked, users.deprovisioned]
 
-// What a snapshot says of a user, what dates it, and what all the changes say together.
+// The columns that a snapshot sets: data, then version; and the columns of all kinds of changes.
 const SAID = [...profileColumns, ...stateColumns]
 const DATED = [users.clerkCreatedAt, users.clerkUpdatedAt, users.syncSource]
 const SNAPSHOT = [users.id, ...SAID, ...DATED, users.clerkEventAt, users.clerkAskedAt]
 const ANY = [...SNAPSHOT, users.claimsIssuedAt, users.claimsColumns, users.deletedAt]
 
-/** The columns, each as `each` writes it. */
+/** A comma-separated list, with each column formatted by `each`. */
 export const list = (columns: PgColumn[], each: (name: string, column: PgColumn) => string): SQL =>
   sql.raw(columns.map((column) => each(column.name, column)).join(', '))
 
-// Times travel as milliseconds; every other column as its own type.
+// Times are sent as milliseconds; every other column as its own type.
 export const isTime = (column: PgColumn) => column.dataType === 'date'
 const name = (name: string) => name
 const input = (name: string, column: PgColumn) => (isTime(column) ? `to_timestamp(i.${name} / 1000)` : `i.${name}`)
@@ -61,32 +62,32 @@ const current = (name: string) => `u.${name}`
 const proposed = (name: string) => `excluded.${name}`
 const fromProposed = (name: string) => `${name} = excluded.${name}`
 
-/** Columns of the input `i` as values, and with their types. */
+/** The columns of the input `i`, as values and with their types. */
 export const inputsOf = (columns: PgColumn[]) => list(columns, input)
 export const inputTypesOf = (columns: PgColumn[]) => list(columns, inputType)
 
 const isVersionless = sql.raw('u.clerk_updated_at is null')
 const versionOf = (row: 'u' | 'excluded') =>
   sql.raw(`(${row}.clerk_updated_at, coalesce(${row}.clerk_event_at, '-infinity'))`)
-// What the Backend API repeats is not written.
+// An answer of the Backend API that changes nothing is not written.
 const isAccepted = (saysMore: SQL) => sql`(${isVersionless} or ${versionOf('excluded')} >= ${versionOf('u')}
       and (excluded.sync_source <> 'clerk_api' or ${versionOf('excluded')} > ${versionOf('u')} or ${saysMore}))`
 
-// What the row was last seen by, and what dates a snapshot against an inferred deletion.
+// When Clerk last reported the user of the row, and when it reported the proposed snapshot, to compare with an inferred deletion.
 const seenAt = sql.raw('greatest(u.clerk_updated_at, u.clerk_event_at, u.clerk_asked_at, u.deleted_at)')
 const saidAt = sql.raw(`greatest(excluded.clerk_event_at, excluded.clerk_asked_at,
       case when excluded.sync_source = 'clerk_api' and excluded.clerk_asked_at is null then now() end)`)
-// An inferred tombstone is one of the Backend API's; a later word of Clerk's takes it back.
+// The tombstone of an inferred deletion has the source `clerk_api`. A later report of the user undoes it.
 const isRevival = sql`u.sync_source = 'clerk_api' and ${saidAt} > u.deleted_at`
 const lastAskedAt = sql.raw('clerk_asked_at = greatest(u.clerk_asked_at, excluded.clerk_asked_at)')
 
-// An inferred tombstone keeps the version of what it wiped, so that older news of the same `updated_at` stay older.
+// An inferred tombstone keeps the version of the row that it cleared, so that an older event with the same `updated_at` stays older.
 const eventAt = sql.raw(`case when u.deleted_at is not null and u.clerk_updated_at = excluded.clerk_updated_at
       then greatest(u.clerk_event_at, excluded.clerk_event_at) else excluded.clerk_event_at end`)
 
 const snapshotSaysMore = sql`(${list(SAID, current)}) is distinct from (${list(SAID, proposed)})`
 
-/** Most batches hold nothing but snapshots: far less for PostgreSQL to set up. */
+/** Most batches contain only snapshots; this statement costs PostgreSQL much less than `upsertAny`. */
 const upsertSnapshots = statement<{ id: string; created: boolean }>(
   'users_upsert_snapshots',
   (t) => sql`insert into ${t(users)} as u (${list(SNAPSHOT, name)})
@@ -107,10 +108,10 @@ const isInferredDeletion = sql.raw(`(excluded.deleted_at is not null and exclude
 const areNewer = (issuedAt: string) => sql`(${isVersionless} or ${sql.raw(issuedAt)} > u.clerk_updated_at)
       and (u.claims_issued_at is null or ${sql.raw(issuedAt)} > u.claims_issued_at)`
 const claimsAreNewer = areNewer('excluded.claims_issued_at')
-// Older claims may still fill what no newer claims and no snapshot spoke of.
+// Older claims may still fill columns that no newer claims and no snapshot have set.
 const claimsFill = sql`${isVersionless} and not excluded.claims_columns <@ u.claims_columns`
 
-// What a profile column will hold: all of a snapshot, nothing after a deletion, of claims only what they name.
+// The new value of a profile column: that of a snapshot, null after a deletion, and that of claims only if they name the column.
 const merged = (column: PgColumn): SQL => {
   const named = sql.raw(`'${column.name}' = any(excluded.claims_columns)`)
   const namedBefore = sql.raw(`'${column.name}' = any(u.claims_columns)`)
@@ -119,15 +120,16 @@ const merged = (column: PgColumn): SQL => {
       when ${named} and ((${claimsAreNewer}) or not coalesce(${namedBefore}, false)) then ${sql.raw(proposed(column.name))}
       else ${sql.raw(current(column.name))} end`
 }
-// Claims know nothing of the rest.
+// Claims do not contain the other columns.
 const unlessClaims = (column: PgColumn): SQL =>
   sql`case when ${isClaims} then u.${sql.raw(column.name)} else excluded.${sql.raw(column.name)} end`
 const join = (fragments: SQL[]) => sql.join(fragments, sql`, `)
 const set = (column: PgColumn, value: SQL) => sql`${sql.raw(column.name)} = ${value}`
 const saysMore = sql`${isDeletion} or u.deleted_at is not null or (${list(SAID, current)})
       is distinct from (${join([...profileColumns.map(merged), ...stateColumns.map(unlessClaims)])})`
-// Claims that cannot write lock no row and make no commit wait for the disk: most syncs are such. The final check is below.
-const haveNothingToSay = (t: Qualify): SQL => sql`(
+// Claims that would not be written, as in most syncs, are left out here, so that they lock no row and cause no disk write. The guard
+// below decides finally.
+const haveNoEffect = (t: Qualify): SQL => sql`(
     exists (select 1 from ${t(sessions)} s where s.id = i.session_id and s.status in ${FINAL})
     or exists (select 1 from ${t(users)} u where u.id = i.id and not coalesce(u.deleted_at is null
       and (${areNewer('to_timestamp(i.claims_issued_at / 1000)')}
@@ -135,13 +137,13 @@ const haveNothingToSay = (t: Qualify): SQL => sql`(
 const UNCLAIMED = [...stateColumns, users.clerkCreatedAt]
 const isUndated = sql`${isClaims} or ${isInferredDeletion}`
 
-/** Snapshots, claims and deletions in one statement, so that the rows of all are locked in one order. */
+/** Snapshots, claims and deletions in one statement, so that all rows are locked in one order. */
 const upsertAny = statement<{ id: string; created: boolean }>(
   'users_upsert',
   (t) => sql`insert into ${t(users)} as u (${list(ANY, name)})
   select ${inputsOf(ANY)}
   from json_to_recordset(${$(1)}::json) as i(${inputTypesOf(ANY)}, session_id text)
-  where i.claims_issued_at is null or not ${haveNothingToSay(t)}
+  where i.claims_issued_at is null or not ${haveNoEffect(t)}
   order by i.id
   on conflict (id) do update set
     ${join(profileColumns.map((column) => set(column, merged(column))))},
@@ -169,9 +171,9 @@ const upsertAny = statement<{ id: string; created: boolean }>(
 )
 
 /**
- * The statement that applies at most one change an id. Its rows name the ids that were written, with whether the row is new;
- * an id that is missing was stale. May be repeated. Locks every row named, written or not, until the transaction ends, except by
- * claims that have nothing to say.
+ * The statement that applies at most one change per id. It returns the ids that were written, with whether the row is new; a missing
+ * id was stale. May be repeated. It locks the row of every change until the transaction ends, written or not, except for claims
+ * that have no effect.
  */
 export const upsertUsers = (changes: UserChange[]) =>
   (changes.every(({ kind }) => kind === 'snapshot') ? upsertSnapshots : upsertAny).call(
@@ -191,7 +193,7 @@ export function toRow(change: UserChange): Record<string, unknown> {
     row.claims_columns = Object.keys(change.profile).map((key) => PROFILE[key as keyof Profile].name)
   } else if (change.kind === 'deletion') {
     row.deleted_at = change.deletedAt
-    // What was only inferred dates nothing.
+    // An inferred deletion sets no version.
     if (!isInferred(change)) row.clerk_updated_at = row.clerk_event_at = change.deletedAt
   } else {
     row.clerk_created_at = change.clerkCreatedAt

@@ -475,11 +475,19 @@ insert into "clerk"."sync_state" (job, state) values ($1, $2::jsonb)
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > table_sizes 1`] = `
-select 'organization_invitations' as name,
+select 'users' as name,
     case when counted < 10000 then counted else greatest(counted, s.n_live_tup) end::float8 as rows,
     pg_total_relation_size(s.relid)::float8 as bytes
-  from pg_stat_user_tables s, (select count(*) as counted from (select from "clerk"."organization_invitations" limit 10000) r) c
-  where s.relid = ('clerk' || '.organization_invitations')::regclass union all select 'organization_memberships' as name,
+  from pg_stat_user_tables s, (select count(*) as counted from (select from "clerk"."users" limit 10000) r) c
+  where s.relid = ('clerk' || '.users')::regclass union all select 'sessions' as name,
+    case when counted < 10000 then counted else greatest(counted, s.n_live_tup) end::float8 as rows,
+    pg_total_relation_size(s.relid)::float8 as bytes
+  from pg_stat_user_tables s, (select count(*) as counted from (select from "clerk"."sessions" limit 10000) r) c
+  where s.relid = ('clerk' || '.sessions')::regclass union all select 'organizations' as name,
+    case when counted < 10000 then counted else greatest(counted, s.n_live_tup) end::float8 as rows,
+    pg_total_relation_size(s.relid)::float8 as bytes
+  from pg_stat_user_tables s, (select count(*) as counted from (select from "clerk"."organizations" limit 10000) r) c
+  where s.relid = ('clerk' || '.organizations')::regclass union all select 'organization_memberships' as name,
     case when counted < 10000 then counted else greatest(counted, s.n_live_tup) end::float8 as rows,
     pg_total_relation_size(s.relid)::float8 as bytes
   from pg_stat_user_tables s, (select count(*) as counted from (select from "clerk"."organization_memberships" limit 10000) r) c
@@ -487,19 +495,11 @@ select 'organization_invitations' as name,
     case when counted < 10000 then counted else greatest(counted, s.n_live_tup) end::float8 as rows,
     pg_total_relation_size(s.relid)::float8 as bytes
   from pg_stat_user_tables s, (select count(*) as counted from (select from "clerk"."organization_roles" limit 10000) r) c
-  where s.relid = ('clerk' || '.organization_roles')::regclass union all select 'organizations' as name,
+  where s.relid = ('clerk' || '.organization_roles')::regclass union all select 'organization_invitations' as name,
     case when counted < 10000 then counted else greatest(counted, s.n_live_tup) end::float8 as rows,
     pg_total_relation_size(s.relid)::float8 as bytes
-  from pg_stat_user_tables s, (select count(*) as counted from (select from "clerk"."organizations" limit 10000) r) c
-  where s.relid = ('clerk' || '.organizations')::regclass union all select 'sessions' as name,
-    case when counted < 10000 then counted else greatest(counted, s.n_live_tup) end::float8 as rows,
-    pg_total_relation_size(s.relid)::float8 as bytes
-  from pg_stat_user_tables s, (select count(*) as counted from (select from "clerk"."sessions" limit 10000) r) c
-  where s.relid = ('clerk' || '.sessions')::regclass union all select 'users' as name,
-    case when counted < 10000 then counted else greatest(counted, s.n_live_tup) end::float8 as rows,
-    pg_total_relation_size(s.relid)::float8 as bytes
-  from pg_stat_user_tables s, (select count(*) as counted from (select from "clerk"."users" limit 10000) r) c
-  where s.relid = ('clerk' || '.users')::regclass union all select 'webhook_events' as name,
+  from pg_stat_user_tables s, (select count(*) as counted from (select from "clerk"."organization_invitations" limit 10000) r) c
+  where s.relid = ('clerk' || '.organization_invitations')::regclass union all select 'webhook_events' as name,
     case when counted < 10000 then counted else greatest(counted, s.n_live_tup) end::float8 as rows,
     pg_total_relation_size(s.relid)::float8 as bytes
   from pg_stat_user_tables s, (select count(*) as counted from (select from "clerk"."webhook_events" limit 10000) r) c

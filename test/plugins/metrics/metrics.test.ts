@@ -1,4 +1,5 @@
 import { test } from 'tap'
+import * as errors from '../../../src/errors.ts'
 import { EVENT_TYPES } from '../../../src/resources/index.ts'
 import { freePorts, runNode } from '../../helpers/process.ts'
 import { asksEveryTime, type Service, startService } from '../../helpers/service.ts'
@@ -94,7 +95,14 @@ test('counters with known labels start at 0, so that the first event is an incre
   }
   t.equal(series('webhook_verification_failures_total').length, 2)
   t.equal(series('syncs_total').length, 5)
-  t.ok(series('auth_results_total').length > 10)
+  // Otherwise a refusal would count as OK, because its token was good.
+  const refusals = Object.values(errors).flatMap((value) => {
+    if (typeof value !== 'function' || !(value.prototype instanceof Error)) return []
+    const { statusCode, code } = new (value as new () => { statusCode: number; code: string })()
+    return [401, 403].includes(statusCode) && !/^(CHANGES|DASHBOARD)_TOKEN_INVALID$/.test(code) ? code : []
+  })
+  t.ok(refusals.length > 10)
+  for (const code of refusals) t.match(body, `clerk_session_sync_auth_results_total{code="${code}"} 0\n`, code)
 })
 
 test('webhooks are counted by type and outcome, unhandled types as other', async (t) => {
