@@ -1,5 +1,6 @@
 import { identifierExists, notFound, parameterInvalid, userBanned } from './clerk-error.ts'
 import { newId } from './ids.ts'
+import { later } from './organization-json.ts'
 import { Organizations } from './organizations.ts'
 import type { DeletedUser, Session, SessionStatus, User, UserAttributes, UserPatch } from './schemas.ts'
 import { newSession } from './session-json.ts'
@@ -193,10 +194,7 @@ export class ClerkInstance {
     return user
   }
 
-  /** The current time, but later than the last one, because a version must grow even within a millisecond. */
-  #after(beforeMs: number): number {
-    return Math.max(this.#options.now(), beforeMs + 1)
-  }
+  #after = (beforeMs: number) => later(this.#options.now(), beforeMs)
 
   #liveSession(id: string): Session {
     const session = this.getSession(id)

@@ -177,3 +177,6 @@ export function organizationClaims({ id, slug }: Organization, role: string, per
     },
   }
 }
+
+/** Now, but later than the time before, because a version must grow even within one millisecond. */
+export const later = (nowMs: number, beforeMs: number): number => Math.max(nowMs, beforeMs + 1)

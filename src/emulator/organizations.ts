@@ -1,7 +1,8 @@
-import { alreadyMember, notFound, parameterInvalid } from './clerk-error.ts'
+import { alreadyMember, notFound } from './clerk-error.ts'
 import { newId } from './ids.ts'
 import {
   type Invitation,
+  later,
   type Membership,
   type MembershipPatch,
   newInvitation,
@@ -9,10 +10,10 @@ import {
   type Organization,
   type OrganizationPatch,
   organizationClaims,
-  permissionJson,
   type Role,
   type RolePatch,
 } from './organization-json.ts'
+import { Roles } from './roles.ts'
 import type { User } from './schemas.ts'
 
 export interface OrganizationsOptions {
@@ -27,23 +28,17 @@ type Stored = Omit<Membership, 'organization' | 'public_user_data' | 'permission
   userId: string
 }
 
-// Every instance begins with these (https://clerk.com/docs/guides/organizations/control-access/roles-and-permissions).
-const DEFAULT_ROLES = {
-  'org:admin': ['org:sys_profile:manage', 'org:sys_memberships:manage', 'org:sys_memberships:read'],
-  'org:member': ['org:sys_memberships:read'],
-}
-
-/** The organizations of an instance with their members, invitations and roles, and the events that each change emits. */
+/** The organizations of an instance with their members and invitations, and the events that each change emits. */
 export class Organizations {
+  readonly #roles: Roles
   readonly #options: OrganizationsOptions
   readonly #organizations = new Map<string, Organization>()
   readonly #memberships = new Map<string, Stored>()
-  readonly #roles = new Map<string, Role>()
   readonly #invitations = new Map<string, Invitation>()
 
   constructor(options: OrganizationsOptions) {
     this.#options = options
-    for (const [key, permissions] of Object.entries(DEFAULT_ROLES)) this.#putRole({ key, permissions })
+    this.#roles = new Roles(options)
   }
 
   // Newest first, as Clerk lists them.
@@ -57,9 +52,6 @@ export class Organizations {
       .filter((one) => userId === undefined || one.userId === userId)
       .reverse()
       .map((one) => this.#json(one))
-  }
-  roles(): Role[] {
-    return [...this.#roles.values()].reverse()
   }
   invitations(organizationId?: string): Invitation[] {
     return [...this.#invitations.values()]
@@ -107,7 +99,7 @@ export class Organizations {
   ): Membership {
     this.get(organizationId)
     this.#options.getUser(userId)
-    this.#roleOf(role)
+    this.#roles.find(role)
     if (this.#find(organizationId, userId)) throw alreadyMember()
     const now = this.#options.now()
     const membership: Stored = {
@@ -128,7 +120,7 @@ export class Organizations {
 
   updateMember(organizationId: string, userId: string, patch: MembershipPatch): Membership {
     const membership = this.#getMember(organizationId, userId)
-    if (patch.role !== undefined) this.#roleOf(patch.role)
+    if (patch.role !== undefined) this.#roles.find(patch.role)
     const changed = { ...membership, ...patch, updated_at: this.#after(membership.updated_at) }
     this.#memberships.set(changed.id, changed)
     this.#options.emit('organizationMembership.updated', this.#json(changed))
@@ -149,33 +141,11 @@ export class Organizations {
     for (const one of [...this.#memberships.values()]) if (one.userId === userId) this.#memberships.delete(one.id)
   }
 
-  getRole(id: string): Role {
-    const role = this.#roles.get(id)
-    if (!role) throw notFound('organization role', id)
-    return role
-  }
-
-  createRole(patch: RolePatch & { key: string }): Role {
-    if (this.roles().some(({ key }) => key === patch.key)) throw parameterInvalid('key', patch.key)
-    const role = this.#putRole(patch)
-    this.#options.emit('role.created', role)
-    return role
-  }
-
-  /** Reaches all who have the role; no event tells of their memberships. */
-  updateRole(id: string, patch: RolePatch): Role {
-    const role = this.#putRole(patch, this.getRole(id))
-    this.#options.emit('role.updated', role)
-    return role
-  }
-
-  deleteRole(id: string): { object: string; id: string; deleted: true } {
-    this.getRole(id)
-    this.#roles.delete(id)
-    const deleted = { object: 'role', id, deleted: true as const }
-    this.#options.emit('role.deleted', deleted)
-    return deleted
-  }
+  roles = (): Role[] => this.#roles.list()
+  getRole = (id: string): Role => this.#roles.get(id)
+  createRole = (patch: RolePatch & { key: string }): Role => this.#roles.create(patch)
+  updateRole = (id: string, patch: RolePatch): Role => this.#roles.update(id, patch)
+  deleteRole = (id: string) => this.#roles.delete(id)
 
   invite(organizationId: string, email: string, role = 'org:member'): Invitation {
     this.get(organizationId)
@@ -185,7 +155,7 @@ export class Organizations {
       id,
       email_address: email,
       role,
-      role_name: this.#roleOf(role).name,
+      role_name: this.#roles.find(role).name,
       organization_id: organizationId,
     }
     const invitation = newInvitation(fields, now)
@@ -235,26 +205,6 @@ export class Organizations {
     return settled
   }
 
-  #putRole({ permissions, ...patch }: RolePatch, former?: Role): Role {
-    const now = this.#options.now()
-    const role: Role = {
-      object: 'role',
-      id: newId('role', now),
-      key: 'org:role',
-      name: patch.key ?? 'Role',
-      description: null,
-      is_creator_eligible: false,
-      permissions: [],
-      created_at: now,
-      ...former,
-      ...patch,
-      ...(permissions && { permissions: permissions.map((key) => permissionJson(newId('perm', now), key, now)) }),
-      updated_at: former ? this.#after(former.updated_at) : now,
-    }
-    this.#roles.set(role.id, role)
-    return role
-  }
-
   #of = (organizationId: string) =>
     [...this.#memberships.values()].filter((one) => one.organizationId === organizationId)
   #find = (organizationId: string, userId: string) => this.#of(organizationId).find((one) => one.userId === userId)
@@ -271,16 +221,10 @@ export class Organizations {
     return invitation
   }
 
-  #roleOf(key: string): Role {
-    const role = this.roles().find((one) => one.key === key)
-    if (!role) throw notFound('organization role', key)
-    return role
-  }
-
   #json({ organizationId, userId, ...membership }: Stored): Membership {
     const user = this.#options.getUser(userId)
     // A role that was deleted leaves its members without permissions.
-    const role = this.roles().find((one) => one.key === membership.role)
+    const role = this.#roles.list().find((one) => one.key === membership.role)
     const primary = user.email_addresses.find(({ id }) => id === user.primary_email_address_id)
     return {
       ...membership,
@@ -299,8 +243,5 @@ export class Organizations {
     }
   }
 
-  /** Now, but later than the time before: a version must grow even within one millisecond. */
-  #after(beforeMs: number): number {
-    return Math.max(this.#options.now(), beforeMs + 1)
-  }
+  #after = (beforeMs: number) => later(this.#options.now(), beforeMs)
 }
