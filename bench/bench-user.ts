@@ -7,6 +7,9 @@ const padded = (number: number) => String(number).padStart(DIGITS, '0')
 export const userId = (number: number) => `user_2Bench${padded(number)}`
 export const sessionId = (number: number) => `sess_2Bench${padded(number)}`
 export const messageId = (number: number) => `msg_2Bench${padded(number)}`
+/** Twenty users an organization. */
+export const organizationId = (number: number) => `org_2Bench${padded(Math.ceil(number / 20))}`
+export const membershipId = (number: number) => `orgmem_2Bench${padded(number)}`
 export const emailOf = (number: number) => `person-${number}@bench.example`
 
 /** The number of an id that `userId` made; undefined for any other. */

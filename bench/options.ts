@@ -14,9 +14,14 @@ export const PATHS = [
   'burst',
   'sync-api',
   'sync-api-50',
+  'verify-member',
+  'membership',
   'mix',
 ] as const
 export type PathName = (typeof PATHS)[number]
+
+/** Paths that only this service has. */
+export const OWN_PATHS: readonly PathName[] = ['verify-member', 'membership']
 
 /** How long the Backend API takes on the paths that ask it. */
 export const API_DELAYS_MS: Partial<Record<PathName, number>> = { 'sync-api': 0, 'sync-api-50': 50 }
@@ -168,7 +173,7 @@ export function readOptions(args: string[]): Options {
   const all = {
     connections: mode === 'scrape' ? [scrapeConnections] : scale.connections,
     contenders: CONTENDERS.filter((name) => name !== 'baseline'),
-    paths: PATHS.filter((path) => path !== 'mix'),
+    paths: PATHS.filter((path) => path !== 'mix' && !OWN_PATHS.includes(path)),
   }
   const defaults = mode === 'growth' ? growthDefaults(scale) : mode === 'open-loop' ? openLoopDefaults(scale) : all
   const paths = choice('paths', PATHS, values.mix ? 'mix' : values.paths, defaults.paths)

@@ -2,10 +2,11 @@
 import { apiLastNameOf, customClaims, emailOf, scatter, spread, userId } from './bench-user.ts'
 import type { LoadResult } from './driver.ts'
 import type { Options, PathName } from './options.ts'
+import { membership, verifyMember } from './organization-paths.ts'
 import type { Database } from './postgres.ts'
 import { tokenRequest } from './requests.ts'
 import { countRows, findLedgerFaults, findRowFaults, findSyncFaults, fingerprint } from './row-checks.ts'
-import type { BenchEvent, createEventFactory } from './webhooks.ts'
+import type { BenchEvent, createEventFactory, createSigner } from './webhooks.ts'
 
 /** One run of a path: its requests, and the check afterwards, which says what is lost or wrong. */
 export interface Plan {
@@ -30,6 +31,7 @@ export interface Target {
 export interface World {
   options: Options
   tokens: Map<number, string>
+  sign: ReturnType<typeof createSigner>
   makeEvent: ReturnType<typeof createEventFactory>
   /** Of messages and users, counted up over all runs; a version is one too, in ms. */
   nextSequence: number
@@ -213,4 +215,6 @@ export const planners: Record<Exclude<PathName, 'mix'>, Planner> = {
   burst,
   'sync-api': syncApi(0),
   'sync-api-50': syncApi(50),
+  'verify-member': verifyMember,
+  membership,
 }

@@ -6,11 +6,11 @@ import { flagsOf, migrateBy, settingsFor, start, WEBHOOK_SECRET } from './conten
 import type { Issuer } from './issuer.ts'
 import { moveToOtherCore } from './machine.ts'
 import { type Contender, type Measurement, measure } from './measure.ts'
-import { API_DELAYS_MS, type ContenderName, MAX_LOOKUPS, type Options, type PathName } from './options.ts'
+import { API_DELAYS_MS, type ContenderName, MAX_LOOKUPS, type Options, OWN_PATHS, type PathName } from './options.ts'
 import type { World } from './paths.ts'
 import { type Database, type Postgres, startPostgres } from './postgres.ts'
 import { signTokens } from './tokens.ts'
-import { createEventFactory } from './webhooks.ts'
+import { createEventFactory, createSigner } from './webhooks.ts'
 
 export type Progress = (text: string) => void
 
@@ -45,10 +45,12 @@ export async function createDatabaseFor(
 const FIRST_NEW_USER = 100_000_000
 
 export function createWorld(options: Options, tokens: Map<number, string>): World {
+  const sign = createSigner('/clerk', WEBHOOK_SECRET)
   return {
     options,
     tokens,
-    makeEvent: createEventFactory('/clerk', WEBHOOK_SECRET),
+    sign,
+    makeEvent: createEventFactory(sign),
     nextSequence: 1,
     nextUser: FIRST_NEW_USER,
     firstVersion: Date.now(),
@@ -89,7 +91,10 @@ export async function runPeers(options: Options, issuer: Issuer, progress: Progr
     // What the API is, a process knows from its start: those paths have processes of their own.
     for (const paths of groupBySettings(options.paths)) {
       const apiUrl = apis.urls.get(API_DELAYS_MS[paths[0] as PathName] ?? Number.NaN)
-      const names = options.contenders.filter((name) => apiUrl === undefined || name !== 'bare')
+      const isOwn = OWN_PATHS.includes(paths[0] as PathName)
+      const names = options.contenders.filter((name) =>
+        isOwn ? name === 'service' || name === 'baseline' : apiUrl === undefined || name !== 'bare',
+      )
       world.options = { ...options, paths }
       measurements.push(...(await measureGroup(world, names, databases, issuer, apiUrl, progress)))
     }
@@ -100,8 +105,9 @@ export async function runPeers(options: Options, issuer: Issuer, progress: Progr
 }
 
 function groupBySettings(paths: PathName[]): PathName[][] {
-  const plain = paths.filter((path) => !(path in API_DELAYS_MS))
-  const others = paths.filter((path) => path in API_DELAYS_MS).map((path) => [path])
+  const isPlain = (path: PathName) => !(path in API_DELAYS_MS || OWN_PATHS.includes(path))
+  const plain = paths.filter(isPlain)
+  const others = paths.filter((path) => !isPlain(path)).map((path) => [path])
   return plain.length > 0 ? [plain, ...others] : others
 }
 

@@ -1,7 +1,7 @@
 import { createPrivateKey } from 'node:crypto'
 import { parentPort, workerData } from 'node:worker_threads'
 import { signJwt } from '../src/emulator/signing-keys.ts'
-import { customClaims, sessionId, userId } from './bench-user.ts'
+import { customClaims, organizationId, sessionId, userId } from './bench-user.ts'
 
 export interface SigningOrder {
   issuer: string
@@ -30,6 +30,8 @@ const tokens = order.numbers.map((number) => [
       iss: order.issuer,
       jti: number.toString(16).padStart(20, '0'),
       nbf: iat - 10,
+      o: { id: organizationId(number), slg: 'bench', rol: 'member', per: 'read,write', fpm: '3' },
+      fea: 'o:posts',
       sid: sessionId(number),
       sts: 'active',
       sub: userId(number),

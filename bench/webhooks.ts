@@ -26,9 +26,15 @@ const MARK = {
 }
 const MARKS = /MARK_[A-Z]+|1111111111111/
 
-/** Makes the signed request of an event. */
-export function createEventFactory(path: string, secret: string) {
+/** Makes the signed request of a body. */
+export function createSigner(path: string, secret: string) {
   const key = createSecretKey(Buffer.from(secret.replace('whsec_', ''), 'base64'))
+  return (sequence: number, body: string): Buffer =>
+    webhookRequest(path, headersOf(key, messageId(sequence), body), body)
+}
+
+/** Makes the signed request of an event. */
+export function createEventFactory(sign: ReturnType<typeof createSigner>) {
   const template = makeTemplate()
   const texts = template.split(new RegExp(MARKS, 'g'))
   const marks = [...template.matchAll(new RegExp(MARKS, 'g'))].map(([mark]) => mark)
@@ -43,12 +49,12 @@ export function createEventFactory(path: string, secret: string) {
     }
     let body = texts[0] as string
     for (const [index, mark] of marks.entries()) body += (values[mark] as string) + texts[index + 1]
-    return webhookRequest(path, sign(key, messageId(event.sequence), body), body)
+    return sign(event.sequence, body)
   }
 }
 
 // https://docs.svix.com/receiving/verifying-payloads/how-manual
-function sign(key: KeyObject, id: string, body: string): Record<string, string> {
+function headersOf(key: KeyObject, id: string, body: string): Record<string, string> {
   const timestamp = Math.floor(Date.now() / 1000)
   const signature = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')
   return { 'svix-id': id, 'svix-timestamp': String(timestamp), 'svix-signature': `v1,${signature}` }
