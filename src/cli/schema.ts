@@ -63,15 +63,15 @@ function toPrisma(schema: string): string {
       .filter(({ config }) => !config.where)
       .map(({ config }) => {
         const names = config.columns.map((column) => camel((column as PgColumn).name))
-        return `  index([${names.join(', ')}], map: "${config.name}"${config.method === 'hash' ? ', type: Hash' : ''})`
+        return `  @@index([${names.join(', ')}], map: "${config.name}"${config.method === 'hash' ? ', type: Hash' : ''})`
       })
     return [
       `model ${pascal(singular(name))} {`,
       ...fields,
       '',
       ...on,
-      `  map("${name}")`,
-      `  schema("${plain(schema)}")`,
+      `  @@map("${name}")`,
+      `  @@schema("${plain(schema)}")`,
       '}',
     ].join('\n')
   })
