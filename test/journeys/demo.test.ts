@@ -178,8 +178,10 @@ test('the demo: every story ends signed in or signed out once, and only an old b
   t.ok(refusals().every((text) => text.includes('status of 503')))
 
   await t.test('two tabs sign in at once, and both end with the session', async (t) => {
-    const { result, sentence, rows } = await play(page, 'tabs')
+    const { result, sentence } = await play(page, 'tabs')
     t.equal(result, 'signed-out')
+    await page.waitForSelector('#timeline li[data-lane="feed"]:has-text("user.created")')
+    const { rows } = await ending(page)
     t.match(sentence, /each was refused \(SESSION_REVOKED, SESSION_REVOKED\), and each said so once: 2 times in all/)
     t.equal(inLane(rows, 'feed').filter(({ what }) => what === 'user.created').length, 1, 'with one row')
   })
