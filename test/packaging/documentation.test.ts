@@ -33,6 +33,20 @@ test('every link within the documentation has a target', async (t) => {
   }
 })
 
+test('every source file that the pages for contributors name exists', async (t) => {
+  for (const page of ['docs/architecture.md', 'CONTRIBUTING.md']) {
+    const named = [...read(page).matchAll(/`((?:[\w-]+\/)+[\w-]+\.(?:ts|md|json|yml|conf))`/g)].map(
+      ([, path = '']) => path,
+    )
+    t.ok(named.length > 5, `${page} names files`)
+    for (const path of named)
+      t.ok(
+        [path, `src/${path}`].some((file) => existsSync(join(ROOT, file))),
+        `${page}: ${path}`,
+      )
+  }
+})
+
 test('the glossary of the code and that of the documentation have the same words', async (t) => {
   const rows = [...read('docs/glossary.md').matchAll(/^\| ([a-z][a-z -]*) \| (.+) \|$/gm)].slice(1)
   const inCode = [...read('src/domain/change.ts').matchAll(/^ \* - ([a-z]+): (.+)\.$/gm)]
