@@ -6,8 +6,7 @@ import { build } from 'esbuild'
 import { type Test, test } from 'tap'
 import { ROOT, read } from './markdown.ts'
 
-/** 2.3 KB. */
-const MAX_GZIPPED_BYTES = 2.3 * 1024
+const MAX_GZIPPED_BYTES = 2_300
 const PACKAGE = join(ROOT, 'packages/client')
 const TSC = join(ROOT, 'node_modules/typescript/lib/tsc.js')
 const manifest = JSON.parse(read('packages/client/package.json'))
