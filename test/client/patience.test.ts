@@ -219,6 +219,28 @@ test('twenty calls with an expired token ask for one fresh token', async (t) => 
   t.equal(fresh, 2, 'later once more')
 })
 
+test('a fresh token that is missing, fails, or is another’s is not shared with later calls', async (t) => {
+  const [mine, other] = [tokenOf('s', 1), tokenOf('other', 1)]
+  for (const [what, first] of [
+    ['missing', null],
+    ['failed', new Error('Clerk is away')],
+    ['another’s', other],
+  ] as const) {
+    const fresh = [first]
+    const { api, sent } = hostile([EXPIRED, ...(first ? [EXPIRED] : [])], {
+      async getToken(options) {
+        if (!options?.skipCache) return tokenOf('s', 0)
+        const token = fresh.length > 0 ? fresh.shift() : mine
+        if (token instanceof Error) throw token
+        return token
+      },
+    })
+    if (first) await t.rejects(api.fetch('/a'), what)
+    t.equal((await api.fetch('/a')).status, 200, what)
+    t.equal(sent.at(-1)?.token, `Bearer ${mine}`)
+  }
+})
+
 test('a handler that throws or rejects changes no answer', async (t) => {
   const said: unknown[] = []
   const { error } = console

@@ -230,7 +230,7 @@ test('the loop breaker opens after five refusals, says why, and lets one through
   const { api, sent, clock } = hostile(Array(99).fill(INVALID))
   for (let call = 0; call < 5; call++) await api.fetch(PATH)
   t.equal(sent.length, 10)
-  t.match(said, [/CLERK_ISSUER and CLERK_AUTHORIZED_PARTIES/])
+  t.match(said, ['LOOP_BROKEN'])
   for (let call = 0; call < 50; call++) await t.rejects(api.fetch(PATH), { status: 0, code: 'LOOP_BROKEN' })
   t.equal(sent.length, 10, 'nothing is sent')
   clock.now += 30_000

@@ -10,6 +10,9 @@ const WHO = [
   { sub: 'user_a', sid: 'sess_a2', org: undefined },
   { sub: 'user_b', sid: 'sess_b', org: undefined },
   { sub: 'user_b', sid: 'sess_b', org: 'org_1' },
+  // Some tokens name no session.
+  { sub: 'user_a', sid: undefined, org: undefined },
+  { sub: 'user_b', sid: undefined, org: undefined },
 ] as const
 type Who = (typeof WHO)[number] | undefined
 
@@ -27,7 +30,10 @@ const CODES: [number, string][] = [
   [403, 'SESSION_PENDING'],
   [403, 'MEMBERSHIP_ENDED'],
   [403, 'FORBIDDEN'],
+  [403, 'REVERIFICATION_REQUIRED'],
+  [403, 'CROSS_SITE_REQUEST'],
   [401, 'APP'],
+  [503, 'JWKS_UNAVAILABLE'],
   [503, 'DATABASE_UNAVAILABLE'],
   [503, 'SHUTTING_DOWN'],
   [429, 'RATE_LIMITED'],
@@ -164,7 +170,7 @@ test('whoever becomes active at whatever moment, no body goes out with the token
         for (const [session, count] of syncs) {
           if (count > MOST_OF_SYNC * kinds.length) throw new Error(`${count} syncs of ${session}`)
         }
-        const sessions = over.map(({ sessionId }) => sessionId)
+        const sessions = over.map(({ userId, sessionId }) => `${userId} ${sessionId}`)
         if (new Set(sessions).size !== sessions.length) throw new Error('a session was signed out twice')
       },
     ),

@@ -55,6 +55,7 @@ export async function openSecondTab({ world, stage, sync, openTab, clerk, reason
   const second = openTab()
   stage.note('a second tab opens')
   await Promise.all([sync.syncUser(), second.syncUser(), second.profile()])
+  await stage.timeline.until('the change', ({ lane, label }) => lane === 'feed' && label === 'user.created')
   await stage.pause()
   stage.note('one tab signs out')
   await world.revoke(clerk.sessionId)

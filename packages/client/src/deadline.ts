@@ -8,10 +8,8 @@ export type Attempt = [
   signal: Signal,
   /** The result, or the reason of the end, whichever comes first. */
   race: <T>(work: T | Promise<T>) => Promise<T>,
-  /** Lifts the deadline. The caller's signal goes on ending what is being read. */
-  lift: () => void,
-  /** Gives up what is still under way. */
-  drop: () => void,
+  /** Lifts the deadline, and gives up what is still under way; unless it is kept, and ends with the caller's signal alone. */
+  end: (isKept?: boolean) => void,
 ]
 
 /** @param ms no deadline where it is missing */
@@ -33,13 +31,12 @@ export function begin(clock: Seams, caller: Signal | null | undefined, ms?: numb
   if (caller?.aborted) abort()
   caller?.addEventListener('abort', abort)
   const deadline = ms && clock.setTimeout(() => stop('TIMEOUT'), ms)
-  const lift = () => clock.clearTimeout(deadline as never)
   return [
     controller.signal as Signal,
     (work) => Promise.race([failed, work]),
-    lift,
-    () => {
-      lift()
+    (isKept) => {
+      clock.clearTimeout(deadline as never)
+      if (isKept) return
       caller?.removeEventListener('abort', abort)
       controller.abort()
     },

@@ -20,9 +20,9 @@ export type Sending = [
 export function describe(input: FetchInput, init: FetchInit, baseUrl: string): Sending {
   const base = normal(baseUrl)
   // A Request, of whichever realm or polyfill.
-  const request = typeof input === 'object' && 'url' in input ? input : undefined
+  const request = (input as Request).url ? (input as Request) : undefined
   const asked = request?.url ?? String(input)
-  const url = normal(/^(\w[\w+.-]*:|\/\/)/.test(asked) ? asked : join(base, asked))
+  const url = normal(/^(\w+:|\/\/)/.test(asked) ? asked : join(base, asked))
   const body = init.body as { getReader?: unknown; [Symbol.asyncIterator]?: unknown } | null | undefined
   // Null is no body; not every browser says more.
   const isUsedUp = request && !body && request.body !== null
@@ -42,7 +42,7 @@ export function describe(input: FetchInput, init: FetchInit, baseUrl: string): S
 
 // As the platform writes an address. Not by `URL`: React Native's own has no origin, and throws.
 const normal = (url: string) => new Request(url).url
-const originOf = (url: string) => url.split('/', 3).join('/')
+const originOf = (url: string) => `${url.split('/', 3)}`
 const join = (base: string, path: string) => `${base.replace(/\/+$/, '')}/${path.replace(/^\/+/, '')}`
 
 /** Never earlier than Retry-After says; without it 0.5 s, 1 s, 2 s. The random part keeps clients from coming back at once. */

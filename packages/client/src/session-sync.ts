@@ -26,8 +26,9 @@ const FRESH_MS = 5_000
 const MAX_POLLS = 10
 const POLL_MS = 300
 /** 0 is a request without an answer; 502 and 504 come from a proxy. */
-const TROUBLE = [0, 429, 502, 503, 504]
-const LOOP = 'Every token is refused: check CLERK_ISSUER and CLERK_AUTHORIZED_PARTIES'
+const TROUBLE = /^(0|429|50[234])$/
+/** The guide says what to check. */
+const LOOP = 'LOOP_BROKEN'
 
 type MaybeSignal = Signal | null | undefined
 
@@ -41,30 +42,44 @@ export function createSessionSync(options: SessionSyncOptions, seams: Seams = gl
   const { baseUrl, getToken, onSignedOut, timeoutMs = 10_000 } = options
   const send: Fetch = (input, init) => (options.fetch ?? fetch)(input, init)
   const states = new Map<string, SessionState>()
-  const over = new Map<string, SignedOutReason>()
+  const over = new Map<string, [status: number, reason: SignedOutReason]>()
   let lastKey: string | undefined
 
   async function bounded<T>(work: T | Promise<T>, signal: MaybeSignal, ms?: number): Promise<T> {
-    const [, race, , drop] = begin(seams, signal, ms)
+    const [, race, end] = begin(seams, signal, ms)
     try {
       return await race(work)
     } finally {
-      drop()
+      end()
     }
   }
 
   const sleep = (ms: number, signal: MaybeSignal) =>
     bounded(new Promise<void>((resolve) => seams.setTimeout(resolve, ms)), signal)
 
+  /** One fresh token for all who need one at about the same time. One that is missing, or another's, is asked for again. */
+  function refresh(state: SessionState): SessionState['fresh'] {
+    if (seams.Date.now() >= state.freshUntil) {
+      state.freshUntil = seams.Date.now() + FRESH_MS
+      const forget = () => {
+        state.freshUntil = 0
+      }
+      state.fresh = Promise.resolve(getToken({ skipCache: true }))
+      state.fresh.then((token) => identityOf(`${token}`).key === state.key || forget(), forget)
+    }
+    return state.fresh
+  }
+
   /**
    * Finds who is signed in, or a new token of the session given. Without a token Clerk may be loading, so that nobody is
    * signed out before a while.
+   * @param stale the session whose token was refused, and which needs a fresh one
    */
-  async function identify(signal: MaybeSignal, begun?: SessionState, ask = getToken): Promise<SessionState> {
+  async function identify(signal: MaybeSignal, begun?: SessionState, stale?: SessionState): Promise<SessionState> {
     let wanted = begun?.key
     for (let polls = 0; polls <= MAX_POLLS; polls += 1) {
       if (polls) await sleep(POLL_MS, signal)
-      const token = await bounded(ask(), signal, timeoutMs)
+      const token = await bounded(stale ? refresh(stale) : getToken(), signal, timeoutMs)
       if (token) {
         const identity = identityOf(token)
         lastKey = identity.key
@@ -87,24 +102,16 @@ export function createSessionSync(options: SessionSyncOptions, seams: Seams = gl
   /** Sends a request for one session until there is an answer to pass on. */
   async function exchange(request: Sending, state: SessionState, isSync = false): Promise<FetchResponse> {
     const [attempt, , isRepeatable, isIdempotent, signal] = request
-    const { session, sid: sessionId, sub: userId } = state
+    const { session } = state
     let canRefresh = isRepeatable
     let canSync = isRepeatable && !isSync
     let waits = isRepeatable ? 0 : MAX_WAITS
-    /** One fresh token for all who need one at about the same time. */
-    const refresh = () => {
-      if (seams.Date.now() >= state.freshUntil) {
-        state.freshUntil = seams.Date.now() + FRESH_MS
-        state.fresh = getToken({ skipCache: true })
-      }
-      return state.fresh
-    }
     for (;;) {
-      const reason = over.get(session)
-      if (reason) throw new SessionSyncError(reason === 'SESSION_REVOKED' ? 401 : 403, reason)
-      if (seams.Date.now() < state.closedUntil) throw new SessionSyncError(0, 'LOOP_BROKEN', LOOP)
+      const end = over.get(session)
+      if (end) throw new SessionSyncError(...end)
+      if (seams.Date.now() < state.closedUntil) throw new SessionSyncError(0, LOOP)
 
-      const [attemptSignal, race, lift, drop] = begin(seams, signal, timeoutMs)
+      const [attemptSignal, race, finish] = begin(seams, signal, timeoutMs)
       let response: FetchResponse | undefined
       let code: string | undefined
       let trouble: unknown
@@ -115,19 +122,18 @@ export function createSessionSync(options: SessionSyncOptions, seams: Seams = gl
         if (signal?.aborted) throw error
         trouble = error
       }
-      lift()
+      finish(true)
       if (response && !isRefusedToken(code)) state.refusals = 0
       const retryAfter = response?.headers.get('retry-after')
       const ms = waitMs(retryAfter, waits, seams)
-      let ask = getToken
-      if (canRefresh && isStale(code)) {
+      const needsFresh = canRefresh && isStale(code)
+      if (needsFresh) {
         canRefresh = false
-        ask = refresh
       } else if (canSync && code === 'USER_NOT_SYNCED') {
         canSync = false
         await bounded(sync(state), signal)
       } else if (
-        TROUBLE.includes(response?.status ?? 0) &&
+        TROUBLE.test(`${response?.status ?? 0}`) &&
         // What may have been done already is sent again only if the server asks for it.
         (retryAfter || isIdempotent || isSync) &&
         waits < MAX_WAITS &&
@@ -136,11 +142,11 @@ export function createSessionSync(options: SessionSyncOptions, seams: Seams = gl
         waits += 1
         await sleep(ms, signal)
       } else {
-        if (isOver(code) && !over.has(session)) {
-          over.set(session, code)
+        if (response && isOver(code) && !over.has(session)) {
+          over.set(session, [response.status, code])
           // The answer is the caller's, whatever the handler does.
-          const tell = async (signedOut: SignedOut) => onSignedOut?.(signedOut)
-          tell({ reason: code, sessionId, userId }).catch(console.error)
+          const signedOut: SignedOut = { reason: code, sessionId: state.sid, userId: state.sub }
+          Promise.resolve(signedOut).then(onSignedOut).catch(console.error)
         }
         // A 401 that neither a fresh token nor a sync could fix.
         if (isRefusedToken(code) && (isRepeatable || !isStale(code))) {
@@ -153,8 +159,8 @@ export function createSessionSync(options: SessionSyncOptions, seams: Seams = gl
         if (!response) throw trouble
         return response
       }
-      drop()
-      await identify(signal, state, ask)
+      finish()
+      await identify(signal, state, needsFresh ? state : undefined)
     }
   }
 

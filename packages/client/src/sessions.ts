@@ -1,6 +1,6 @@
 /** What the client knows, kept apart for each session, so that nothing of one account holds for another. */
 import type { Identity } from './tokens.ts'
-import type { SessionSyncOptions, SyncResult } from './types.ts'
+import type { SyncResult } from './types.ts'
 
 /**
  * Sessions that are remembered, and then forgotten all at once: a page has a handful, a server that shares one client any
@@ -17,6 +17,6 @@ export interface SessionState extends Identity {
   closedUntil: number
   syncing?: Promise<SyncResult> | undefined
   /** The last fresh token, for all who need one until `freshUntil`, Unix ms. */
-  fresh?: ReturnType<SessionSyncOptions['getToken']>
+  fresh?: Promise<string | null | undefined>
   freshUntil: number
 }
