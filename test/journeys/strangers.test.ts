@@ -20,7 +20,7 @@ async function startTarget(t: Test, settings: Record<string, string> = {}) {
   const port = await freePorts()
   const url = `http://127.0.0.1:${port}`
   // What was built, as the image runs it.
-  const server = runBuilt(t, ['--max-semi-space-size=16', '--no-allocation-site-pretenuring', 'dist/server.js'], {
+  const server = runBuilt(t, ['--max-semi-space-size=16', 'dist/server.js'], {
     NODE_ENV: 'production',
     MALLOC_MMAP_THRESHOLD_: '32768',
     MALLOC_TRIM_THRESHOLD_: '131072',
