@@ -81,7 +81,7 @@ export class Organizations {
     return this.get(id)
   }
 
-  /** Its memberships and invitations are gone with it; no event tells of them. */
+  /** Removes its memberships and invitations as well, without events about them. */
   delete(id: string): { object: string; id: string; deleted: true } {
     this.get(id)
     for (const { id: membershipId } of this.#of(id)) this.#memberships.delete(membershipId)
@@ -136,7 +136,7 @@ export class Organizations {
     return removed
   }
 
-  /** The user was deleted: the memberships are gone, and no event tells of them. */
+  /** Removes the memberships of a deleted user, without events about them. */
   forgetUser(userId: string): void {
     for (const one of [...this.#memberships.values()]) if (one.userId === userId) this.#memberships.delete(one.id)
   }
@@ -176,7 +176,7 @@ export class Organizations {
     return this.#settle(id, 'accepted', { user_id: userId })
   }
 
-  /** It is gone, and no event tells of it. */
+  /** Removes an invitation without an event. */
   forgetInvitation(id: string): void {
     this.#invitations.delete(id)
   }

@@ -20,7 +20,7 @@ const LANES: Record<Lane, string> = {
   webhook: 'Webhook',
   feed: 'Feed',
 }
-// Who calls goes before who is called, where both began within a millisecond.
+// The caller is listed first if caller and callee began within a millisecond.
 const RANK: Record<Lane, number> = { browser: 0, service: 1, webhook: 1, database: 2, feed: 3 }
 const GAP_MS = 400
 const UNTIL_MS = 20_000

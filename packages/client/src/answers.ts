@@ -1,4 +1,4 @@
-/** What an answer says of the token and its session. */
+/** What an answer means for the token and its session. */
 import { SessionSyncError } from './session-sync-error.ts'
 import type { FetchResponse, SignedOutReason } from './types.ts'
 
@@ -10,8 +10,8 @@ interface ErrorBody {
 }
 
 /**
- * The service's code of a refusal. An application's own 401 and 403 have none: they say nothing of the token, and
- * belong to the caller, whose copy of the body stays unread.
+ * The service's code of a refusal. An application's own 401 and 403 have no such code: they say nothing about the token, and
+ * are passed on to the caller with the body unread.
  */
 export async function refusalOf(response: FetchResponse): Promise<string | undefined> {
   const header = response.headers.get('x-auth-request-error')
@@ -29,7 +29,7 @@ export async function errorOf(response: FetchResponse): Promise<SessionSyncError
 
 const bodyOf = (response: FetchResponse): Promise<ErrorBody> => response.json().then(Object, () => ({}))
 
-/** A fresh token may be better. */
+/** A fresh token may be accepted. */
 export const isStale = (code: string | undefined) => /^(TOKEN_EXPIRED|INVALID_TOKEN)$/.test(`${code}`)
 
 /** The service did not accept the token, or does not know its user. */

@@ -1,4 +1,4 @@
-/** Work that ends: with its result, with the abort of its caller, or with a deadline. */
+/** Work that always ends: with its result, when its caller aborts it, or at a deadline. */
 import { SessionSyncError } from './session-sync-error.ts'
 import type { ClientCode, Seams, Signal } from './types.ts'
 

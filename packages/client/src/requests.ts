@@ -1,4 +1,4 @@
-/** Where a request goes, what may be sent twice, and how long to wait before. */
+/** Where a request goes, whether it may be sent again, and how long to wait before that. */
 import type { FetchInit, FetchInput, Seams, Signal } from './types.ts'
 
 export const MAX_WAIT_MS = 30_000

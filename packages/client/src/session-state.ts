@@ -1,10 +1,10 @@
-/** What the React hook and the Vue composable share: a client for one session, and what became of its sync. */
+/** What the React hook and the Vue composable share: a client for one session, and the result of its sync. */
 import { createSessionSync } from './session-sync.ts'
 import { SessionSyncError } from './session-sync-error.ts'
 import { identityOf } from './tokens.ts'
 import type { SessionSync, SessionSyncOptions, SyncedUser } from './types.ts'
 
-/** What Clerk says of the session. What is undefined is not compared; null is "none". */
+/** What Clerk knows about the session. Undefined values are not compared; null means none. */
 export interface ClerkSession {
   userId?: string | null | undefined
   sessionId?: string | null | undefined
@@ -14,7 +14,7 @@ export interface ClerkSession {
 }
 
 /**
- * `signed-out` is Clerk's word, and the only one that leads to a sign-in page. `refused`: this account or session cannot be
+ * `signed-out` comes from Clerk, and is the only status that leads to a sign-in page. `refused`: this account or session cannot be
  * used (see `error.code`). `failed`: offer `retry`.
  */
 export type SessionState =

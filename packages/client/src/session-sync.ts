@@ -21,7 +21,7 @@ import type {
 const MAX_WAITS = 3
 const MAX_REFUSALS = 5
 const BREAK_MS = 30_000
-/** A fresh token serves everybody who asks for one within this time. */
+/** Calls that need a fresh token within this time share one. */
 const FRESH_MS = 5_000
 const MAX_POLLS = 10
 const POLL_MS = 300

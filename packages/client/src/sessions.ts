@@ -1,10 +1,10 @@
-/** What the client knows, kept apart for each session, so that nothing of one account holds for another. */
+/** What the client knows about each session. Nothing that one account caused applies to another. */
 import type { Identity } from './tokens.ts'
 import type { SyncResult } from './types.ts'
 
 /**
- * Sessions that are remembered, and then forgotten all at once: a page has a handful, a server that shares one client any
- * number. Calls under way keep their own.
+ * The number of sessions that are remembered. Beyond it all are forgotten at once: a page has a few, but a server that shares one
+ * client can have any number. Calls in progress keep their own.
  */
 export const MAX_SESSIONS = 100
 

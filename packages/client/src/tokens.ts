@@ -1,4 +1,4 @@
-/** Whose a token is. Only compared, never trusted: the service verifies it. */
+/** Whose token it is. The client only compares this; the service verifies the token. */
 
 export interface Identity {
   /** Clerk's id of the user. */

@@ -1,4 +1,4 @@
-/** The words of the client. Built on whatever `fetch` the platform declares, so that no DOM types are needed. */
+/** The types of the client. They derive from the platform's `fetch`, so that no DOM types are needed. */
 
 /** The platform's own fetch: of a browser, Node.js, Deno, or React Native. */
 export type Fetch = typeof globalThis extends { fetch: infer F extends (...args: never[]) => unknown } ? F : never
@@ -57,7 +57,7 @@ export interface SyncResult {
   source: 'clerk_api' | 'session_claims' | 'database'
 }
 
-/** A session that is over: of whom, and why. */
+/** A session that is over: whose, and why. */
 export interface SignedOut {
   reason: SignedOutReason
   /** Clerk's id of the session, for `clerk.signOut({ sessionId })`; undefined for tokens without one. */
@@ -97,7 +97,7 @@ export interface SessionSync {
   profile(options?: { signal?: Signal | null }): Promise<SyncedUser>
 }
 
-/** The platform's clock, chance and network, which a test replaces. */
+/** The platform's clock, random numbers and network, which tests replace. */
 export interface Seams {
   Date: Pick<DateConstructor, 'now' | 'parse'>
   Math: { random(): number }
