@@ -24,6 +24,9 @@ export const isConflict = (error: unknown): boolean => ['40001', '40P01'].includ
 /** Whether another transaction held a row lock for too long. */
 export const isLockTimeout = (error: unknown): boolean => codeOf(error) === '55P03'
 
+/** Whether the database takes no writes, like a standby. */
+export const isReadOnly = (error: unknown): boolean => codeOf(error) === '25006'
+
 // Errors of pg, TLS and sockets have no common class, so the pool records here which errors came from a connection.
 const troubles = new WeakSet<object>()
 

@@ -5,6 +5,7 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createUserLookup, type UserLookupOptions } from '../clerk/user-lookup.ts'
+import { isReadOnly } from '../db/errors.ts'
 import type { ActiveOrganization } from '../domain/authorization.ts'
 import type { Change } from '../domain/change.ts'
 import { asksForMembership } from '../domain/conditions.ts'
@@ -105,6 +106,18 @@ export default fp<UserSyncOptions>(
       return { state, created, source: outcome === 'applied' ? 'session_claims' : 'database' }
     }
 
+    /** The same; a read-only database, such as a standby during a failover, answers with the row. */
+    async function writeOrRead(auth: SessionToken, key: AuthKey): Promise<Refreshed> {
+      try {
+        return await writeClaims(auth, key)
+      } catch (error) {
+        if (!isReadOnly((error as Error).cause)) throw error
+        const state = await repository.findAuthState(key)
+        if (!state.user && !state.isDeleted) throw error
+        return { state, created: false, source: 'database' }
+      }
+    }
+
     async function write(change: Change & { returns: AuthKey }) {
       const result = await repository.apply(change)
       if ('error' in result) throw result.error
@@ -121,7 +134,7 @@ export default fp<UserSyncOptions>(
     async function sync(request: FastifyRequest, auth: SessionToken): Promise<Refreshed> {
       const key = keyOf(auth)
       // The claims of a new token are usually newer than the row, so they are written without reading it first.
-      if (!findAtClerk && !auth.isPending && mayChangeRow(auth)) return writeClaims(auth, key)
+      if (!findAtClerk && !auth.isPending && mayChangeRow(auth)) return writeOrRead(auth, key)
       const before = await repository.findAuthState(key)
       if ((before.isDeleted || before.user) && !mayBeOutdated(before)) allowedUser(auth, before)
       return refresh(request, auth, key, before)

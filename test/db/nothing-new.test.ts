@@ -1,6 +1,7 @@
 import { test } from 'tap'
 import { statementTracing } from '../../src/db/channels.ts'
 import { startService } from '../helpers/service.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
 
 const SYNC = '/api/auth/sync-user'
 
@@ -68,4 +69,29 @@ test('a sync by claims is one transaction, and reads alone once PostgreSQL has c
   })
   t.strictSame(taken(), ['users_upsert', 'auth_states'], 'claims that are not newer wait for no lock')
   await holder.query('rollback')
+})
+
+test('on a read-only database a sync by claims answers with the row that is there', async (t) => {
+  const { clerk, call, database } = await startService(t, {
+    hasSecretKey: false,
+    clerk: { sessionClaims: ({ first_name }) => ({ first_name }) },
+  })
+  clerk.webhooks.url = undefined
+  const tokenOf = (id: string, claims: object) => clerk.sessionToken(clerk.signIn(id).id, { claims })
+  const sync = (token: string) => call(SYNC, { method: 'POST', token })
+  const iat = Math.floor(Date.now() / 1000)
+  const [ada, bob, eve] = ['Ada', 'Bob', 'Eve'].map((firstName) => clerk.createUser({ firstName }).id)
+  t.equal((await sync(tokenOf(`${ada}`, {}))).status, 201)
+  await database.query(`insert into users (id, sync_source, deleted_at) values ($1, 'webhook', now())`, [eve])
+  await database.query(`do $$ begin
+    execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$`)
+  // Connections of before do not know.
+  await database.query(
+    `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+  )
+  const answer = () => sync(tokenOf(`${ada}`, { iat: iat + 2, first_name: 'Augusta' }))
+  await waitUntil('new connections', async () => (await answer()).body.source === 'database')
+  t.match(await answer(), { status: 200, body: { created: false, source: 'database', user: { firstName: 'Ada' } } })
+  t.match(await sync(tokenOf(`${bob}`, {})), { status: 503, body: { code: 'DATABASE_UNAVAILABLE' } }, 'nobody is made')
+  t.match(await sync(tokenOf(`${eve}`, {})), { status: 403, body: { code: 'USER_DELETED' } })
 })
