@@ -33,7 +33,7 @@ const DATABASE_RETRY_MS = 1_000
  * @param plugin the plugin to serve: the app, or one that wraps it
  */
 export async function serve(config: Config, plugin: typeof app = app): Promise<FastifyInstance> {
-  // V8 would take the objects of requests for long-lived ones: 340 MB under webhooks instead of 180, and twice the p99.
+  // V8 would take the objects of requests for long-lived ones: 340 MB under webhooks instead of 180.
   setFlagsFromString('--no-allocation-site-pretenuring')
   const { config: filled, emulator, stop } = await embedMissing(config)
   const complete = withDashboardToken(filled)

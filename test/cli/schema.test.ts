@@ -11,7 +11,7 @@ import {
   organizationMemberships,
   tablesIn,
 } from '../../src/schema.ts'
-import { createDatabase } from '../helpers/database.ts'
+import { createDatabase, type TestDatabase } from '../helpers/database.ts'
 import { changeOf, joined } from '../helpers/organization-events.ts'
 import { startRepository, T0 } from '../helpers/repository.ts'
 
@@ -60,10 +60,25 @@ test('Prisma and Kysely get every table and column, in the schema that is set', 
   t.equal(kysely.match(/'auth\./g)?.length, tables)
 })
 
+/** Columns, indexes, views and functions of the schema. */
+const describe = ({ query }: TestDatabase) =>
+  query(`select table_name as "of", column_name as name, data_type as text, is_nullable, column_default
+      from information_schema.columns where table_schema = 'auth'
+    union all select tablename, indexname, indexdef, null, null from pg_indexes where schemaname = 'auth'
+    union all select viewname, '', definition, null, null from pg_views where schemaname = 'auth'
+    union all select proname, '', pg_get_functiondef(oid), null, null from pg_proc where pronamespace = 'auth'::regnamespace
+    order by 1, 2, 3`)
+
 test('the SQL for administrators creates the same tables as migrate', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
   await database.query((await run(['--sql'], { DATABASE_SCHEMA: 'auth' })).stdout)
+  const migrated = await createDatabase(t, { isEmpty: true })
+  await migrate(migrated.url, { schema: 'auth' })
+  const [byHand, byMigrate] = [await describe(database), await describe(migrated)]
+  t.ok(byHand.length > 100, 'columns and indexes are found')
+  t.strictSame(byHand, byMigrate)
   await migrate(database.url, { schema: 'auth' })
+  t.strictSame(await describe(database), byMigrate, 'there is nothing left to migrate')
   t.strictSame(await database.query("select auth.is_member('org_1', 'user_1') as yes"), [{ yes: false }])
 })
 
