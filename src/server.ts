@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import closeWithGrace from 'close-with-grace'
 import Fastify, { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
-import type { EnvHttpProxyAgent } from 'undici'
+import type { Dispatcher } from 'undici'
 import app, { type AppOptions } from './app.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { keepChanges } from './db/changes/enable.ts'
@@ -195,12 +195,12 @@ const backendApiOf = (config: Config) => ({
   secretKey: config.CLERK_SECRET_KEY as string,
   apiUrl: config.CLERK_API_URL,
   // Node's own setting for fetch; the client of the Backend API has connections of its own.
-  dispatcher: process.env.NODE_USE_ENV_PROXY === '1' ? findProxyAgent : undefined,
+  dispatcher: process.env.NODE_USE_ENV_PROXY === '1' ? proxyAgent() : undefined,
 })
-let proxyAgent: Promise<EnvHttpProxyAgent> | undefined
-function findProxyAgent(): Promise<EnvHttpProxyAgent> {
-  proxyAgent ??= import('undici').then(({ EnvHttpProxyAgent }) => new EnvHttpProxyAgent())
-  return proxyAgent
+// Made at the start, so that a wrong address of the proxy ends it; loaded only here.
+const proxyAgent = (): Dispatcher => {
+  const { EnvHttpProxyAgent } = createRequire(import.meta.url)('undici') as typeof import('undici')
+  return new EnvHttpProxyAgent()
 }
 const identityOf = (config: Config) => ({ issuer: config.CLERK_ISSUER as string, jwtKey: config.CLERK_JWT_KEY })
 

@@ -15,8 +15,8 @@ export interface TransportOptions {
   deadlineMs: number
   /** Aborts requests. */
   signal?: AbortSignal
-  /** An undici dispatcher, such as a `ProxyAgent`, or one to come; by default one pool of keep-alive connections for the process. */
-  dispatcher?: Dispatcher | (() => Promise<Dispatcher>)
+  /** An undici dispatcher, such as a `ProxyAgent`; by default one pool of keep-alive connections for the process. */
+  dispatcher?: Dispatcher
 }
 
 /** Clerk's answer. `body` is parsed JSON of a 200; undefined with any other status. */
@@ -45,7 +45,7 @@ const unzip = promisify(gunzip)
 export type Transport = (path: string, options?: { isCompressed?: boolean }) => Promise<Answer | Failure>
 
 export function createTransport(options: TransportOptions): Transport {
-  const { secretKey, apiUrl = 'https://api.clerk.com', deadlineMs, signal, dispatcher = findPool } = options
+  const { secretKey, apiUrl = 'https://api.clerk.com', deadlineMs, signal, dispatcher } = options
   const { origin, pathname } = new URL(apiUrl)
   const prefix = pathname.replace(/\/+$/, '')
   const headers = {
@@ -57,7 +57,7 @@ export function createTransport(options: TransportOptions): Transport {
   const compressed = { ...headers, 'accept-encoding': 'gzip' }
 
   async function exchange(path: string, isCompressed: boolean, signal: AbortSignal): Promise<Answer> {
-    const client = typeof dispatcher === 'function' ? await dispatcher() : dispatcher
+    const client = dispatcher ?? (await findPool())
     const response = await client.request({
       origin,
       path: prefix + path,

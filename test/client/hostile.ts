@@ -8,6 +8,31 @@ import {
 
 export const BASE = 'https://api.example.com'
 
+/** Every kind of answer. */
+export const CODES: [number, string][] = [
+  [401, 'MISSING_TOKEN'],
+  [401, 'INVALID_TOKEN'],
+  [401, 'TOKEN_EXPIRED'],
+  [401, 'SESSION_REVOKED'],
+  [401, 'USER_NOT_SYNCED'],
+  [403, 'USER_DELETED'],
+  [403, 'USER_BANNED'],
+  [403, 'USER_DEPROVISIONED'],
+  [403, 'SESSION_PENDING'],
+  [403, 'MEMBERSHIP_ENDED'],
+  [403, 'FORBIDDEN'],
+  [403, 'REVERIFICATION_REQUIRED'],
+  [403, 'CROSS_SITE_REQUEST'],
+  [401, 'APP'],
+  [503, 'JWKS_UNAVAILABLE'],
+  [503, 'DATABASE_UNAVAILABLE'],
+  [503, 'SHUTTING_DOWN'],
+  [429, 'RATE_LIMITED'],
+  [500, 'INTERNAL_SERVER_ERROR'],
+  [502, 'HTML'],
+  [200, 'OK'],
+]
+
 export interface Answer {
   status: number
   /** Of the service, in its error shape; `HTML` is a page, `APP` an application's own error. */

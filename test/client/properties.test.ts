@@ -1,30 +1,7 @@
 import fc from 'fast-check'
 import { test } from 'tap'
-import { BASE, hostile, type Step } from './hostile.ts'
+import { BASE, CODES, hostile, type Step } from './hostile.ts'
 
-const CODES: [number, string][] = [
-  [401, 'MISSING_TOKEN'],
-  [401, 'INVALID_TOKEN'],
-  [401, 'TOKEN_EXPIRED'],
-  [401, 'SESSION_REVOKED'],
-  [401, 'USER_NOT_SYNCED'],
-  [403, 'USER_DELETED'],
-  [403, 'USER_BANNED'],
-  [403, 'USER_DEPROVISIONED'],
-  [403, 'SESSION_PENDING'],
-  [403, 'MEMBERSHIP_ENDED'],
-  [403, 'FORBIDDEN'],
-  [403, 'REVERIFICATION_REQUIRED'],
-  [403, 'CROSS_SITE_REQUEST'],
-  [401, 'APP'],
-  [503, 'JWKS_UNAVAILABLE'],
-  [503, 'DATABASE_UNAVAILABLE'],
-  [503, 'SHUTTING_DOWN'],
-  [429, 'RATE_LIMITED'],
-  [500, 'INTERNAL_SERVER_ERROR'],
-  [502, 'HTML'],
-  [200, 'OK'],
-]
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constant<Step>('network') },
   {

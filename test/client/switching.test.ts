@@ -1,7 +1,7 @@
 /** Accounts and organizations that change at any moment, in front of a server that answers anything. */
 import fc from 'fast-check'
 import { test } from 'tap'
-import { answer, claimsOf, hostile, refusal, type Step, tokenOf } from './hostile.ts'
+import { answer, CODES, claimsOf, hostile, refusal, type Step, tokenOf } from './hostile.ts'
 
 const WHO = [
   { sub: 'user_a', sid: 'sess_a', org: undefined },
@@ -18,29 +18,6 @@ type Who = (typeof WHO)[number] | undefined
 
 const nameOf = (who: Who) => (who ? `${who.sub} ${who.sid} ${who.org}` : 'nobody')
 
-const CODES: [number, string][] = [
-  [401, 'MISSING_TOKEN'],
-  [401, 'INVALID_TOKEN'],
-  [401, 'TOKEN_EXPIRED'],
-  [401, 'SESSION_REVOKED'],
-  [401, 'USER_NOT_SYNCED'],
-  [403, 'USER_DELETED'],
-  [403, 'USER_BANNED'],
-  [403, 'USER_DEPROVISIONED'],
-  [403, 'SESSION_PENDING'],
-  [403, 'MEMBERSHIP_ENDED'],
-  [403, 'FORBIDDEN'],
-  [403, 'REVERIFICATION_REQUIRED'],
-  [403, 'CROSS_SITE_REQUEST'],
-  [401, 'APP'],
-  [503, 'JWKS_UNAVAILABLE'],
-  [503, 'DATABASE_UNAVAILABLE'],
-  [503, 'SHUTTING_DOWN'],
-  [429, 'RATE_LIMITED'],
-  [500, 'INTERNAL_SERVER_ERROR'],
-  [502, 'HTML'],
-  [200, 'OK'],
-]
 const step: fc.Arbitrary<Step | 'endless'> = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom<Step | 'endless'>('network', 'silence', 'endless') },
   {
