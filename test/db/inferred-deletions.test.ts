@@ -43,6 +43,18 @@ test('an inferred deletion is undone by a later state, and by nothing else', asy
   )
 })
 
+test('where the API brings a user back with an unchanged updated_at, the newest event of that updated_at still takes precedence', async (t) => {
+  const { apply, user } = await start(t)
+  const event = (eventAt: number, firstName: string) => ({ user: snapshot('user_1', T0, { firstName, eventAt }) })
+  await apply(event(T0 + 5, 'Event'), { user: inferred('user_1', T0 + 10) })
+  await apply({ user: snapshot('user_1', T0, { firstName: 'API', eventAt: null, askedAt: T0 + 20 }) })
+  t.match(await user(), { firstName: 'API', isDeleted: false }, 'what the event said was cleared')
+  await apply(event(T0 + 4, 'Older'))
+  t.match(await user(), { firstName: 'API' }, 'an event from before the cleared one is stale')
+  await apply(event(T0 + 5, 'Event'))
+  t.match(await user(), { firstName: 'Event' }, 'the event, delivered again')
+})
+
 test('an inferred deletion does not affect a user that was reported later, or that was deleted by an event', async (t) => {
   const { apply, user, database } = await start(t)
   await apply({ user: snapshot('user_1', T0, { ...ADA, eventAt: T0 + 30 }) })

@@ -115,4 +115,9 @@ test('the test keeps the log of every service, and finds a planted secret', asyn
     const line = JSON.stringify({ level: 30, msg: 'request', err: { message: `no ${secret} here` } })
     t.equal(findLeaks(`fine\n${line}\nfine`, ['Ada Lovelace', 'adaloves', ...forbidden]).at(0)?.line, line, what)
   }
+  t.strictSame(
+    findLeaks('{"userId":"user_3MeyJ3ahGHhwYq7SGRvSmMKH1kH"}', []),
+    [],
+    'an id that contains "eyJ" is no token',
+  )
 })
