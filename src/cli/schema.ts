@@ -46,7 +46,7 @@ const singular = (name: string) => name.replace(/ies$/, 'y').replace(/s$/, '')
 const tablesOf = (schema: string) => Object.values(tablesIn(schema)).map((table) => getTableConfig(table as PgTable))
 
 function toPrisma(schema: string): string {
-  const models = tablesOf(schema).map(({ name, columns, indexes }) => {
+  const models = tablesOf(schema).map(({ name, columns, indexes, primaryKeys }) => {
     const fields = columns.map((column) => {
       const { prisma } = typeOf(column)
       const isOptional = !column.notNull && !prisma.endsWith('[]')
@@ -58,6 +58,8 @@ function toPrisma(schema: string): string {
       ]
       return `  ${[camel(column.name), `${prisma}${isOptional ? '?' : ''}`, ...attributes].join(' ')}`
     })
+    // Prisma accepts no key with a type that it does not know. Its client leaves such a table out.
+    const ignored = primaryKeys.length > 0 ? ['  @@ignore'] : []
     // Prisma does not support partial indexes.
     const on = indexes
       .filter(({ config }) => !config.where)
@@ -69,6 +71,7 @@ function toPrisma(schema: string): string {
       `model ${pascal(singular(name))} {`,
       ...fields,
       '',
+      ...ignored,
       ...on,
       `  @@map("${name}")`,
       `  @@schema("${plain(schema)}")`,

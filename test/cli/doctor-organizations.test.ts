@@ -42,6 +42,9 @@ test('organizations whose events never came are named with the remedy', async (t
   await clerk.webhooks.idle()
   t.match(await examine(), { status: 'pass', detail: 'an instance with 1 organizations' })
 
+  await database.query("delete from webhook_events where type like 'organizationMembership.%'")
+  t.match(await examine(), { status: 'warn', detail: /no organizationMembership\.\* event came recently/ })
+
   const service403 = { status: 403, headers: { 'content-type': 'application/json' }, body: '{"errors":[]}' }
   clerk.faults.api = service403
   t.equal(await examine(), undefined)

@@ -1,5 +1,10 @@
 /** The tables as other tools take them. */
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import prisma from '@prisma/prisma-schema-wasm'
 import { drizzle } from 'drizzle-orm/node-postgres'
+import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { test } from 'tap'
 import { main } from '../../src/cli/index.ts'
@@ -14,6 +19,8 @@ import {
 import { createDatabase, type TestDatabase } from '../helpers/database.ts'
 import { changeOf, joined } from '../helpers/organization-events.ts'
 import { startRepository, T0 } from '../helpers/repository.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
 
 async function run(args: string[], env: Record<string, string> = {}) {
   const written = { stdout: '', stderr: '' }
@@ -60,6 +67,54 @@ test('Prisma and Kysely get every table and column, in the schema that is set', 
   t.equal(kysely.match(/'auth\./g)?.length, tables)
 })
 
+test("Prisma's own parser accepts the models, beside those of the application", async (t) => {
+  const { stdout } = await run(['--prisma'], { DATABASE_SCHEMA: 'auth' })
+  const source = `datasource db {\n  provider = "postgresql"\n  schemas = ["auth", "public"]\n}\n\n${stdout}
+    model Document {\n  id String @id\n  @@schema("public")\n}`
+  const input = JSON.stringify({ prismaSchema: [['schema.prisma', source]], noColor: true })
+  t.doesNotThrow(() => prisma.validate(input))
+  const { datamodel } = JSON.parse(prisma.get_dmmf(input))
+  const user = datamodel.models.find(({ name }: { name: string }) => name === 'User')
+  t.match(user, { dbName: 'users', fields: [{ name: 'id', isId: true, type: 'String' }] })
+  const wrong = input.replace('DateTime?', 'DateTim?')
+  t.throws(() => prisma.validate(wrong), 'and would refuse a wrong one')
+})
+
+test("Kysely's types compile in a strict project, and its queries find the rows", async (t) => {
+  const directory = t.testdir({
+    'package.json': '{"type": "module"}',
+    'tables.ts': (await run(['--kysely'], { DATABASE_SCHEMA: 'auth' })).stdout,
+    'use.ts': `
+      import { Kysely } from 'kysely'
+      import type { ClerkSessionSync } from './tables.ts'
+      declare const db: Kysely<ClerkSessionSync>
+      const rows = await db.selectFrom('auth.users').selectAll().where('deleted_at', 'is', null).execute()
+      export const facts: { name: string | null; at: Date | null; metadata: Record<string, unknown> }[] =
+        rows.map((row) => ({ name: row.first_name, at: row.last_sign_in_at, metadata: row.public_metadata }))
+      // @ts-expect-error a column that does not exist
+      db.selectFrom('auth.users').select('surname')`,
+  })
+  mkdirSync(join(directory, 'node_modules'))
+  symlinkSync(join(ROOT, 'node_modules/kysely'), join(directory, 'node_modules/kysely'))
+  const options = {
+    ...{ strict: true, noEmit: true, skipLibCheck: true, allowImportingTsExtensions: true, types: [] },
+    ...{ target: 'es2022', module: 'nodenext', moduleResolution: 'nodenext' },
+  }
+  writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions: options }))
+  const compiler = join(ROOT, 'node_modules/typescript/lib/tsc.js')
+  const { status, stdout } = spawnSync(process.execPath, [compiler, '-p', '.'], { cwd: directory, encoding: 'utf8' })
+  t.equal(status, 0, stdout)
+
+  const { database, apply } = await startRepository(t)
+  await apply(changeOf(joined('orgmem_1', 'org_1', 'user_1', T0)))
+  const db = new Kysely<Record<string, { id: string; permissions: string[] }>>({
+    dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: database.url }) }),
+  })
+  t.teardown(() => db.destroy())
+  const memberships = db.selectFrom('clerk.organization_memberships').select(['id', 'permissions'])
+  t.strictSame(await memberships.execute(), [{ id: 'orgmem_1', permissions: ['org:posts:read'] }])
+})
+
 /** Columns, indexes, views and functions of the schema. */
 const describe = ({ query }: TestDatabase) =>
   query(`select table_name as "of", column_name as name, data_type as text, is_nullable, column_default
@@ -93,4 +148,15 @@ test('Drizzle reads tables and views', async (t) => {
   t.match(await db.select().from(livingMemberships), [{ id: 'orgmem_1', permissions: ['org:posts:read'] }])
   t.match(await db.select().from(livingOrganizations), [{ id: 'org_1', slug: 'org-1' }])
   t.match(await db.select().from(livingUsers), [{ id: 'user_1', firstName: 'Grace' }])
+})
+
+test('Drizzle reads tables of any schema name', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  await migrate(database.url, { schema: 'other' })
+  await database.query("insert into other.users (id, first_name, sync_source) values ('user_1', 'Grace', 'webhook')")
+  const client = new pg.Client(database.url)
+  await client.connect()
+  t.teardown(() => client.end())
+  const { users } = tablesIn('other')
+  t.match(await drizzle(client).select().from(users), [{ id: 'user_1', firstName: 'Grace' }])
 })

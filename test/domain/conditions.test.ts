@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from 'node:util'
 import { signedInAuthObject } from '@clerk/backend/internal'
+import { __experimental_JWTPayloadToAuthObjectProperties as parsePayload } from '@clerk/shared/jwtPayloadParser'
 import fc from 'fast-check'
 import { test } from 'tap'
 import { readAuthorization } from '../../src/domain/authorization.ts'
@@ -142,6 +144,62 @@ test("conditions mean what they mean to Clerk's has()", async (t) => {
     { numRuns: 2_000 },
   )
   t.pass('in every case')
+})
+
+test("the active organization is the one of Clerk's jwtPayloadParser, whatever part of the claims is missing or odd", async (t) => {
+  const spaced = (each: fc.Arbitrary<string>, maxLength: number) =>
+    fc.tuple(fc.array(each, { maxLength }), fc.constantFrom(',', ', ', ' , ')).map(([all, comma]) => all.join(comma))
+  const masks = fc.oneof(
+    fc.bigInt({ min: 0n, max: 2n ** 70n }).map(String),
+    fc.constantFrom('', '0', '007', '1x', '-1'),
+  )
+  const organization = fc.record(
+    {
+      id: fc.constant('org_1'),
+      slg: fc.constantFrom('acme', 'a-b'),
+      rol: names,
+      per: spaced(names, 5),
+      fpm: spaced(masks, 5),
+    },
+    { requiredKeys: ['id'] },
+  )
+  const scopes = fc.constantFrom('o', 'u', 'ou', 'uo')
+  const features = spaced(
+    fc.tuple(scopes, fc.constantFrom(...NAMES)).map((pair) => pair.join(':')),
+    5,
+  )
+  const claims = fc.oneof(
+    fc.record({ v: fc.constant(2), fea: features, o: organization }, { requiredKeys: ['v'] }),
+    fc.record(
+      {
+        v: fc.constantFrom(1, undefined),
+        org_id: fc.constant('org_1'),
+        org_slug: fc.constant('acme'),
+        org_role: names.map((name) => `org:${name}`),
+        org_permissions: fc.array(names.map((name) => `org:posts:${name}`)),
+      },
+      { requiredKeys: [] },
+    ),
+  )
+  let decoded = 0
+  fc.assert(
+    fc.property(claims, (payload) => {
+      const theirs = parsePayload(payload as never)
+      const { organization } = readAuthorization(payload)
+      const wanted = theirs.orgId
+        ? {
+            id: theirs.orgId,
+            slug: theirs.orgSlug ?? null,
+            role: theirs.orgRole ?? null,
+            permissions: [...new Set(theirs.orgPermissions ?? [])].sort(),
+          }
+        : null
+      decoded += wanted?.permissions.length ?? 0
+      return isDeepStrictEqual(organization, wanted)
+    }),
+    { numRuns: 3_000 },
+  )
+  t.ok(decoded > 1_000, `${decoded} permissions were compared`)
 })
 
 test("ages of factors mean what they mean to Clerk's has(), but for the last minute, which counts", async (t) => {

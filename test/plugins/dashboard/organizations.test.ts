@@ -43,4 +43,5 @@ test('an operator finds the organizations of a user, and the members of an organ
   const { body: metrics } = await call('/metrics')
   t.match(metrics, /^clerk_session_sync_organizations 2$/m)
   t.match(metrics, /^clerk_session_sync_organization_memberships 3$/m)
+  t.match(metrics, /^clerk_session_sync_webhook_deliveries_total\{type="organization.created",outcome="applied"\} 2$/m)
 })
