@@ -90,15 +90,23 @@ export function claimsFault(
 
 const nameOf = (path = '') => path.slice(1) || 'form'
 
-/** Reads a valid header and claims, and freezes the claims. */
+/** Reads a valid header and claims. Most requests need only the ids: the rest is decoded and frozen when it is asked for. */
 export function readSessionToken(header: TokenHeader, claims: JsonObject): SessionToken {
-  return freeze({
+  let frozenClaims: JsonObject | undefined
+  let rights: Authorization | undefined
+  return Object.freeze({
     userId: claims.sub as string,
     sessionId: (claims.sid as string | undefined) ?? null,
     issuedAtSeconds: ageOf(header.oiat, claims.iat as number | undefined),
     isPending: claims.sts === 'pending',
-    authorization: readAuthorization(claims),
-    claims,
+    get authorization() {
+      rights ??= freeze(readAuthorization(claims))
+      return rights
+    },
+    get claims() {
+      frozenClaims ??= freeze(claims)
+      return frozenClaims
+    },
   })
 }
 

@@ -195,9 +195,10 @@ interface Refreshed extends Omit<SyncResult, 'user'> {
 
 /** @param asksForMembership whether the rows of the active organization are needed */
 function keyOf(auth: SessionToken, asksForMembership = false): AuthKey {
-  const { userId, sessionId, authorization } = auth
-  const { organization } = authorization
-  if (!asksForMembership || organization === null) return { userId, sessionId }
+  const { userId, sessionId } = auth
+  // Most requests do not ask, and need not decode the token's rights.
+  const organization = asksForMembership ? auth.authorization.organization : null
+  if (organization === null) return { userId, sessionId }
   const issuedAtMs = claimsIssuedAt(auth.issuedAtSeconds)
   return { userId, sessionId, organization: { id: organization.id, role: organization.role, issuedAtMs } }
 }

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { test } from 'tap'
 import { createVerifiedTokens, type VerifiedToken } from '../../src/clerk/verified-tokens.ts'
 import { readSessionToken } from '../../src/domain/session-token.ts'
@@ -27,25 +28,37 @@ test('another token with the same signature is not that token', async (t) => {
   t.match(tokens.find(`header.payload.${signature}`, 0), { token: { userId: 'user_a' } })
 })
 
-test('the store is bounded, and the oldest goes first', async (t) => {
-  const tokens = createVerifiedTokens({ ...limits, tokens: 2 })
-  for (const name of ['a', 'b', 'a', 'c']) tokens.keep(name, verdict(`user_${name}`))
-  t.equal(tokens.size, 2)
-  t.equal(tokens.find('b', 0), undefined)
-  t.ok(tokens.find('a', 0) && tokens.find('c', 0))
+test('a full store forgets its older half, and never one of the newer half', async (t) => {
+  const tokens = createVerifiedTokens({ ...limits, tokens: 4 })
+  const keep = (...names: string[]) => {
+    for (const name of names) tokens.keep(name, verdict(`user_${name}`))
+  }
+  const found = () => ['a', 'b', 'c', 'd', 'e'].filter((name) => tokens.find(name, 0)?.token.userId === `user_${name}`)
+  keep('a', 'b', 'c')
+  t.strictSame(found(), ['a', 'b', 'c'])
+  keep('a', 'd')
+  t.strictSame(found(), ['a', 'c', 'd'])
+  keep('e')
+  t.strictSame(found(), ['a', 'c', 'd', 'e'])
+  t.equal(tokens.size, 4)
 })
 
-test('the store is bounded in bytes, too, which long tokens would fill', async (t) => {
-  const tokens = createVerifiedTokens({ tokens: 10, bytes: 100 })
-  const credential = (name: string, length: number) => name.padStart(length, '.')
-  for (const name of ['a', 'b', 'c', 'c']) tokens.keep(credential(name, 40), verdict(`user_${name}`))
-  t.equal(tokens.size, 2)
-  t.equal(tokens.find(credential('a', 40), 0), undefined)
-  tokens.keep(credential('d', 101), verdict('user_d'))
-  t.equal(tokens.find(credential('d', 101), 0), undefined, 'one that never fits pushes nobody out')
-  t.equal(tokens.size, 2)
-  tokens.keep(credential('e', 100), verdict('user_e'))
-  t.equal(tokens.size, 1)
+test('the store is bounded, in tokens and in bytes, whatever is kept', async () => {
+  const credential = fc
+    .tuple(fc.nat(9), fc.integer({ min: 1, max: 120 }))
+    .map(([n, length]) => `${n}`.padEnd(length, '.'))
+  fc.assert(
+    fc.property(fc.array(credential, { maxLength: 60 }), (credentials) => {
+      const tokens = createVerifiedTokens({ tokens: 6, bytes: 200 })
+      for (const text of credentials) {
+        tokens.keep(text, verdict('user_a'))
+        const isShort = text.length <= 100
+        if ((tokens.find(text, 0) !== undefined) !== isShort || tokens.size > 6) return false
+      }
+      const kept = new Set(credentials.filter((text) => tokens.find(text, 0)))
+      return [...kept].reduce((bytes, { length }) => bytes + length, 0) <= 200
+    }),
+  )
 })
 
 test('a verdict ends with its key, and a cookie needs more than a bearer token', async (t) => {
