@@ -46,7 +46,7 @@ test('a full store forgets its older half, and never one of the newer half', asy
 test('the store is bounded, in tokens and in bytes, whatever is kept', async () => {
   const credential = fc
     .tuple(fc.nat(9), fc.integer({ min: 1, max: 120 }))
-    .map(([n, length]) => `${n}`.padEnd(length, '.'))
+    .map(([n, length]) => `${n}`.padStart(length, '.'))
   fc.assert(
     fc.property(fc.array(credential, { maxLength: 60 }), (credentials) => {
       const tokens = createVerifiedTokens({ tokens: 6, bytes: 200 })
