@@ -130,25 +130,29 @@ interface MembershipRow {
  * organization use a cheaper statement. In a transaction they see what it has written.
  */
 export function authStateReads(keys: readonly AuthKey[]): { calls: Call[]; states: () => AuthState[] } {
-  const plain = keys.filter(({ organization }) => organization === undefined)
-  const asking = keys.filter(({ organization }) => organization !== undefined)
-  const reads: { of: AuthKey[]; call: Call<StateRow> }[] = []
-  if (plain.length > 0) reads.push({ of: plain, call: selectStates.call(...idsOf(plain)) })
+  const plain: number[] = []
+  const asking: number[] = []
+  for (const [position, { organization }] of keys.entries()) (organization ? asking : plain).push(position)
+  const of = <T>(positions: number[], value: (key: AuthKey) => T) => positions.map((i) => value(keys[i] as AuthKey))
+  const idsOf = (positions: number[]) => [of(positions, ({ userId }) => userId), of(positions, (key) => key.sessionId)]
+
+  const reads: { positions: number[]; call: Call<StateRow> }[] = []
+  if (plain.length > 0) reads.push({ positions: plain, call: selectStates.call(...idsOf(plain)) })
   if (asking.length > 0) {
     const call = selectStatesWithMembership.call(
       ...idsOf(asking),
-      asking.map(({ organization }) => organization?.id),
-      asking.map(({ organization }) => organization?.role),
-      asking.map(({ organization }) => organization?.issuedAtMs),
+      of(asking, ({ organization }) => organization?.id),
+      of(asking, ({ organization }) => organization?.role),
+      of(asking, ({ organization }) => organization?.issuedAtMs),
     )
-    reads.push({ of: asking, call })
+    reads.push({ positions: asking, call })
   }
   function states(): AuthState[] {
-    const found = new Map<AuthKey, AuthState>()
-    for (const { of, call } of reads) {
-      for (const row of call.rows) found.set(of[Number(row.n) - 1] as AuthKey, toState(row))
+    const found = new Array<AuthState>(keys.length)
+    for (const { positions, call } of reads) {
+      for (const row of call.rows) found[positions[Number(row.n) - 1] as number] = toState(row)
     }
-    return keys.map((key) => found.get(key) as AuthState)
+    return found
   }
   return { calls: reads.map(({ call }) => call), states }
 }
@@ -159,8 +163,6 @@ export async function findAuthStates(executor: Executor, keys: readonly AuthKey[
   await Promise.all(calls.map((call) => runCall(executor, call)))
   return states()
 }
-
-const idsOf = (keys: AuthKey[]) => [keys.map(({ userId }) => userId), keys.map(({ sessionId }) => sessionId)]
 
 function toState(row: StateRow): AuthState {
   return {
