@@ -54,7 +54,7 @@ export async function startPostgres(settings: string[] = []): Promise<Postgres> 
     name: string,
     users: number,
     versionMs: number,
-    createTables: (url: string) => Promise<void> = migrate,
+    createTables: (url: string) => Promise<unknown> = migrate,
   ): Promise<Database> {
     await admin.query(`create database ${name}`)
     const url = new URL(server.url)

@@ -53,7 +53,7 @@ const Settings = Type.Object({
     ),
   ),
   DATABASE_SCHEMA: Type.String({
-    title: 'a plain name such as clerk',
+    title: 'lower-case letters, digits and _, such as clerk',
     description: 'the schema of the tables, created if it does not exist',
     pattern: '^[a-z_][a-z0-9_]{0,62}$',
     default: 'clerk',
@@ -319,7 +319,7 @@ function checkUrls(settings: Settings, wrong: (name: keyof Settings, what: strin
     const value = settings[name]
     if (value === undefined) continue
     const isOfClerk = name === 'CLERK_ISSUER' || name === 'CLERK_API_URL'
-    if (!URL.canParse(value)) wrong(name, `not a URL (${shownValue(name, value)})`)
+    if (!URL.canParse(value)) wrong(name, 'not a URL')
     else if (isOfClerk && hasCredentials(value))
       wrong(name, 'it contains a user name or password, which Clerk does not use')
     else if (isOfClerk && settings.NODE_ENV === 'production' && !isPrivate(value)) {
@@ -329,7 +329,8 @@ function checkUrls(settings: Settings, wrong: (name: keyof Settings, what: strin
 }
 
 function checkBeyondSchema(settings: Settings, problems: Map<string, string>): void {
-  const wrong = (name: keyof Settings, what: string) => problems.set(name, `${name} is wrong: ${what}`)
+  const wrong = (name: keyof Settings, what: string) =>
+    problems.set(name, `${name} is wrong (${shownValue(name, String(settings[name]))}): ${what}`)
   const fault = settings.DATABASE_URL && databaseUrlFault(settings.DATABASE_URL)
   if (fault) wrong('DATABASE_URL', fault)
   checkUrls(settings, wrong)
@@ -358,6 +359,9 @@ function checkBeyondSchema(settings: Settings, problems: Map<string, string>): v
   }
   if (trustProxy(settings.TRUST_PROXY) === undefined) {
     wrong('TRUST_PROXY', 'expected true, false, comma-separated addresses of proxies, or a number of proxies')
+  }
+  if (settings.METRICS_PORT !== undefined && settings.METRICS_PORT === settings.PORT) {
+    wrong('METRICS_PORT', 'it is the PORT of the service — choose another one')
   }
   for (const name of ['CLERK_AUTHORIZED_PARTIES', 'CORS_ORIGINS'] as const) {
     const isGood = (entry: string) => (entry === '*' && name === 'CORS_ORIGINS') || normalizeOrigin(entry) !== undefined

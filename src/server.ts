@@ -13,7 +13,7 @@ import type { Dispatcher } from 'undici'
 import app, { type AppOptions } from './app.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { keepChanges } from './db/changes/enable.ts'
-import { certificateRemedy, isDatabaseTrouble } from './db/errors.ts'
+import { certificateRemedy, databaseRemedy, isDatabaseTrouble } from './db/errors.ts'
 import { migrate, SchemaError } from './db/migrate.ts'
 import { embedMissing } from './embedded/index.ts'
 import { dashboardLink } from './plugins/dashboard/access.ts'
@@ -53,6 +53,7 @@ export async function serve(config: Config, plugin: typeof app = app): Promise<F
     server.log.info('the log is JSON, because pino-pretty is not installed: npm install --save-dev pino-pretty')
   }
   await migrateWhenReachable(complete, server)
+  for (const warning of ignoredSettings(complete)) server.log.warn(warning)
   if (complete.TRUST_PROXY === true) {
     server.log.warn('TRUST_PROXY=true lets every client forge its address: set the number of proxies, such as 1')
   }
@@ -66,6 +67,19 @@ export async function serve(config: Config, plugin: typeof app = app): Promise<F
   }
   if (emulator) server.log.info(`no Clerk instance is configured: an emulator runs at ${emulator.url}/emulator/state`)
   return server
+}
+
+/** Settings that do nothing, because another one that they need is not set. */
+function ignoredSettings(config: Config): string[] {
+  const { CHANGES, CHANGES_TOKEN, CHANGES_WEBHOOK_URL, CLERK_SECRET_KEY, RECONCILE_INTERVAL_MINUTES } = config
+  return [
+    ...(!CHANGES && (CHANGES_TOKEN || CHANGES_WEBHOOK_URL)
+      ? ['the change feed is off, although CHANGES_TOKEN or CHANGES_WEBHOOK_URL is set: set CHANGES=true']
+      : []),
+    ...(!CLERK_SECRET_KEY && RECONCILE_INTERVAL_MINUTES > 0
+      ? ['nothing is reconciled, although RECONCILE_INTERVAL_MINUTES is set: set CLERK_SECRET_KEY']
+      : []),
+  ]
 }
 
 /** Outside production a dashboard without a configured token gets a random one, because it never opens without a token. */
@@ -216,7 +230,7 @@ async function migrateWhenReachable(config: Config, { log }: FastifyInstance): P
       const isLasting =
         error instanceof SchemaError || !isDatabaseTrouble(error) || certificateRemedy(error) !== undefined
       if (isLasting || performance.now() > giveUpAt) throw error
-      log.warn({ err: error }, 'the database is not ready, retrying')
+      log.warn({ err: error }, 'the database is not ready, retrying for up to 30 s')
       await sleep(DATABASE_RETRY_MS)
     }
   }
@@ -225,10 +239,12 @@ async function migrateWhenReachable(config: Config, { log }: FastifyInstance): P
 /** Explains in one message why the service cannot start. */
 export function explain(error: unknown): string {
   if (error instanceof ConfigError) return `clerk-session-sync: ${error.message}`
-  const { code, message, port, address } = error as NodeJS.ErrnoException & { port?: number; address?: string }
+  const { code, message, port, address, syscall } = error as NodeJS.ErrnoException & { port?: number; address?: string }
   if (code === 'EADDRINUSE')
     return `clerk-session-sync: ${address}:${port} is in use: stop the program that listens there, or set PORT or METRICS_PORT`
-  return `clerk-session-sync: cannot start: ${certificateRemedy(error) ?? (message || code || String(error))}`
+  if (syscall === 'getaddrinfo' && !isDatabaseTrouble(error))
+    return `clerk-session-sync: cannot listen: HOST is no address of this machine (${message})`
+  return `clerk-session-sync: cannot start: ${databaseRemedy(error) ?? (message || code || String(error))}`
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === import.meta.filename) {

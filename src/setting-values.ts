@@ -54,8 +54,12 @@ export function trustProxy(text: string): boolean | number | string[] | undefine
   if (text === 'true' || text === 'false') return text === 'true'
   if (/^\d+$/.test(text)) return Number(text)
   const addresses = split(text)
-  const isAddress = (address: string) =>
-    isIP(address.replace(/\/\d{1,3}$/, '')) > 0 || ['loopback', 'linklocal', 'uniquelocal'].includes(address)
+  const isAddress = (entry: string) => {
+    const [, address = '', bits] = /^(.*?)(?:\/(\d{1,3}))?$/.exec(entry) ?? []
+    const family = isIP(address)
+    const isRange = bits === undefined || (Number(bits) >= 1 && Number(bits) <= (family === 4 ? 32 : 128))
+    return (family > 0 && isRange) || ['loopback', 'linklocal', 'uniquelocal'].includes(entry)
+  }
   return addresses.every(isAddress) ? addresses : undefined
 }
 
@@ -79,7 +83,7 @@ export function databaseUrlFault(url: string): string | undefined {
   if (url.startsWith('/')) return undefined
   // `pg` accepts a URL without a host if `?host=` names a socket (Cloud SQL), but the URL parser does not.
   const complete = url.replace(/^(postgres(?:ql)?:\/\/[^/@]*@)(?=[/?])/, '$1socket')
-  if (!URL.canParse(complete)) return `not a URL (${url.length} characters): ${ESCAPE}`
+  if (!URL.canParse(complete)) return `not a URL: ${ESCAPE}`
   const { pathname, search, searchParams, hash } = new URL(complete)
   if (hash !== '' || /@/.test(pathname + search.replace(/[?&]host=[^&]*/, ''))) {
     return `it has more than a host after the first @, or contains a # : ${ESCAPE}`

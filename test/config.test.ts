@@ -185,20 +185,31 @@ test('every bad setting is named with its remedy, and its value unless it may be
 test('rules between settings are checked', async (t) => {
   t.match(problemsOf({ ...PRODUCTION, CLERK_ISSUER: 'https://a b' }), [/^CLERK_ISSUER is wrong/])
   t.match(problemsOf({ ...PRODUCTION, DATABASE_URL: 'postgres://a:b@c:99999999/d' }), [
-    /^DATABASE_URL is wrong: not a URL/,
+    /^DATABASE_URL is wrong \(\d+ characters\): not a URL/,
   ])
   t.match(problemsOf({ ...PRODUCTION, OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:port' }), [
-    /^OTEL_EXPORTER_OTLP_ENDPOINT is wrong: not a URL/,
+    /^OTEL_EXPORTER_OTLP_ENDPOINT is wrong \("http:\/\/collector:port"\): not a URL/,
   ])
   const { CLERK_ISSUER, ...rest } = PRODUCTION
   t.match(problemsOf({ ...rest, CLERK_PUBLISHABLE_KEY: 'pk_test_bm90YWhvc3Q' }), [
-    /^CLERK_PUBLISHABLE_KEY is wrong: it does not/,
+    /^CLERK_PUBLISHABLE_KEY is wrong \("pk_test_bm90YWhvc3Q"\): it does not/,
   ])
   t.match(
     problemsOf({ ...rest, CLERK_PUBLISHABLE_KEY: 'x' }),
     [/^CLERK_PUBLISHABLE_KEY is wrong/],
     'and not missing as well',
   )
+  t.strictSame(problemsOf({ PORT: '3310', METRICS_PORT: '3310' }), [
+    'METRICS_PORT is wrong ("3310"): it is the PORT of the service — choose another one',
+  ])
+  for (const bad of ['10.0.0.0/33', '10.0.0.0/0', '::1/129', '10.0.0/8', 'x/8']) {
+    t.match(problemsOf({ TRUST_PROXY: bad }), [`TRUST_PROXY is wrong ("${bad}"): expected`], bad)
+  }
+  t.strictSame(configOf({ TRUST_PROXY: '10.0.0.0/32, fd00::/8, ::1/128' }).TRUST_PROXY, [
+    '10.0.0.0/32',
+    'fd00::/8',
+    '::1/128',
+  ])
 })
 
 test('origins are read as browsers write them, and those that can never match are an error', async (t) => {
@@ -230,7 +241,7 @@ test('origins are read as browsers write them, and those that can never match ar
     ]
     for (const entry of bad) {
       const [problem, ...more] = problemsOf({ [name]: `https://good.example, ${entry}` })
-      t.match(problem, `${name} is wrong: entry 2 can never match`, entry)
+      t.match(problem, /^\w+ is wrong \(.*\): entry 2 can never match/, entry)
       t.strictSame(more, [])
     }
     t.match(problemsOf({ [name]: 'https://*.a, https://good.example, b' })[0], 'entries 1, 3')
@@ -318,7 +329,7 @@ test('CHANGES_WEBHOOK_URL and CHANGES_WEBHOOK_SECRET must be set together', asyn
   t.strictSame(problemsOf(url), ['CHANGES_WEBHOOK_SECRET is missing: CHANGES_WEBHOOK_URL needs it'])
   t.strictSame(problemsOf(secret), ['CHANGES_WEBHOOK_URL is missing: CHANGES_WEBHOOK_SECRET needs it'])
   t.strictSame(problemsOf({ ...url, CHANGES_WEBHOOK_SECRET: 'whsec_c2hvcnQ=' }), [
-    'CHANGES_WEBHOOK_SECRET is wrong: the key is shorter than 16 bytes',
+    'CHANGES_WEBHOOK_SECRET is wrong (14 characters): the key is shorter than 16 bytes',
   ])
   t.strictSame(problemsOf({ ...url, ...secret }), [])
   t.match(problemsOf({ CHANGES_TOKEN: 'short' }), [/^CHANGES_TOKEN is wrong/])

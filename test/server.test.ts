@@ -1,6 +1,8 @@
 import { connect, Socket } from 'node:net'
+import pg from 'pg'
 import { test } from 'tap'
 import { loadConfig } from '../src/config.ts'
+import { migrate } from '../src/db/migrate.ts'
 import { createClerkEmulator } from '../src/emulator/index.ts'
 import { explain, serverOptions } from '../src/server.ts'
 import { createDatabase } from './helpers/database.ts'
@@ -134,6 +136,21 @@ test('requests that arrive while the service closes are answered 503', async (t)
   t.equal(await server.exit, 0)
 })
 
+test('a host that is no address is a clear message; settings that do nothing are warnings', async (t) => {
+  const database = await createDatabase(t)
+  const settings = { NODE_ENV: 'test', PORT: '0', DATABASE_URL: database.url, CLERK_ISSUER: 'http://127.0.0.1:9' }
+  const nowhere = runNode(t, ['src/server.ts'], { ...settings, HOST: 'host.invalid' })
+  t.equal(await nowhere.exit, 1)
+  t.match(nowhere.output(), /cannot listen: HOST is no address of this machine \(getaddrinfo \w+ host\.invalid\)/)
+  const ignored = { CHANGES_TOKEN: 'token-of-the-change-feed', RECONCILE_INTERVAL_MINUTES: '5' }
+  const server = runNode(t, ['src/server.ts'], { ...settings, ...ignored })
+  await server.until(/Server listening/)
+  t.match(server.output(), /the change feed is off, although CHANGES_TOKEN or CHANGES_WEBHOOK_URL is set/)
+  t.match(server.output(), /nothing is reconciled, although RECONCILE_INTERVAL_MINUTES is set/)
+  server.child.kill('SIGTERM')
+  t.equal(await server.exit, 0)
+})
+
 test('a signal while it waits for the database ends it too', async (t) => {
   const server = runNode(t, ['src/server.ts'], {
     NODE_ENV: 'test',
@@ -179,6 +196,24 @@ test('a closed connection is not answered', async (t) => {
 })
 
 test('explain says what is known, whatever was thrown', async (t) => {
+  const database = await createDatabase(t)
+  const failure = (change: (url: URL) => void) => {
+    const url = new URL(database.url)
+    change(url)
+    return migrate(url.href).then(() => 'no error', explain)
+  }
+  const wrongLogin =
+    /cannot start: PostgreSQL refuses the login \(.*\): check user, password and database name of DATABASE_URL$/
+  t.match(await failure((url) => Object.assign(url, { username: 'nobody', password: 'x' })), wrongLogin)
+  t.match(await failure((url) => Object.assign(url, { pathname: '/nowhere' })), wrongLogin)
+  t.match(
+    await failure((url) => Object.assign(url, { port: '9' })),
+    /cannot start: PostgreSQL is not available \(.*ECONNREFUSED.*\): check DATABASE_URL, and that it runs/,
+  )
+  const readOnly = Object.assign(new pg.DatabaseError('cannot execute INSERT', 1, 'error'), { code: '25006' })
+  t.match(explain(readOnly), /cannot start: the database of DATABASE_URL is read-only, .*: use the URL of the primary$/)
+  const denied = Object.assign(new pg.DatabaseError('permission denied', 1, 'error'), { code: '42501' })
+  t.match(explain(denied), /cannot start: permission denied$/, 'whatever says enough by itself')
   t.match(explain(new Error('boom')), /cannot start: boom/)
   t.match(explain({ code: 'EFAIL', message: '' }), /cannot start: EFAIL/)
   t.match(explain('odd'), /cannot start: odd/)

@@ -21,7 +21,7 @@ import {
   noteRetry,
   withDatabase,
 } from './context.ts'
-import { bar, count, duration } from './output.ts'
+import { bar, count, countOf, duration } from './output.ts'
 
 export interface BackfillFlags {
   restart?: boolean
@@ -55,7 +55,7 @@ async function fill(context: Context, api: BackendApi, database: JobDatabase, op
     ...options,
     waitMs: LOCK_WAIT_MS,
     onResume: ({ users, startedAt }) =>
-      output.note(`Resuming after ${count(users)} users, started ${startedAt}; --restart starts again.`),
+      output.note(`Resuming after ${countOf(users, 'user')}, started ${startedAt}; --restart starts again.`),
     onPage: (progress) => {
       const seconds = secondsSince(startedAt)
       output.progress(describeProgress(progress, api, seconds), { ...progress, ...api.counts, seconds })
@@ -87,24 +87,24 @@ function report(output: Context['output'], api: BackendApi, result: BackfillResu
   const usersPerSecond = Math.round(counts.users / seconds)
   const { created, updated, unchanged, refused, resumedAfter } = counts
   output.result({ ...counts, requests, rateLimited, retries, seconds, usersPerSecond }, [
-    `${count(counts.users)} users in ${duration(seconds)} (${count(usersPerSecond)} a second, ${count(requests)} requests): ` +
+    `${countOf(counts.users, 'user')} in ${duration(seconds)} (${count(usersPerSecond)} a second, ${countOf(requests, 'request')}): ` +
       `${count(created)} created, ${count(updated)} updated, ${count(unchanged)} unchanged, ${count(refused)} refused.`,
     ...(resumedAfter > 0 ? [`${count(resumedAfter)} had been copied by an earlier run.`] : []),
     ...(result.organizations ? [describeOrganizations(result.organizations)] : []),
-    ...(result.isComplete ? [] : [`Interrupted after ${count(place.users)} users: run it again to resume.`]),
+    ...(result.isComplete ? [] : [`Interrupted after ${countOf(place.users, 'user')}: run it again to resume.`]),
   ])
 }
 
 const describeOrganizations = ({ organization, role, membership, invitation }: OrganizationsReport) =>
-  `Also ${count(organization.checked)} organizations, ${count(role.checked)} roles, ${count(membership.checked)} memberships and ` +
-  `${count(invitation.checked)} invitations.`
+  `Also ${countOf(organization.checked, 'organization')}, ${countOf(role.checked, 'role')}, ` +
+  `${countOf(membership.checked, 'membership')} and ${countOf(invitation.checked, 'invitation')}.`
 
 async function preview({ output, signal }: Context, api: BackendApi, database: JobDatabase, lanes?: number) {
   const onPage = (users: number, total: number) => output.progress(bar(users, total), { users, total })
   const result = await previewBackfill({ database, api, signal, lanes, onPage })
   const { users, wouldCreate, wouldUpdate, unchanged, isComplete } = result
   output.result({ isDryRun: true, ...result }, [
-    `Nothing was written. Of ${count(users)} users a backfill would create ${count(wouldCreate)} and update ` +
+    `Nothing was written. Of ${countOf(users, 'user')} a backfill would create ${count(wouldCreate)} and update ` +
       `${count(wouldUpdate)}; ${count(unchanged)} are up to date.`,
   ])
   return isComplete ? EXIT_DONE : EXIT_INTERRUPTED

@@ -4,10 +4,10 @@ import { findLatest } from '../db/changes/read.ts'
 import { findChangesStatus, MAX_COUNTED } from '../db/changes/status.ts'
 import type { Pool } from '../db/pool.ts'
 import { type FeedChange, fromCursor, type Position, START, toCursor } from '../domain/feed.ts'
-import { describeDelay } from '../domain/feed-delay.ts'
+import { describeDelay, describeUnrecorded } from '../domain/feed-delay.ts'
 import { watchChanges } from '../jobs/watch-changes.ts'
 import { type Context, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_USAGE, withDatabase } from './context.ts'
-import { columns, count, duration } from './output.ts'
+import { columns, count, countOf, duration } from './output.ts'
 
 export interface TailFlags {
   after?: string
@@ -26,18 +26,22 @@ export async function runTail(context: Context, { after = 'latest', follow = tru
       output.note('--after is not a cursor of the feed: use one that the feed returned, oldest, or latest')
       return EXIT_WRONG_USAGE
     }
+    let hasGap = false
     const onTrouble = (error: unknown) => output.note(`the feed cannot be read, trying again: ${String(error)}`)
     const watch = watchChanges({ pool, connectionString: config.DATABASE_URL, onTrouble })
     try {
       for (;;) {
         const page = await watch.read(place, PAGE)
-        if (page.isExpired) output.note('Changes after this cursor are no longer kept: some are missing.')
+        if (page.isExpired && after !== 'oldest') {
+          hasGap = true
+          output.note('Some changes after this cursor are no longer kept: compare your data with the tables.')
+        }
         const print = ({ change, position }: (typeof page.entries)[number]) =>
           output.line({ ...change, cursor: toCursor(position) }, describe(change))
         page.entries.forEach(print)
         place = page.next
         if (page.hasMore) continue
-        if (!follow) return EXIT_DONE
+        if (!follow) return hasGap ? EXIT_FAILED : EXIT_DONE
         const more = await watch.wait(place, PAGE, signal)
         if (!more) return EXIT_INTERRUPTED
         more.entries.forEach(print)
@@ -60,9 +64,9 @@ const describe = ({ id, entity, entityId, op, changed, cause, occurredAt }: Feed
 /** Prints how far each consumer is. */
 export async function runStatus(context: Context): Promise<number> {
   return withDatabase(context, async ({ pool }) => {
-    const { consumers, delay } = await findChangesStatus(pool)
+    const { consumers, unrecorded, delay } = await findChangesStatus(pool)
     const deadLetters = await findDeadLetters(pool)
-    context.output.result({ consumers, delay, deadLetters }, [
+    context.output.result({ consumers, unrecorded, delay, deadLetters }, [
       ...columns([
         ['consumer', 'behind', 'lag', 'waiting', 'given up'],
         ...consumers.map(({ name, behind, lagSeconds, waiting, dead }) => [
@@ -74,6 +78,7 @@ export async function runStatus(context: Context): Promise<number> {
         ]),
       ]),
       ...(consumers.length === 0 ? ['No consumer: readers of GET /api/changes keep their own cursor.'] : []),
+      ...(unrecorded.length > 0 ? Object.values(describeUnrecorded(unrecorded)) : []),
       ...(delay ? Object.values(describeDelay(delay)) : []),
       ...linesOf(deadLetters),
     ])
@@ -107,14 +112,16 @@ export async function runRetry(context: Context, { consumer, id: ids, list }: Re
   return withDatabase(context, async ({ pool }) => {
     if (list) {
       const deadLetters = await findDeadLetters(pool, filter)
-      output.result({ deadLetters }, [...linesOf(deadLetters), `${count(deadLetters.length)} changes were given up.`])
+      output.result({ deadLetters }, [...linesOf(deadLetters), `Given up: ${countOf(deadLetters.length, 'change')}.`])
       return EXIT_DONE
     }
     const revived = await reviveDeadLetters(pool, filter)
     const unknown = (ids ?? []).filter((id) => !revived.some((one) => one.id === id))
     output.result({ revived, unknown }, [
       ...columns(revived.map(({ consumer, id }) => [consumer, id])),
-      `${count(revived.length)} changes will be sent again by the running service.`,
+      revived.length === 0
+        ? 'No change was given up.'
+        : `The running service will send ${countOf(revived.length, 'change')} again.`,
       ...unknown.map((id) => `${id} was not given up.`),
     ])
     return unknown.length > 0 ? EXIT_FAILED : EXIT_DONE

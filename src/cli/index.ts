@@ -65,7 +65,7 @@ export async function main(args: readonly string[], host: Host): Promise<Ending>
 
   const program = new Command('clerk-session-sync')
     .description(
-      "Keeps a backend's users table in sync with Clerk. Settings come from the environment; see the README.",
+      "Keeps a backend's users table in sync with Clerk. Settings come from the environment; see docs/settings.md.",
     )
     .version(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version)
     .exitOverride()
@@ -73,7 +73,7 @@ export async function main(args: readonly string[], host: Host): Promise<Ending>
     .addHelpText(
       'after',
       `
-Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 failed or differences found, 2 wrong usage, 130 interrupted.
 
   clerk-session-sync doctor                     what is wrong?
   clerk-session-sync backfill                   copy every Clerk user; run it again after Ctrl-C to continue
@@ -109,7 +109,10 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
   command('migrate', 'apply all pending migrations to the database of DATABASE_URL')
     .option('--status', 'only show which migrations are applied; exit code 1 if some are pending')
     .option('--no-changes', 'turn the change feed off; CHANGES=true turns it on')
-    .option('--from-schema <name>', 'first move the tables and their data from this schema to DATABASE_SCHEMA')
+    .option(
+      '--from-schema <name>',
+      'first move the tables and their data from this schema, such as public, to DATABASE_SCHEMA',
+    )
     .option('--adopt-instance', 'assign the database to the Clerk instance of CLERK_SECRET_KEY')
     .action((flags: MigrateFlags) => run(flags, DATABASE, runMigrate))
 
@@ -122,22 +125,25 @@ Exit codes: 0 done, 1 failed or drift found, 2 wrong usage, 130 interrupted.
     .option('--sql', 'as the SQL that migrate runs, for an administrator')
     .action((flags: SchemaFlags) => run(flags, { required: [] }, runSchema))
 
-  command('backfill', 'copy every Clerk user into the table; resumes after an interruption')
+  command('backfill', 'copy every user and organization of Clerk into the tables; resumes after an interruption')
     .option('--restart', 'start again instead of resuming')
     .option('--dry-run', 'write nothing, and show what would be written')
     .option('--emit', 'include these users in the change feed')
     .option('--lanes <count>', LANES, laneCount)
     .action((flags: BackfillFlags) => run(flags, DATABASE_AND_CLERK, runBackfill))
 
-  command('reconcile', 'compare Clerk with the table, and report missing webhooks; exit code 1 if they differ')
+  command('reconcile', 'compare Clerk with the tables and report every difference; exit code 1 if there is any')
     .option('--fix', 'repair the differences')
     .option('--lanes <count>', LANES, laneCount)
     .option(
       '--max-deletions <count>',
-      'how many users missing at Clerk --fix may delete (default 50 or a tenth, whichever is more)',
+      'delete no user if more than this number are missing at Clerk (default 50 or a tenth of the table, whichever is more)',
       number,
     )
-    .action((flags: ReconcileFlags) => run(flags, DATABASE_AND_CLERK, runReconcile))
+    .action((flags: ReconcileFlags, command: Command) => {
+      if (flags.maxDeletions !== undefined && !flags.fix) command.error('error: --max-deletions needs --fix')
+      return run(flags, DATABASE_AND_CLERK, runReconcile)
+    })
 
   command('replay', 'apply failed webhooks again; exit code 1 if some fail again')
     .option('--list', 'only list them')

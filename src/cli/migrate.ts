@@ -14,24 +14,39 @@ export interface MigrateFlags {
   changes?: boolean
 }
 
+const FEED_ON = 'The change feed is on: its triggers were created.'
+const FEED_OFF =
+  'The change feed is off: its triggers were dropped. A service that starts with CHANGES=true turns it on again; changes until then are not recorded.'
+
 export async function runMigrate(
   context: Context,
   { status, fromSchema, adoptInstance, changes }: MigrateFlags,
 ): Promise<number> {
   const { config, output } = context
   const { DATABASE_URL = '', DATABASE_SCHEMA, CHANGES } = config
+  const done: string[] = []
   if (!status) {
-    await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA, fromSchema })
+    const hasMoved = await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA, fromSchema })
+    if (fromSchema !== undefined) {
+      done.push(
+        hasMoved
+          ? `The tables were moved from "${fromSchema}" to "${DATABASE_SCHEMA}".`
+          : `Nothing was moved: the tables are in "${DATABASE_SCHEMA}" already.`,
+      )
+    }
     // The feed stays as it is unless a setting or flag is explicit, because this may run with other settings than the service.
     const isEnabled = CHANGES && changes !== false
-    if (isEnabled || changes === false) await keepChanges(DATABASE_URL, { schema: DATABASE_SCHEMA, isEnabled })
+    if (isEnabled || changes === false) {
+      const hasChanged = await keepChanges(DATABASE_URL, { schema: DATABASE_SCHEMA, isEnabled })
+      if (hasChanged) done.push(isEnabled ? FEED_ON : FEED_OFF)
+    }
+    if (adoptInstance) done.push(await adopt(context))
   }
-  const adopted = adoptInstance && !status ? await adopt(context) : undefined
   const migrations = await findMigrationStatus(DATABASE_URL, DATABASE_SCHEMA)
   const isUpToDate = migrations.every(({ isApplied }) => isApplied)
   output.result({ isUpToDate, migrations }, [
     ...(status ? migrations.map(({ name, isApplied }) => `${isApplied ? 'applied' : 'PENDING'}  ${name}`) : []),
-    ...(adopted ? [adopted] : []),
+    ...done,
     isUpToDate ? 'The database is up to date.' : 'Run clerk-session-sync migrate.',
   ])
   return isUpToDate ? EXIT_DONE : EXIT_FAILED

@@ -78,6 +78,9 @@ export function bar(done: number, total: number): string {
 
 export const count = (value: number): string => Math.round(value).toLocaleString('en-US')
 
+/** `1 user`, `2,000 users`. */
+export const countOf = (value: number, noun: string): string => `${count(value)} ${noun}${value === 1 ? '' : 's'}`
+
 /** `1 h 2 min`, `3 min 4 s`, `5 s`. */
 export function duration(seconds: number): string {
   const whole = Math.ceil(seconds)

@@ -1,7 +1,7 @@
 /** `prune`: what the service does automatically once an hour. */
 import { prune } from '../jobs/prune.ts'
 import { type Context, EXIT_DONE, withDatabase } from './context.ts'
-import { count } from './output.ts'
+import { countOf } from './output.ts'
 
 export interface PruneFlags {
   days?: number
@@ -13,8 +13,8 @@ export async function runPrune(context: Context, { days }: PruneFlags): Promise<
     const { CHANGES_RETENTION_DAYS } = context.config
     const { events, sessions, changes } = await prune(repository, retentionDays, CHANGES_RETENTION_DAYS)
     context.output.result({ retentionDays, events, sessions, changes }, [
-      `${count(events)} events older than ${retentionDays} days and ${count(sessions)} ended sessions were deleted.`,
-      `${count(changes)} changes of the feed older than ${CHANGES_RETENTION_DAYS} days were deleted.`,
+      `Deleted: ${countOf(events, 'event')} older than ${countOf(retentionDays, 'day')}, ${countOf(sessions, 'ended session')}, ` +
+        `${countOf(changes, 'change')} of the feed older than ${countOf(CHANGES_RETENTION_DAYS, 'day')}.`,
     ])
     return EXIT_DONE
   })

@@ -14,7 +14,7 @@ import {
   LOCK_WAIT_MS,
   withDatabase,
 } from './context.ts'
-import { bar, columns, count } from './output.ts'
+import { bar, columns, count, countOf } from './output.ts'
 
 export interface ReconcileFlags {
   fix?: boolean
@@ -40,7 +40,7 @@ export async function runReconcile(
       waitMs: LOCK_WAIT_MS,
       onProgress: (progress) => {
         const { checked, total, drifting } = progress
-        output.progress(`${bar(checked, total)}, ${count(drifting)} drifting`, progress)
+        output.progress(`${bar(checked, total)}, ${countOf(drifting, 'difference')}`, progress)
       },
     }),
   )
@@ -77,9 +77,13 @@ function describeDrift(report: ReconcileReport, isFixing: boolean): string[] {
     return [`  ${MEANING[kind]}`, count(found), ...(isFixing ? [`${count(repaired)} repaired`] : []), ids]
   })
   return [
-    `${count(checked)} users of Clerk compared with the table${isComplete ? '' : ', then interrupted'}:`,
+    `${countOf(checked, 'user')} of Clerk compared with the table${isComplete ? '' : ', then interrupted'}:`,
     ...columns(rows),
-    ...(deletedHere > 0 ? [`  ${count(deletedHere)} deleted here are still listed by Clerk; they stay deleted.`] : []),
+    ...(deletedHere > 0
+      ? [
+          `  Deleted here, still listed by Clerk: ${countOf(deletedHere, 'user')}, who ${deletedHere === 1 ? 'stays' : 'stay'} deleted.`,
+        ]
+      : []),
     ...(unusable.length > 0 ? [`  Clerk's answer could not be read for ${unusable.join(', ')}.`] : []),
     ...failures.map(({ id, reason }) => `  ${id} could not be repaired: ${reason}`),
     ...(deletionsWithheld > 0
@@ -106,7 +110,7 @@ function describeOrganizations({ organizations }: ReconcileReport, isFixing: boo
   )
   const withheld = lists.filter(([, { deletionsWithheld }]) => deletionsWithheld > 0)
   return [
-    `${lists.map(([kind, { checked }]) => `${count(checked)} ${kind}s`).join(', ')} compared with their tables.`,
+    `${lists.map(([kind, { checked }]) => countOf(checked, kind)).join(', ')} compared with their tables.`,
     ...columns(drifting),
     ...withheld.map(
       ([kind, { deletionsWithheld }]) => `  ${count(deletionsWithheld)} ${kind}s are too many, so none was deleted.`,
@@ -122,14 +126,10 @@ function describeSilence(
   const byType = new Map(ledger.map((entry) => [entry.type, entry]))
   const types = [...new Set([...EVENT_TYPES, ...byType.keys()])]
   return [
-    `Not delivered by any webhook since ${undeliveredSince}: ${count(undelivered.created)} created, ` +
+    `Changes since ${undeliveredSince} that no webhook delivered: ${count(undelivered.created)} created, ` +
       `${count(undelivered.updated)} updated, ${count(undelivered.deleted)} deleted.`,
-    ...columns(
-      types.map((type) => [
-        `  ${type}`,
-        `last received ${byType.get(type)?.lastReceivedAt.toISOString() ?? 'not recently'}`,
-      ]),
-    ),
+    'Last webhook of each type, among the newest 100,000 events:',
+    ...columns(types.map((type) => [`  ${type}`, byType.get(type)?.lastReceivedAt.toISOString() ?? 'none'])),
     ...findings.map((finding) => `- ${finding}`),
   ]
 }

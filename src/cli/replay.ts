@@ -3,7 +3,7 @@ import type { FailedEvent, FailedEventsFilter } from '../db/failed-events.ts'
 import type { Repository } from '../db/repository.ts'
 import { listFailedEvents, replayFailedEvents } from '../jobs/replay.ts'
 import { type Context, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, withDatabase } from './context.ts'
-import { columns, count } from './output.ts'
+import { columns, count, countOf } from './output.ts'
 
 export interface ReplayFlags {
   list?: boolean
@@ -35,7 +35,7 @@ async function listThem({ output }: Context, repository: Repository, filter: Fai
         orDash(event.error),
       ]),
     ),
-    `${count(events.length)} failed events.`,
+    `${countOf(events.length, 'failed event')}.`,
   ])
   return EXIT_DONE
 }
@@ -44,7 +44,7 @@ async function discardThem({ output }: Context, repository: Repository, ids: str
   const discarded = await repository.discard(ids)
   const unknown = ids.filter((id) => !discarded.includes(id))
   output.result({ discarded, unknown }, [
-    `${count(discarded.length)} failed events discarded.`,
+    `${countOf(discarded.length, 'failed event')} discarded.`,
     ...unknown.map((id) => `${id} is not a failed event.`),
   ])
   return unknown.length > 0 ? EXIT_FAILED : EXIT_DONE
@@ -66,15 +66,18 @@ async function replayThem(context: Context, repository: Repository, filter: Fail
     trouble = error
   }
   const failed = results.filter(({ outcome }) => outcome === 'failed').length
-  output.result({ isComplete: !signal.aborted && trouble === undefined, replayed: results.length, failed, results }, [
+  const isStopped = signal.aborted || trouble !== undefined
+  const unknown = isStopped ? [] : (filter.ids ?? []).filter((id) => !results.some((result) => result.id === id))
+  output.result({ isComplete: !isStopped, replayed: results.length, failed, unknown, results }, [
     ...columns(
       results.map(({ id, type, objectId, outcome, error }) => [id, type, orDash(objectId), outcome, orDash(error)]),
     ),
-    `${count(results.length)} events replayed, ${count(failed)} failed again.`,
+    `${countOf(results.length, 'event')} replayed, ${count(failed)} failed again.`,
+    ...unknown.map((id) => `${id} is not a failed event.`),
   ])
   if (trouble !== undefined) throw trouble
   if (signal.aborted) return EXIT_INTERRUPTED
-  return failed > 0 ? EXIT_FAILED : EXIT_DONE
+  return failed + unknown.length > 0 ? EXIT_FAILED : EXIT_DONE
 }
 
 const orDash = (text: string | null | undefined) => text ?? '–'

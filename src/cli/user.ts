@@ -21,14 +21,13 @@ export async function runUser(context: Context, id: string): Promise<number> {
       { id, verdict, difference: compared?.difference ?? null, here: history, clerk: clerk ?? null },
       [
         `${id}: ${verdict}`,
-        '',
-        ...columns(sideBySide(history.row, clerk)),
+        ...(history.row || clerk ? ['', ...columns(sideBySide(history.row, clerk))] : []),
         '',
         'Sessions:',
-        ...columns(history.sessions.map((session) => pick(session, ['id', 'status', 'clerk_updated_at']))),
+        ...orNone(history.sessions.map((session) => pick(session, ['id', 'status', 'clerk_updated_at']))),
         '',
         'Events (among the newest 100,000 of the ledger):',
-        ...columns(history.events.map((event) => pick(event, ['received_at', 'type', 'outcome', 'id', 'error']))),
+        ...orNone(history.events.map((event) => pick(event, ['received_at', 'type', 'outcome', 'id', 'error']))),
       ],
     )
     const isGone = context.config.CLERK_SECRET_KEY !== undefined && clerk === undefined && isLiving(history)
@@ -86,7 +85,7 @@ function describeVerdict({ config }: Context, history: UserHistory, difference: 
   if (difference) return VERDICTS[difference]
   if (!config.CLERK_SECRET_KEY) return 'not compared with Clerk (CLERK_SECRET_KEY is not set)'
   if (!history.row) return 'unknown here and at Clerk'
-  return isLiving(history) ? 'here, missing at Clerk' : 'deleted here, missing at Clerk'
+  return isLiving(history) ? 'here, but missing at Clerk: `sync` deletes it here' : 'deleted here, missing at Clerk'
 }
 
 function sideBySide(row: Record<string, unknown> | undefined, clerk: UserSnapshot | undefined): string[][] {
@@ -111,6 +110,8 @@ function sideBySide(row: Record<string, unknown> | undefined, clerk: UserSnapsho
   const names = [...new Set([...Object.keys(atClerk), ...Object.keys(row ?? {})])]
   return [['', 'here', 'at Clerk'], ...names.map((name) => [name, show(row?.[name]), show(atClerk[name])])]
 }
+
+const orNone = (rows: string[][]) => (rows.length > 0 ? columns(rows) : ['none'])
 
 const show = (value: unknown) =>
   value === undefined ? '' : value === null ? '–' : typeof value === 'object' ? JSON.stringify(value) : String(value)

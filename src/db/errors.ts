@@ -43,6 +43,25 @@ export function certificateRemedy(error: unknown): string | undefined {
   )
 }
 
+/** What is wrong with the database, and the remedy; undefined if the error's own message says it. */
+export function databaseRemedy(error: unknown): string | undefined {
+  const certificate = certificateRemedy(error)
+  if (certificate !== undefined || !isDatabaseTrouble(error)) return certificate
+  const { message, code } = error as Error & { code?: string }
+  // The AggregateError for a host with several addresses has an empty message.
+  const reason = message || String(code)
+  if (!isServerError(error) || code?.startsWith('57P')) {
+    return `PostgreSQL is not available (${reason}): check DATABASE_URL, and that it runs and accepts connections from this host`
+  }
+  // Invalid authorization, and a database that does not exist.
+  if (code?.startsWith('28') || code === '3D000') {
+    return `PostgreSQL refuses the login (${reason}): check user, password and database name of DATABASE_URL`
+  }
+  return isReadOnly(error)
+    ? `the database of DATABASE_URL is read-only, like a standby (${reason}): use the URL of the primary`
+    : undefined
+}
+
 /** Records that this error came from a connection, so that it is not taken for a bug of the service, and throws it. */
 export function markTrouble(error: unknown): never {
   const isBug = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError

@@ -1,16 +1,13 @@
 /** The ledger's counts by event type, at a cost that does not grow with the ledger. */
 
 import type { LedgerEntry } from '../domain/silence.ts'
-import { TEST_EVENT_TYPE } from '../domain/test-event.ts'
 import { sql } from './drizzle.ts'
-import { isWaiting } from './ledger.ts'
+import { isClerks, isWaiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, milliseconds, type Qualify, statement } from './statement.ts'
 
 /** The number of newest messages to read: that is fast, while reading a month of them may take minutes. */
 export const RECENT_EVENTS = 100_000
-
-const isClerks = sql.raw(`type <> '${TEST_EVENT_TYPE}'`)
 
 /** The newest messages of the ledger, by the index on their receive time. */
 export const recentEvents = (t: Qualify) =>

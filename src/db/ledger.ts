@@ -2,6 +2,7 @@
 
 import pg from 'pg'
 import type { Change, Message, Outcome } from '../domain/change.ts'
+import { TEST_EVENT_TYPE } from '../domain/test-event.ts'
 import { resources } from '../resources/index.ts'
 import { type SQL, sql } from './drizzle.ts'
 import { lockObjects } from './locks.ts'
@@ -29,6 +30,9 @@ const isAboutErased = (t: Qualify, id: SQL, at: SQL): SQL =>
     resources.flatMap(({ erasure }) => erasure?.isErased(t, id, at) ?? []),
     sql` or `,
   )})`
+
+/** A condition on a message: Clerk sent it. Test deliveries of the command line are in the ledger, too. */
+export const isClerks = sql.raw(`type <> '${TEST_EVENT_TYPE}'`)
 
 /** A condition on the message `e`: it failed, and nothing newer is known about its object. */
 export const isWaiting = (t: Qualify): SQL => sql`(e.outcome = 'failed' and not (${isSuperseded(t)}))`
@@ -218,12 +222,15 @@ interface Summary {
   read_only: boolean
 }
 
+/** When Clerk's newest message was received; test deliveries of the command line do not count. */
+export const lastReceived = (t: Qualify) => sql`(select max(received_at) from ${t(webhookEvents)} where ${isClerks})`
+
 const foreign = (t: Qualify) =>
   sql`from ${t(webhookEvents)} where outcome = 'ignored' and error is not null and received_at > now() - interval '1 day'`
 
 const latest = statement<Summary>(
   'webhook_events_latest',
-  (t) => sql`select ${milliseconds(sql`(select max(received_at) from ${t(webhookEvents)})`)} as last_received_at,
+  (t) => sql`select ${milliseconds(lastReceived(t))} as last_received_at,
     (select count(*)::int from (select 1 from ${t(webhookEvents)} e where ${isWaiting(t)} limit 1000) f) as failed,
     (select count(*)::int from (select 1 ${foreign(t)} limit 1000) f) as foreign,
     (select instance_id ${foreign(t)} order by received_at desc limit 1) as foreign_instance,

@@ -31,18 +31,18 @@ export interface MigrateOptions {
 
 /**
  * Applies all pending migrations. Repeating it changes nothing, and then needs no more rights than serving does. Replicas that
- * start at the same time wait for the first (at most 60 s). Rejects with `SchemaError` if the schema holds other tables or a
+ * start at the same time wait for the first (at most 60 s). Resolves to whether tables were moved. Rejects with `SchemaError` if the schema holds other tables or a
  * right is missing, otherwise with PostgreSQL's error; a failed migration is rolled back.
  */
-export async function migrate(connectionString: string, options: MigrateOptions = {}): Promise<void> {
+export async function migrate(connectionString: string, options: MigrateOptions = {}): Promise<boolean> {
   const schema = plain(options.schema ?? DEFAULT_SCHEMA)
   const fromSchema = options.fromSchema === undefined ? undefined : plain(options.fromSchema)
-  await withClient(connectionString, async (client) => {
+  return await withClient(connectionString, async (client) => {
     await client.query(
       `begin; set local lock_timeout = ${LOCK_TIMEOUT_MS}; set local idle_in_transaction_session_timeout = 5000`,
     )
     await client.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
-    if (fromSchema !== undefined) await moveTables(client, fromSchema, schema)
+    const hasMoved = fromSchema !== undefined && (await moveTables(client, fromSchema, schema))
     const pending = await findPending(client, schema)
     if (pending.length > 0) {
       await assertRights(client, schema, true)
@@ -50,6 +50,7 @@ export async function migrate(connectionString: string, options: MigrateOptions 
     }
     await assertRights(client, schema, false)
     await client.query('commit')
+    return hasMoved
   })
 }
 
@@ -123,7 +124,7 @@ async function assertFree(client: pg.Client, schema: string): Promise<void> {
   }
   if (schema === DEFAULT_SCHEMA && (await isOurs(client, 'public'))) {
     throw new SchemaError(
-      `the tables of clerk-session-sync are in the schema "public", where version 1 put them, but DATABASE_SCHEMA is "${schema}". Run \`clerk-session-sync migrate --from-schema public\` to move them, or set DATABASE_SCHEMA=public to leave them there`,
+      `the tables of clerk-session-sync are in the schema "public", where versions before DATABASE_SCHEMA put them, but DATABASE_SCHEMA is "${schema}". Run \`clerk-session-sync migrate --from-schema public\` to move them, or set DATABASE_SCHEMA=public to leave them there`,
     )
   }
 }
@@ -170,13 +171,14 @@ async function applyMigrations(client: pg.Client, schema: string, pending: Migra
   await client.query(REVOKE(schema, [...TABLES, ...VIEWS, MIGRATIONS_TABLE], FUNCTIONS, isNew))
 }
 
-async function moveTables(client: pg.Client, from: string, to: string): Promise<void> {
+/** Resolves to false if they were moved before. */
+async function moveTables(client: pg.Client, from: string, to: string): Promise<boolean> {
   if (from === to)
     throw new SchemaError(
       `the tables are moved from "${from}" to itself: set DATABASE_SCHEMA to the schema to which they should move`,
     )
   if (!(await isOurs(client, from))) {
-    if (await isOurs(client, to)) return // Moved before.
+    if (await isOurs(client, to)) return false
     throw new SchemaError(`the schema "${from}" has no tables of clerk-session-sync (no ${MIGRATIONS_TABLE})`)
   }
   if (await isOurs(client, to)) {
@@ -193,6 +195,7 @@ async function moveTables(client: pg.Client, from: string, to: string): Promise<
     if (rows[0].exists) await client.query(`alter function "${from}".${signature} set schema "${to}"`)
   }
   if (isNew) await client.query(REVOKE(to, [], [], true))
+  return true
 }
 
 /** Creates the schema if it does not exist. Resolves to whether it did. */

@@ -5,7 +5,7 @@ import { organizations } from '../resources/organization/table.ts'
 import { sessions } from '../resources/session/table.ts'
 import { users } from '../resources/user/table.ts'
 import { getTableName, type PgTable, sql } from './drizzle.ts'
-import { isWaiting } from './ledger.ts'
+import { isWaiting, lastReceived } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { type Executor, type Qualify, statement } from './statement.ts'
 
@@ -17,7 +17,7 @@ export interface TableStatistics {
   memberships: number
   /** Failed events that wait for a replay; counted up to 1,000. */
   failedEvents: number
-  /** When the newest webhook was received, in seconds since 1970; null before the first. */
+  /** When Clerk's newest webhook was received, in seconds since 1970; null before the first. */
   lastReceivedAt: number | null
 }
 
@@ -32,7 +32,7 @@ const select = statement<TableStatistics>(
   (t) => sql`select ${rows(t, users)} as users, ${rows(t, sessions)} as sessions,
     ${rows(t, organizations)} as organizations, ${rows(t, organizationMemberships)} as memberships,
     (select count(*)::int from (select 1 from ${t(webhookEvents)} e where ${isWaiting(t)} limit ${COUNTED}) f) as "failedEvents",
-    (select extract(epoch from max(received_at))::float8 from ${t(webhookEvents)}) as "lastReceivedAt"`,
+    extract(epoch from ${lastReceived(t)})::float8 as "lastReceivedAt"`,
 )
 
 /** Reads the current statistics. */

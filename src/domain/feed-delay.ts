@@ -8,6 +8,12 @@ export interface DelayingTransaction {
   ageSeconds: number | null
 }
 
+/** Describes tables without the triggers of the feed, and the remedy. */
+export const describeUnrecorded = (tables: readonly string[]) => ({
+  what: `changes are not recorded, because these tables have no triggers of the feed: ${tables.join(', ')}`,
+  remedy: 'restart a replica with CHANGES=true, or run CHANGES=true clerk-session-sync migrate',
+})
+
 /** Describes what delays the feed, and the remedy. */
 export function describeDelay({ pid, prepared, ageSeconds }: DelayingTransaction): { what: string; remedy: string } {
   const age = ageSeconds === null ? '' : `, open for ${Math.round(ageSeconds)} s,`

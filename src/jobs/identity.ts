@@ -83,7 +83,7 @@ async function meetsIssuer(theirs: Key[], { issuer, findKey }: IdentityOptions &
   for (const { kid } of theirs) {
     const state = await findKey(kid)
     if (state === 'found') return true
-    if (state === 'unavailable') throw new ClerkUnavailable(`no keys at CLERK_ISSUER (${keysUrl(issuer)})`)
+    if (state === 'unavailable') throw new ClerkUnavailable(noKeysAt(keysUrl(issuer)))
   }
   return false
 }
@@ -94,6 +94,8 @@ export function meetsPem(pem: string): (key: { n?: unknown }) => boolean {
   return (key) => key.n === n
 }
 
+const noKeysAt = (url: string) =>
+  `no signing keys at CLERK_ISSUER (${url}): check that it is the Frontend API URL, and that this host reaches it`
 const keysUrl = (issuer: string) => `${issuer}/.well-known/jwks.json`
 const issuerKeyIds = async (issuer: string) => (await fetchKeyIds(issuer)).join(', ') || 'no key'
 
@@ -104,6 +106,6 @@ async function fetchKeyIds(issuer: string): Promise<string[]> {
     const { keys } = (await response.json()) as { keys: { kid: string }[] }
     return keys.map(({ kid }) => kid)
   } catch {
-    throw new ClerkUnavailable(`no keys at CLERK_ISSUER (${url})`)
+    throw new ClerkUnavailable(noKeysAt(url))
   }
 }

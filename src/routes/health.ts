@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type FastifyPluginAsyncTypebox, type Static, Type } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
-import { describeDelay } from '../domain/feed-delay.ts'
+import { describeDelay, describeUnrecorded } from '../domain/feed-delay.ts'
 import { errorReplySchemas } from '../errors.ts'
 
 const Check = Type.Object({
@@ -21,6 +21,7 @@ const HealthReply = Type.Object(
       jwks: Check,
       webhooks: Check,
       changes: Type.Optional(Type.Object(Check.properties, { description: 'The change feed, if it is on' })),
+      replica: Type.Optional(Type.Object(Check.properties, { description: 'This replica, while it shuts down' })),
     }),
   },
   {
@@ -120,7 +121,10 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (
 
   async function changesCheck(): Promise<{ changes?: Check }> {
     if (!app.hasPlugin('clerk-changes')) return {}
-    const { consumers, delay } = await app.clerkChangesStatus()
+    const { consumers, unrecorded, delay } = await app.clerkChangesStatus()
+    if (unrecorded.length > 0) {
+      return { changes: { status: 'degraded', reason: Object.values(describeUnrecorded(unrecorded)).join(': ') } }
+    }
     if (delay) return { changes: { status: 'degraded', reason: Object.values(describeDelay(delay)).join(': ') } }
     const dead = consumers.reduce((sum, consumer) => sum + consumer.dead, 0)
     if (dead > 0) {
@@ -155,8 +159,12 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (
         probe ??= checkDatabase().finally(() => {
           probe = undefined
         })
-        const checks = { ...(await probe), jwks: jwksCheck() }
-        const isDown = checks.database.status === 'down' || app.clerkIsClosing()
+        const checks = {
+          ...(await probe),
+          jwks: jwksCheck(),
+          ...(app.clerkIsClosing() && { replica: { status: 'down' as const, reason: 'shutting down' } }),
+        }
+        const isDown = checks.database.status === 'down' || checks.replica !== undefined
         const isOk =
           checks.database.status === 'ok' &&
           checks.webhooks.status !== 'degraded' &&

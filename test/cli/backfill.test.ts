@@ -241,7 +241,10 @@ test('a lasting failure is one line with a remedy', async (t) => {
   const nowhere = await startCommandLine(t, {}, { DATABASE_URL: 'postgres://u:p@127.0.0.1:1/d' })
   const unreachable = await nowhere.run('backfill')
   t.equal(unreachable.code, 1)
-  t.match(unreachable.output, /^clerk-session-sync: connect ECONNREFUSED 127.0.0.1:1\n$/)
+  t.match(
+    unreachable.output,
+    /^clerk-session-sync: PostgreSQL is not available \(connect ECONNREFUSED 127\.0\.0\.1:1\): check DATABASE_URL, .*\n$/,
+  )
   const unset = await startCommandLine(t, {}, { CLERK_SECRET_KEY: '' })
   t.match((await unset.run('backfill')).output, /CLERK_SECRET_KEY is missing/)
   clerk.faults.api = 'error'

@@ -20,8 +20,12 @@ test('migrate turns the feed on, leaves it as it is, and turns it off', async (t
   delete env.CHANGES
   await run('migrate')
   t.ok(await isOn(), 'run with other settings than the service')
-  await run('migrate', '--no-changes')
+  t.match(await run('migrate', '--no-changes'), {
+    code: 0,
+    output: /The change feed is off: its triggers were dropped/,
+  })
   t.notOk(await isOn())
+  t.notMatch((await run('migrate', '--no-changes')).output, /change feed/, 'nothing is left to do')
 })
 
 test('tail prints changes as they happen, from the given cursor', async (t) => {
@@ -52,7 +56,11 @@ test('tail prints changes as they happen, from the given cursor', async (t) => {
   t.equal((await run('changes', 'tail', '--no-follow')).output, '')
   t.match(await run('changes', 'tail', '--after', 'nonsense'), { code: 2, output: /not a cursor/ })
   await database.query("insert into sync_state values ('changes pruned', $1)", [{ xid: String(2n ** 40n), seq: '1' }])
-  t.match(await run('changes', 'tail', '--after', first.cursor, '--no-follow'), { code: 0, output: /some are missing/ })
+  t.match(await run('changes', 'tail', '--after', first.cursor, '--no-follow'), {
+    code: 1,
+    output: /Some changes after this cursor are no longer kept/,
+  })
+  t.notMatch((await run('changes', 'tail', '--after', 'oldest', '--no-follow')).output, /no longer kept/)
 })
 
 test('status shows consumers and dead letters, and retry sends them again', async (t) => {
@@ -76,11 +84,11 @@ test('status shows consumers and dead letters, and retry sends them again', asyn
     (await run('changes', 'status')).output,
     /webhook +1 +\d+ s +0 +1\n[\s\S]*chg_7 +user\.created +user_1 +8 attempts +answered 500/,
   )
-  t.match(await run('replay', '--changes', '--list'), { code: 0, output: /2 changes were given up/ })
-  t.match(await run('doctor'), { output: /WARN +change feed +1 changes were given up for webhook: .*replay --changes/ })
+  t.match(await run('replay', '--changes', '--list'), { code: 0, output: /Given up: 2 changes\./ })
+  t.match(await run('doctor'), { output: /WARN +change feed +given up for webhook: 1 change: .*replay --changes/ })
   t.match(await run('changes', 'retry', '--id', 'chg_7', 'chg_9'), {
     code: 1,
-    output: /chg_7\n1 changes will be sent again[\s\S]*chg_9 was not given up/,
+    output: /chg_7\nThe running service will send 1 change again\.\nchg_9 was not given up/,
   })
   const pool = createPool({ connectionString: database.url, onError: () => undefined })
   t.teardown(() => pool.end())
@@ -89,7 +97,7 @@ test('status shows consumers and dead letters, and retry sends them again', asyn
     code: 0,
     json: { revived: [{ consumer: 'welcome-mail', id: 'chg_8' }], unknown: [] },
   })
-  t.match((await run('doctor')).output, /1 deliveries to webhook are waiting/)
+  t.match((await run('doctor')).output, /waiting for webhook: 1 change/)
 })
 
 test('a transaction that delays the feed is named, with its process and its age', async (t) => {
@@ -119,10 +127,15 @@ test('a transaction that delays the feed is named, with its process and its age'
   await client.query('rollback')
 })
 
-test('the doctor says whether the feed is on', async (t) => {
+test('the doctor says whether the feed is on, and whether its triggers record', async (t) => {
   const { run, env } = await startCommandLine(t, {}, { CHANGES_TOKEN: 'a-token-of-the-feed' })
   t.match((await run('doctor')).output, /WARN +change feed +off, although CHANGES_TOKEN or CHANGES_WEBHOOK_URL is set/)
   env.CHANGES = 'true'
-  await run('migrate')
+  t.match((await run('migrate')).output, /The change feed is on: its triggers were created/)
   t.match((await run('doctor')).output, /pass +change feed +on, 0 consumers/)
+  t.strictSame((await run('changes', 'status', '--json')).json.unrecorded, [])
+  await run('migrate', '--no-changes')
+  const missing = /changes are not recorded, .*: organization_invitations, .*, sessions, users: restart a replica/
+  t.match(await run('doctor'), { code: 1, output: new RegExp(`FAIL +change feed +${missing.source}`) })
+  t.match((await run('changes', 'status')).output, /changes are not recorded/)
 })

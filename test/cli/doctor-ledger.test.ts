@@ -49,9 +49,9 @@ test('the change feed is reported if it is off despite CHANGES=true, behind, wai
   await database.query(`insert into change_deliveries (consumer, xid, seq, entity, entity_id, op, attempts, dead_at)
     values ('mail', '5', 7, 'user', 'user_1', 'created', 8, now()), ('mail', '5', 8, 'user', 'user_2', 'deleted', 1, null)`)
   const [given, behind, waiting] = await feed()
-  t.equal(given, 'warn 1 changes were given up for mail')
-  t.match(behind, /^warn mail is 1 changes and 10 min.* behind$/)
-  t.equal(waiting, 'warn 1 deliveries to mail are waiting')
+  t.equal(given, 'warn given up for mail: 1 change')
+  t.match(behind, /^warn mail is 1 change and 10 min.* behind$/)
+  t.equal(waiting, 'warn waiting for mail: 1 change')
 })
 
 test('doctor reports a pooler that refuses startup parameters, and continues', async (t) => {

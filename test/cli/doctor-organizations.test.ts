@@ -34,13 +34,13 @@ test('organizations whose events never came are named with the remedy', async (t
   await clerk.webhooks.idle()
   t.match(await examine(), {
     status: 'warn',
-    detail: /1 organizations; no role\.\*, organizationInvitation\.\* event came recently/,
+    detail: /1 organization; no role\.\*, organizationInvitation\.\* event came recently/,
     remedy: /subscribe to these events, then run clerk-session-sync backfill/,
   })
   clerk.organizations.createRole({ key: 'org:editor' })
   clerk.organizations.invite(organization.id, 'mary@example.com')
   await clerk.webhooks.idle()
-  t.match(await examine(), { status: 'pass', detail: 'an instance with 1 organizations' })
+  t.match(await examine(), { status: 'pass', detail: 'an instance with 1 organization' })
 
   await database.query("delete from webhook_events where type like 'organizationMembership.%'")
   t.match(await examine(), { status: 'warn', detail: /no organizationMembership\.\* event came recently/ })

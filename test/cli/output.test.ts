@@ -78,7 +78,7 @@ test('a live key in development, and a test key in production, are reported', as
 })
 
 test('a nearly exhausted connection limit is a warning', async (t) => {
-  t.match(checkCrowd(90, 100, 10), { status: 'warn', detail: /^90 of 100 .*=10 for each replica/ })
+  t.match(checkCrowd(90, 100, 10), { status: 'warn', detail: /^90 of 100 in use; each replica uses up to 10 / })
   t.match(checkCrowd(80, 100, 10), { status: 'pass' })
 })
 

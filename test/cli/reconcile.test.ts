@@ -99,8 +99,10 @@ test('the report for people, with what to do next', async (t) => {
   t.match(output, /missing at Clerk +1 +user_gone/)
   t.match(output, `Clerk's answer could not be read for ${ada.id}`)
   t.match(output, /Repair with: clerk-session-sync reconcile --fix/)
-  t.match(output, /Not delivered by any webhook since .*: 1 created, 0 updated, 1 deleted/)
+  t.match(output, /Changes since .* that no webhook delivered: 1 created, 0 updated, 1 deleted/)
+  t.match(output, /Last webhook of each type, .*\n.*user\.created +none\n/)
   t.match(output, /no webhook has been received/)
+  t.match(await run('reconcile', '--max-deletions', '5'), { code: 2, output: /--max-deletions needs --fix/ })
   t.match((await run('reconcile', '--fix')).output, /missing at Clerk +1 +1 repaired +user_gone/)
 })
 

@@ -43,10 +43,11 @@ test('user shows row and Clerk side by side, and syncs it', async (t) => {
   t.strictSame(await difference(bob.id), [1, 'missing', 'at Clerk, missing here'])
   t.strictSame(await sync(bob.id), [0, 'created'])
   clerk.deleteUser(bob.id)
-  t.strictSame(await difference(bob.id), [1, null, 'here, missing at Clerk'])
+  t.strictSame(await difference(bob.id), [1, null, 'here, but missing at Clerk: `sync` deletes it here'])
   t.strictSame(await sync(bob.id), [0, 'missing at Clerk, deleted here'])
   t.strictSame(await difference(bob.id), [0, null, 'deleted here, missing at Clerk'])
   t.strictSame(await difference('user_nobody'), [1, null, 'unknown here and at Clerk'])
+  t.equal((await run('user', 'user_nobody')).output.match(/^none$/gm)?.length, 2)
   t.strictSame(await sync('user_nobody'), [1, 'unknown to Clerk and here'])
   t.strictSame(await database.query(`select 1 from users where id = 'user_nobody'`), [])
 

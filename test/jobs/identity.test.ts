@@ -57,7 +57,7 @@ test('a wrong key is a refusal; an unreachable Clerk is a different error', asyn
   await t.rejects(checkIdentity({ ...options, api: nobody }), { name: 'ClerkUnavailable' })
   await t.rejects(checkIdentity({ ...options, issuer: 'http://127.0.0.1:9' }), {
     name: new ClerkUnavailable('').name,
-    message: /no keys at CLERK_ISSUER/,
+    message: /no signing keys at CLERK_ISSUER/,
   })
   t.equal(await findInstanceId(options.executor), undefined)
 })

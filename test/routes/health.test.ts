@@ -129,7 +129,13 @@ test('a draining replica reports it, and closes connections after their replies'
   const { app, call } = await startService(t)
   app.clerkStartDraining()
   const health = await call('/readyz')
-  t.match(health, { status: 503, body: { status: 'down', checks: { database: { status: 'ok' } } } })
+  t.match(health, {
+    status: 503,
+    body: {
+      status: 'down',
+      checks: { database: { status: 'ok' }, replica: { status: 'down', reason: 'shutting down' } },
+    },
+  })
   t.equal((await call('/api/auth/profile')).status, 401, 'served as ever')
   t.equal(health.headers.get('connection'), 'close')
 })

@@ -1,4 +1,4 @@
-import { certificateRemedy } from '../../db/errors.ts'
+import { databaseRemedy } from '../../db/errors.ts'
 
 /** One line of the doctor's report: what was checked, the result, and the remedy. */
 export interface Check {
@@ -25,7 +25,7 @@ export async function guarded(name: string, checks: () => Promise<Check[]>, reme
 export function reasonOf(error: unknown): string {
   const { cause, message, code } = error as Error & { code?: string }
   if (cause instanceof Error) return reasonOf(cause)
-  const remedy = certificateRemedy(error)
+  const remedy = databaseRemedy(error)
   if (remedy !== undefined) return remedy
   // The AggregateError for a host with several addresses has an empty message.
   return message || String(code)

@@ -6,7 +6,7 @@ import { findLedgerTypes } from '../../db/ledger-types.ts'
 import { checkIdentity, meetsPem } from '../../jobs/identity.ts'
 import { compareUsers } from '../../resources/user/drift.ts'
 import { type Context, createApi, withDatabase } from '../context.ts'
-import { count } from '../output.ts'
+import { countOf } from '../output.ts'
 import { type Check, fail, guarded, pass, reasonOf, warn } from './check.ts'
 
 const DEADLINE_MS = 5_000
@@ -28,7 +28,7 @@ export async function checkClerk(context: Context, hasDatabase: boolean): Promis
       (CLERK_JWT_KEY
         ? theirs.some(meetsPem(CLERK_JWT_KEY))
         : keys.ids.length === 0 || theirs.some(({ kid }) => keys.ids.includes(kid)))
-    const users = `the secret key is valid, for an instance with ${count(await api.countUsers())} users`
+    const users = `the secret key is valid, for an instance with ${countOf(await api.countUsers(), 'user')}`
     const remedy = `take CLERK_SECRET_KEY and ${CLERK_JWT_KEY ? 'CLERK_JWT_KEY' : 'CLERK_ISSUER'} from one instance`
     checks.push(isSame ? pass('Backend API', users) : fail('Backend API', `${users} other than the issuer's`, remedy))
     const identity = hasDatabase ? await checkInstance(context, api) : undefined
@@ -120,13 +120,17 @@ async function checkSample(context: Context, api: BackendApi): Promise<Check> {
   const { users } = await api.listUsers({ orderBy: '-updated_at', limit: MAX_IDS })
   const rows = await withDatabase(context, ({ pool }) => compareUsers(pool, users))
   const drifting = rows.filter(({ difference }) => difference !== 'same' && difference !== 'deleted').length
-  const detail = `${drifting} of the ${users.length} users that changed last at Clerk`
+  const detail = `${drifting} of the ${countOf(users.length, 'user')} that changed last at Clerk`
   if (users.length > 0 && rows.every(({ difference }) => difference === 'missing')) {
-    return warn('drift', `${detail}: none of them has a row`, 'run clerk-session-sync backfill to copy all users')
+    return warn(
+      'drift',
+      `of the ${countOf(users.length, 'user')} that changed last at Clerk, none has a row here`,
+      'run clerk-session-sync backfill to copy all users',
+    )
   }
   return drifting > 0
     ? warn('drift', detail, 'run clerk-session-sync reconcile, then reconcile --fix')
-    : pass('drift', detail)
+    : pass('drift', `none of the ${countOf(users.length, 'user')} that changed last at Clerk`)
 }
 
 // The event types that the endpoint must be subscribed to for organizations.
@@ -142,7 +146,7 @@ async function checkOrganizations(context: Context, api: BackendApi): Promise<Ch
   if (organizations === 0) return []
   const ledger = await withDatabase(context, ({ pool }) => findLedgerTypes(pool))
   const silent = ORGANIZATION_EVENTS.filter((name) => !ledger.some(({ type }) => type.startsWith(`${name}.`)))
-  const detail = `an instance with ${count(organizations)} organizations`
+  const detail = `an instance with ${countOf(organizations, 'organization')}`
   return [
     silent.length === 0
       ? pass('organization events', detail)

@@ -4,9 +4,9 @@ import { findDatabaseSize } from '../../db/database-size.ts'
 import type { LedgerSummary } from '../../db/ledger.ts'
 import { findLedgerTypes } from '../../db/ledger-types.ts'
 import { findMigrationStatus } from '../../db/migration-status.ts'
-import { describeDelay } from '../../domain/feed-delay.ts'
+import { describeDelay, describeUnrecorded } from '../../domain/feed-delay.ts'
 import { type Context, withDatabase } from '../context.ts'
-import { count, duration } from '../output.ts'
+import { count, countOf, duration } from '../output.ts'
 import { type Check, fail, guarded, pass, reasonOf, warn } from './check.ts'
 
 const QUIET_HOURS = 24
@@ -44,7 +44,7 @@ async function checkTables(context: Context): Promise<Check[]> {
   return withDatabase(context, async ({ pool, repository }) => {
     const { connections, maxConnections, tables } = await findDatabaseSize(pool)
     const sizes = tables.map(
-      ({ name, rows, bytes }) => `${name} ${count(rows)} rows, ${Math.ceil(bytes / MEGABYTE)} MB`,
+      ({ name, rows, bytes }) => `${name} ${countOf(rows, 'row')}, ${Math.ceil(bytes / MEGABYTE)} MB`,
     )
     return [
       checkCrowd(connections, maxConnections, context.config.DATABASE_POOL_MAX),
@@ -58,7 +58,7 @@ async function checkTables(context: Context): Promise<Check[]> {
 
 /** Whether enough connections are left for another replica. */
 export function checkCrowd(connections: number, maxConnections: number, poolMax: number): Check {
-  const crowd = `${connections} of ${maxConnections} connections in use, DATABASE_POOL_MAX=${poolMax} for each replica`
+  const crowd = `${connections} of ${maxConnections} in use; each replica uses up to ${poolMax} (DATABASE_POOL_MAX) and those of its jobs`
   return connections > maxConnections * CROWDED
     ? warn('connections', crowd, 'lower DATABASE_POOL_MAX, or raise max_connections')
     : pass('connections', crowd)
@@ -101,7 +101,7 @@ function checkLedger(ledger: Awaited<ReturnType<typeof findLedgerTypes>>, nowMs:
     failed > 0
       ? warn(
           'failed events',
-          `${count(failed)} are waiting for a replay`,
+          `${count(failed)} waiting for a replay`,
           'run clerk-session-sync replay --list, then replay',
         )
       : pass('failed events', 'none'),
@@ -110,13 +110,20 @@ function checkLedger(ledger: Awaited<ReturnType<typeof findLedgerTypes>>, nowMs:
 
 const LATE_SECONDS = 60
 
-function checkChanges({ CHANGES, CHANGES_TOKEN, CHANGES_WEBHOOK_URL }: Config, { consumers, delay }: ChangesStatus) {
+function checkChanges(
+  { CHANGES, CHANGES_TOKEN, CHANGES_WEBHOOK_URL }: Config,
+  { consumers, unrecorded, delay }: ChangesStatus,
+) {
   const checks: Check[] = []
   if (!CHANGES) {
     if (CHANGES_TOKEN || CHANGES_WEBHOOK_URL) {
       checks.push(warn('change feed', 'off, although CHANGES_TOKEN or CHANGES_WEBHOOK_URL is set', 'set CHANGES=true'))
     }
     return checks
+  }
+  if (unrecorded.length > 0) {
+    const { what, remedy } = describeUnrecorded(unrecorded)
+    checks.push(fail('change feed', what, remedy))
   }
   if (delay) {
     const { what, remedy } = describeDelay(delay)
@@ -127,19 +134,21 @@ function checkChanges({ CHANGES, CHANGES_TOKEN, CHANGES_WEBHOOK_URL }: Config, {
       checks.push(
         warn(
           'change feed',
-          `${count(dead)} changes were given up for ${name}`,
+          `given up for ${name}: ${countOf(dead, 'change')}`,
           'run clerk-session-sync changes status, then replay --changes',
         ),
       )
     }
     if (behind > 0 && lagSeconds > LATE_SECONDS && !delay) {
       const remedy = 'check that a replica with this consumer runs, and see its log'
-      checks.push(warn('change feed', `${name} is ${count(behind)} changes and ${duration(lagSeconds)} behind`, remedy))
+      checks.push(
+        warn('change feed', `${name} is ${countOf(behind, 'change')} and ${duration(lagSeconds)} behind`, remedy),
+      )
     }
     if (waiting > 0) {
       const remedy = 'they are retried automatically; the log tells why they failed'
-      checks.push(warn('change feed', `${count(waiting)} deliveries to ${name} are waiting`, remedy))
+      checks.push(warn('change feed', `waiting for ${name}: ${countOf(waiting, 'change')}`, remedy))
     }
   }
-  return checks.length > 0 ? checks : [pass('change feed', `on, ${count(consumers.length)} consumers`)]
+  return checks.length > 0 ? checks : [pass('change feed', `on, ${countOf(consumers.length, 'consumer')}`)]
 }

@@ -36,7 +36,7 @@ export async function runDoctor(context: Context, { url, token }: DoctorFlags): 
 export function reportSettings(output: Output, problems: readonly string[]): number {
   return report(
     output,
-    problems.map((problem) => fail('settings', problem, 'see .env.example and the README')),
+    problems.map((problem) => fail('settings', problem, 'see docs/settings.md')),
   )
 }
 

@@ -75,7 +75,9 @@ async function checkDelivery(url: string, secret: string): Promise<Check> {
     if (response.ok) return pass('webhook delivery', 'the service accepts a delivery signed with this secret')
     const { code } = (await response.json()) as { code: string }
     const remedy =
-      'see the log of the service; a 400 means that it runs with another CLERK_WEBHOOK_SIGNING_SECRET: set it there, and restart'
+      response.status === 400
+        ? 'the service runs with another CLERK_WEBHOOK_SIGNING_SECRET: set this one there, and restart it'
+        : 'see the log of the service'
     return fail('webhook delivery', `refused with ${response.status} ${code}`, remedy)
   } catch (error) {
     return fail('webhook delivery', reasonOf(error), 'see the log of the service')

@@ -21,9 +21,9 @@ const RETRY_MS = 500
 
 /**
  * Creates the current triggers of the change feed, or drops them. Repeating it changes nothing, and then needs no more rights than
- * serving does. The tables must be migrated. Rejects with `SchemaError` if a right is missing, otherwise with PostgreSQL's error.
+ * serving does. The tables must be migrated. Resolves to whether anything changed. Rejects with `SchemaError` if a right is missing, otherwise with PostgreSQL's error.
  */
-export async function keepChanges(connectionString: string, options: KeepChangesOptions): Promise<void> {
+export async function keepChanges(connectionString: string, options: KeepChangesOptions): Promise<boolean> {
   const schema = plain(options.schema ?? DEFAULT_SCHEMA)
   const wanted = resources.map((resource) => feedTriggers(schema, resource))
   for (let attempt = 1; ; attempt += 1) {
@@ -36,7 +36,7 @@ export async function keepChanges(connectionString: string, options: KeepChanges
   }
 }
 
-async function keep(client: pg.Client, schema: string, wanted: FeedTriggers[], isEnabled: boolean): Promise<void> {
+async function keep(client: pg.Client, schema: string, wanted: FeedTriggers[], isEnabled: boolean): Promise<boolean> {
   /** The statements to run; at almost every start there are none. */
   async function findStatements(): Promise<string[]> {
     const pending = await findPending(client, schema, wanted, isEnabled)
@@ -45,7 +45,7 @@ async function keep(client: pg.Client, schema: string, wanted: FeedTriggers[], i
       ...pending.flatMap((triggers) => (isEnabled ? sqlToEnable(schema, triggers) : sqlToDisable(triggers))),
     ]
   }
-  if ((await findStatements()).length === 0) return
+  if ((await findStatements()).length === 0) return false
   await client.query(
     `begin; set local lock_timeout = ${LOCK_TIMEOUT_MS}; set local idle_in_transaction_session_timeout = 5000`,
   )
@@ -58,6 +58,7 @@ async function keep(client: pg.Client, schema: string, wanted: FeedTriggers[], i
     throw explainDenied(error, isEnabled, statements)
   }
   await client.query('commit')
+  return true
 }
 
 const sqlToEnable = (schema: string, triggers: FeedTriggers): string[] => [

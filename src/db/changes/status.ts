@@ -1,9 +1,11 @@
 /** The state of the feed and its consumers, at a cost that does not grow with the feed. */
 
 import type { DelayingTransaction } from '../../domain/feed-delay.ts'
-import { sql } from '../drizzle.ts'
-import { type Executor, statement } from '../statement.ts'
+import { resources } from '../../resources/index.ts'
+import { getTableName, sql } from '../drizzle.ts'
+import { $, type Executor, statement } from '../statement.ts'
 import { changeConsumers, changeDeliveries, changes } from './table.ts'
+import { TRIGGERS } from './trigger-sql.ts'
 
 /** The limit up to which changes are counted. */
 export const MAX_COUNTED = 10_000
@@ -45,8 +47,17 @@ const selectDelay = statement<DelayingTransaction & { is_held: boolean }>(
   order by o.transactions desc limit 1`,
 )
 
+const selectUnrecorded = statement<{ tables: string[] }>(
+  'changes_unrecorded',
+  (t) => sql`select coalesce(array_agg(name order by name), '{}') as tables from unnest(${$(1)}::text[]) name
+  where (select count(*) from pg_trigger g where g.tgrelid = to_regclass(${t.schema} || '.' || name)
+    and g.tgname = any(${$(2)}) and g.tgenabled <> 'D') < ${sql.raw(String(TRIGGERS.length))}`,
+)
+
 export interface ChangesStatus {
   consumers: ConsumerStatus[]
+  /** The tables whose changes are not recorded, because they have no triggers of the feed. */
+  unrecorded: string[]
   /** The oldest transaction, if it has been open long enough to report. */
   delay: DelayingTransaction | null
 }
@@ -56,12 +67,18 @@ export const DELAY_SECONDS = 60
 
 export async function findChangesStatus(executor: Executor, delaySeconds = DELAY_SECONDS): Promise<ChangesStatus> {
   const consumers = await selectConsumers(executor)
+  const [missing] = await selectUnrecorded(
+    executor,
+    resources.map(({ table }) => getTableName(table)),
+    TRIGGERS,
+  )
   const [oldest] = await selectDelay(executor)
   // If its age is not visible to the role, it is reported if it actually delays changes.
   const isNamed =
     oldest !== undefined && (oldest.ageSeconds === null ? oldest.is_held : oldest.ageSeconds >= delaySeconds)
   return {
     consumers,
+    unrecorded: missing?.tables ?? [],
     delay: isNamed ? { pid: oldest.pid, prepared: oldest.prepared, ageSeconds: oldest.ageSeconds } : null,
   }
 }

@@ -1,6 +1,7 @@
 import Fastify from 'fastify'
 import { type Test, test } from 'tap'
 import { Agent, request } from 'undici'
+import { keepChanges } from '../../../src/db/changes/enable.ts'
 import { statementTracing } from '../../../src/db/channels.ts'
 import { createClerkEmulator } from '../../../src/emulator/index.ts'
 import clerkChanges from '../../../src/plugins/changes/index.ts'
@@ -221,17 +222,32 @@ test('health names a transaction that delays the feed, and how many changes were
   const { app, call } = await startFeed(t)
   const real = app.clerkChangesStatus
   const consumer = { name: 'x', behind: 0, lagSeconds: 0, waiting: 0, dead: 2 }
-  app.clerkChangesStatus = async () => ({ consumers: [consumer], delay: null })
+  app.clerkChangesStatus = async () => ({ consumers: [consumer], unrecorded: [], delay: null })
   t.match((await call('/readyz')).body, {
     status: 'degraded',
     checks: { changes: { reason: /^2 changes were given up: / } },
   })
-  app.clerkChangesStatus = async () => ({ consumers: [], delay: { pid: 7, prepared: null, ageSeconds: 61 } })
+  app.clerkChangesStatus = async () => ({
+    consumers: [],
+    unrecorded: [],
+    delay: { pid: 7, prepared: null, ageSeconds: 61 },
+  })
   t.match((await call('/api/auth/health')).body, {
     status: 'degraded',
     checks: { changes: { status: 'degraded', reason: /process 7, open for 61 s, delays the change feed: end it/ } },
   })
   app.clerkChangesStatus = real
+})
+
+test('health is degraded while the tables have no triggers of the feed', async (t) => {
+  const { call, database } = await startFeed(t)
+  await keepChanges(database.url, { isEnabled: false })
+  t.match((await call('/readyz')).body, {
+    status: 'degraded',
+    checks: { changes: { status: 'degraded', reason: /^changes are not recorded, .*users: restart a replica/ } },
+  })
+  await keepChanges(database.url, { isEnabled: true })
+  t.match((await call('/readyz')).body, { checks: { changes: { status: 'ok' } } })
 })
 
 test('the plugin works alone in another app, with route, errors and handlers', async (t) => {
