@@ -21,6 +21,7 @@ import {
   trimSlash,
   trustProxy,
 } from './setting-values.ts'
+import { MIN_KEY_BYTES, signingKey } from './sign-webhook.ts'
 
 const Maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
 // Error messages show both: `title` is the expected form of the value, `description` says where to find it or what it does.
@@ -309,8 +310,7 @@ function validate(data: Environment, problems: Map<string, string>): Settings {
   }
 }
 
-const MIN_KEY_BYTES = 16
-const keyBytes = (secret: string) => Buffer.from(secret.replace(/^whsec_/, ''), 'base64').length
+const keyBytes = (secret: string) => signingKey(secret).length
 
 const URL_SETTINGS = ['CLERK_ISSUER', 'CLERK_API_URL', 'CHANGES_WEBHOOK_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const
 

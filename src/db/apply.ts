@@ -146,5 +146,6 @@ function causeOf(changes: readonly Change[]): string {
 
 function causeOfOne({ message, user }: Change): Cause {
   if (message) return 'webhook'
-  return user?.kind === 'claims' ? 'session_claims' : 'clerk_api'
+  // The user part of a membership is a partial view, too, but of the Backend API.
+  return user?.kind === 'claims' && user.source === undefined ? 'session_claims' : 'clerk_api'
 }

@@ -108,12 +108,14 @@ function reject(error: unknown): Promise<never> {
   return rejected
 }
 
-/** Locks each of these rows that is free, like a writer would, for the duration of the statement. */
-const lockedIn = (name: string, table: PgTable) =>
+/** Locks each row with one of these values that is free, like a writer would, and returns the values of the others. */
+const lockedIn = (name: string, table: PgTable, column = sql.raw('id')) =>
   statement<{ id: string }>(
     `${name}_locked`,
-    (t) => sql`with free as (select id from ${t(table)} where id = any(${$(1)}::text[]) for no key update skip locked)
-  select id from ${t(table)} where id = any(${$(1)}::text[]) and id not in (select id from free)`,
+    (
+      t,
+    ) => sql`with free as (select id from ${t(table)} where ${column} = any(${$(1)}::text[]) for no key update skip locked)
+  select distinct ${column} as id from ${t(table)} where ${column} = any(${$(1)}::text[]) and id not in (select id from free)`,
   )
 
 const probes = [
@@ -122,13 +124,20 @@ const probes = [
     find: lockedIn(name, table),
     idOf: (change: Change) => (change[name] as { id: string } | undefined)?.id,
   })),
+  ...resources.flatMap(({ name, table, endedBy = [] }) =>
+    endedBy.map(({ idOf, column }) => ({
+      find: lockedIn(`${name}_${column.name}`, table, sql.raw(column.name)),
+      idOf,
+    })),
+  ),
 ]
 
-/** The changes whose row is locked. Rows that are being inserted are not visible. */
+/** The changes with a locked row: their own, or one that they end. Rows that are being inserted are not visible. */
 async function findLocked(executor: Executor, changes: readonly Change[]): Promise<ReadonlySet<Change>> {
   const found = new Set<Change>()
   for (const { find, idOf } of probes) {
     const ids = changes.flatMap((change) => idOf(change) ?? [])
+    if (ids.length === 0) continue
     const locked = new Set((await find(executor, ids)).map(({ id }) => id))
     for (const change of changes) if (locked.has(idOf(change) ?? '')) found.add(change)
   }

@@ -16,6 +16,8 @@ export interface Resource<State extends object = object> {
    * Objects to lock before anything is written, for changes that affect each other but may have no common row to lock.
    */
   locksOf?(change: Change): string[]
+  /** The rows that changes of other objects end: the id of such an object, and the column that holds it. */
+  readonly endedBy?: readonly { idOf: (change: Change) => string | undefined; column: PgColumn }[]
   /** The statements that apply these changes, with at most one state per id in each, and a reader of their results. */
   write(changes: readonly Change[]): Writing
   /** How a deletion erases the ledger's payloads about it; only for resources with personal data. */

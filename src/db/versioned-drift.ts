@@ -24,6 +24,9 @@ export function listedRows(name: string, table: PgTable & VersionedTable) {
   const columns = getTableColumns(table)
   const optional = (column: string) => sql.raw(columns[column] ? `r.${columns[column].name}` : 'null')
 
+  // A membership that ended with its organization or user has no deletion of its own.
+  const isLiving = sql.raw(`deleted_at is null${columns.endedAt ? ' and ended_at is null' : ''}`)
+
   const compare = statement<{ id: string; difference: ListedDifference }>(
     `${name}_compare`,
     (t) => sql`select i.id, case
@@ -39,13 +42,13 @@ export function listedRows(name: string, table: PgTable & VersionedTable) {
     (t) => sql`select r.id, ${optional('organizationId')} as organization_id, ${optional('userId')} as user_id,
       seen.id is not null as is_seen
     from (select * from ${t(table)}
-      where id > ${$(1)} and deleted_at is null and created_at <= to_timestamp(${$(2)}::float8 / 1000)
+      where id > ${$(1)} and ${isLiving} and created_at <= to_timestamp(${$(2)}::float8 / 1000)
       order by id limit ${sql.raw(String(BATCH))}) r
     left join ${t(reconcileSeen)} seen on seen.id = r.id order by r.id`,
   )
   const count = statement<{ living: number }>(
     `${name}_count`,
-    (t) => sql`select count(*)::int as living from ${t(table)} where deleted_at is null`,
+    (t) => sql`select count(*)::int as living from ${t(table)} where ${isLiving}`,
   )
 
   return {

@@ -41,6 +41,7 @@ export interface VersionedOptions<Name extends keyof States> {
   table: PgTable & VersionedTable
   events: Readonly<Record<string, EventReader>>
   locksOf?: (change: Change) => string[]
+  endedBy?: Resource['endedBy']
   inFeed: InFeed
   /** Joins of the input `i` to other tables, and the columns that are computed from them. */
   derived?: { from: (t: Qualify) => SQL; columns: Record<string, SQL> }
@@ -93,6 +94,7 @@ export function versionedResource<Name extends keyof States>(options: VersionedO
     table,
     events: options.events,
     ...(options.locksOf && { locksOf: options.locksOf }),
+    ...(options.endedBy && { endedBy: options.endedBy }),
     write,
     inFeed: options.inFeed,
     inLedger: {

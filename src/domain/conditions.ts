@@ -26,8 +26,13 @@ export interface Unmet {
 }
 
 /** Whether a condition concerns the active organization, so that the rows of the membership must be read. */
-export const asksForMembership = ({ role, permission, organization }: Conditions): boolean =>
-  role !== undefined || permission !== undefined || organization !== undefined
+export const asksForMembership = ({ role, permission, organization, plan, feature }: Conditions): boolean =>
+  [role, permission, organization].some((condition) => condition !== undefined) ||
+  [plan, feature].some(isOfOrganization)
+
+// Without a scope, an entitlement may be the user's or the organization's.
+const isOfOrganization = (entitlement: string | undefined) =>
+  entitlement !== undefined && !/^u(ser)?:/.test(entitlement)
 
 const NAME = /^[\w-]{1,255}(:[\w-]{1,255})*$/
 // Clerk's scopes: o, org and organization, u and user.

@@ -100,7 +100,7 @@ const selectStatesWithMembership = statement<StateRow & MembershipRow>('auth_sta
   left join lateral (
     select m.role, m.permissions, m.clerk_updated_at, m.clerk_event_at, m.ended_at from ${t(organizationMemberships)} m
     where m.user_id = k.user_id and m.organization_id = k.organization_id
-    order by m.ended_at desc nulls first, m.clerk_updated_at desc limit 1) membership on true
+    order by m.clerk_created_at desc nulls last, m.ended_at desc nulls first, m.clerk_updated_at desc limit 1) membership on true
   left join lateral (
     select r.permissions, r.clerk_updated_at, r.clerk_event_at from ${t(organizationRoles)} r
     where r.deleted_at is null and r.key = case

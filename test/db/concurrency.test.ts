@@ -1,6 +1,9 @@
 import tap, { test } from 'tap'
 import type { Change } from '../../src/domain/change.ts'
+import type { TestDatabase } from '../helpers/database.ts'
+import { changeOf, joined, userDeleted } from '../helpers/organization-events.ts'
 import { claims, deletion, message, SECOND, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
+import { waitUntil } from '../helpers/wait-until.ts'
 
 tap.setTimeout(900_000)
 
@@ -77,3 +80,30 @@ test('after a deletion and a session event without a user, in any order, the ses
     { status: 'ended', count: 150 },
   ])
 })
+
+test('a membership and the deletion of its user, at the same time on two replicas: the membership has ended', async (t) => {
+  const one = await startRepository(t)
+  const two = await startRepository(t, { database: one.database })
+  // The membership's transaction is held between its read of the user and its commit.
+  const other = await one.database.connect()
+  t.teardown(() => other.release(true))
+  await one.apply({ user: snapshot('user_1', T0) })
+  await other.query("begin; insert into webhook_events (id, type, outcome) values ('msg_join', 'x', 'failed')")
+  const metadata = { salary: 1 }
+  const joining = one.apply(changeOf(joined('orgmem_1', 'org_1', 'user_1', T0 + SECOND, { metadata }), 'msg_join'))
+  await waitUntil('it waits for the ledger', async () => (await waiting(one.database)) === 1)
+  const deleting = two.apply(changeOf(userDeleted('user_1', T0 + 2 * SECOND), 'msg_delete'))
+  await waitUntil('the deletion waits, too', async () => (await waiting(one.database)) === 2)
+  await other.query('rollback')
+  t.strictSame([await joining, await deleting], [['applied'], ['applied']])
+  t.strictSame(await one.database.query('select ended_at, public_metadata from organization_memberships'), [
+    { ended_at: new Date(T0 + 2 * SECOND), public_metadata: {} },
+  ])
+})
+
+const waiting = async ({ query }: TestDatabase) =>
+  (
+    await query(
+      "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and state = 'active'",
+    )
+  ).length

@@ -2,7 +2,8 @@
 import pg from 'pg'
 import tap, { type Test, test } from 'tap'
 import type { TestDatabase } from '../helpers/database.ts'
-import { SECOND, snapshot, startRepository, T0 } from '../helpers/repository.ts'
+import { changeOf, invited, joined, organizationDeleted, userDeleted } from '../helpers/organization-events.ts'
+import { SECOND, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
 
 tap.setTimeout(900_000)
@@ -101,4 +102,37 @@ test('of several late changes only the one whose lock lasts fails', async (t) =>
     { id: 'user_1', is_new: true },
     { id: 'user_2', is_new: false },
   ])
+})
+
+test('a locked row that a deletion ends makes only the deletion late', async (t) => {
+  const { apply, database } = await start(t)
+  await apply(
+    changeOf(joined('orgmem_1', 'org_1', 'user_1', T0 + SECOND)),
+    changeOf(joined('orgmem_2', 'org_2', 'user_2', T0 + SECOND)),
+    { session: session('sess_2', 'user_2', 'active', T0) },
+    changeOf(invited('inv_1', 'org_2', 'accepted', T0 + SECOND, { user_id: 'user_1' })),
+  )
+  const at = T0 + 9 * SECOND
+  for (const [row, deletion] of [
+    ["organization_memberships where id = 'orgmem_1'", organizationDeleted('org_1', at)],
+    ['sessions', userDeleted('user_2', at)],
+    ['organization_invitations', userDeleted('user_1', at)],
+  ] as const) {
+    const other = await begin(t, database, `select 1 from ${row} for update`)
+    const bystanders = Array.from({ length: 20 }, (_, i) => change(`user_x${i}`))
+    const applied = apply(...bystanders.slice(0, 10), changeOf(deletion), ...bystanders.slice(10))
+    await waitUntil(`the others while ${row} is locked`, async () => {
+      const rows = await database.query(
+        "select 1 from users where id like 'user\\_x%' and clerk_updated_at is not null",
+      )
+      return rows.length === 20
+    })
+    t.strictSame(
+      await database.query("select 1 from webhook_events where type like '%.deleted' and outcome is not null"),
+      [],
+    )
+    await other.end('rollback')
+    t.equal((await applied)[10], 'applied')
+    await database.query("delete from users where id like 'user\\_x%'; delete from webhook_events")
+  }
 })

@@ -282,7 +282,7 @@ export function playOrganizations(steps: Step[], prefix: string, userIds: string
         OrganizationFact,
         OrganizationFact,
       ]
-      const end = { ...fact, updatedAt: stamp, deletedAt: stamp, columns: { ...fact.columns, clerk_created_at: null } }
+      const end = { ...fact, updatedAt: stamp, deletedAt: stamp }
       emit('organizationMembership.deleted', json, stamp, [organization, end])
     },
     renameOrganization(step) {

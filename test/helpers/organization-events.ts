@@ -43,6 +43,7 @@ export const organizationDeleted = (id: string, at: number) =>
 export interface MembershipOptions {
   organization?: object
   updatedAt?: number
+  createdAt?: number
   role?: string
   permissions?: string[]
   metadata?: object
@@ -67,7 +68,7 @@ const membershipJson = (id: string, organizationId: string, userId: string, opti
     identifier: `${userId}@example.com`,
     ...options.user,
   },
-  created_at: T0,
+  created_at: options.createdAt ?? T0,
   updated_at: options.updatedAt,
 })
 

@@ -7,6 +7,7 @@ import { backfill } from '../../src/jobs/backfill.ts'
 import { checkOrganizations, type OrganizationsOptions } from '../../src/jobs/organizations.ts'
 import { reconcile } from '../../src/jobs/reconcile.ts'
 import { createTestJobDatabase } from '../helpers/job-database.ts'
+import { changeOf, organizationDeleted, userDeleted } from '../helpers/organization-events.ts'
 
 async function start(t: Test) {
   const clerk = await createClerkEmulator()
@@ -144,6 +145,23 @@ test('too many deletions are withheld', async (t) => {
   const found = await check({ maxDeletions: 0 })
   t.match(found.membership, { deletionsWithheld: 1, gone: { count: 1, repaired: 0 } })
   t.equal((await living()).length, 1)
+})
+
+test('what ended with its organization or its user is not missing at Clerk', async (t) => {
+  const { clerk, database, check, organization, user } = await start(t)
+  const grace = clerk.createUser({ email: 'grace@example.com' })
+  clerk.organizations.addMember(organization.id, grace.id)
+  const other = clerk.organizations.create({ name: 'Other', created_by: grace.id })
+  const left = clerk.organizations.addMember(other.id, user.id)
+  await check()
+  clerk.organizations.delete(organization.id)
+  await database.repository.apply([changeOf(organizationDeleted(organization.id, Date.now()))])
+  clerk.deleteUser(grace.id)
+  await database.repository.apply([changeOf(userDeleted(grace.id, Date.now()))])
+  clerk.organizations.removeMember(other.id, user.id)
+  const { membership } = await check({ maxDeletions: 1 })
+  t.match(membership, { gone: { count: 1, repaired: 1, sample: [left.id] }, deletionsWithheld: 0 })
+  t.match((await check()).membership, { gone: { count: 0 } })
 })
 
 test('rows are compared in batches', async (t) => {

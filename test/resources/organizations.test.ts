@@ -21,9 +21,10 @@ import {
 import { deletion, SECOND, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 
 async function start(t: Parameters<typeof startRepository>[0]) {
-  const { database, apply, applyInTurn } = await startRepository(t)
+  const { database, repository, apply, applyInTurn } = await startRepository(t)
   return {
     database,
+    repository,
     apply,
     applyInTurn,
     /** Applies events one after the other. Resolves to their outcomes. */
@@ -223,6 +224,32 @@ for (const [name, end] of [
     t.match((await memberships())[0], { ended_at: new Date(T0 + 4 * SECOND) })
   })
 }
+
+test('of two memberships of one organization only the newer counts, while the end of the older is late', async (t) => {
+  const { send, database, living, repository } = await start(t)
+  const again = { createdAt: T0 + 2 * SECOND, role: 'org:admin' }
+  await send(
+    joined('orgmem_1', 'org_1', 'user_1', T0 + SECOND),
+    joined('orgmem_2', 'org_1', 'user_1', T0 + 3 * SECOND, again),
+  )
+  const isMember = () => database.query("select is_member('org_1', 'user_1') as yes")
+  const state = async () =>
+    (
+      await repository.findAuthState({
+        userId: 'user_1',
+        sessionId: null,
+        organization: { id: 'org_1', role: null, issuedAtMs: T0 },
+      })
+    ).organization?.membership
+  t.match(await living(), [{ id: 'orgmem_2', role: 'org:admin' }])
+  t.match(await repository.findOrganizationsOf('user_1'), [{ id: 'org_1', role: 'org:admin' }])
+  t.equal((await repository.findOrganizationsOf('user_1')).length, 1)
+  t.match(await state(), { role: 'org:admin', endedAt: null })
+  await send(left('orgmem_2', 'org_1', 'user_1', T0 + 4 * SECOND, again))
+  t.strictSame([await living(), await repository.findOrganizationsOf('user_1')], [[], []])
+  t.strictSame(await isMember(), [{ yes: false }])
+  t.match(await state(), { endedAt: T0 + 4 * SECOND })
+})
 
 test('permissions are those of the role where it is newer, and the copy again once it is deleted', async (t) => {
   const { living, send } = await start(t)

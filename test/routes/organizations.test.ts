@@ -141,6 +141,9 @@ test('guards with { organization: true } read the membership, others do not', as
             ['/plain', undefined],
             ['/any', { organization: true }],
             ['/admin', { role: 'org:admin' }],
+            ['/team', { plan: 'org:team' }],
+            ['/export', { feature: 'export' }],
+            ['/pro', { plan: 'user:pro' }],
           ] as const) {
             routes.get(
               url,
@@ -177,10 +180,15 @@ test('guards with { organization: true } read the membership, others do not', as
     status: 403,
     body: { code: 'FORBIDDEN', message: /an active organization/ },
   })
+  const entitled = token(60, { pla: 'o:team,u:pro', fea: 'o:export' })
+  for (const url of ['/team', '/export', '/pro']) t.match(await call(url, { token: entitled }), { status: 200 }, url)
   clerk.organizations.removeMember(organization.id, user.id)
   await clerk.webhooks.idle()
   t.match(await call('/any', { token: old }), { status: 403, body: { code: 'MEMBERSHIP_ENDED' } })
   t.match(await call('/plain', { token: old }), { status: 200 })
+  for (const url of ['/team', '/export'])
+    t.match(await call(url, { token: entitled }), { status: 403, body: { code: 'MEMBERSHIP_ENDED' } }, url)
+  t.match(await call('/pro', { token: entitled }), { status: 200 }, "a user's own plan does not depend on a membership")
 })
 
 test('the organizations of a user are listed by name and then id', async (t) => {

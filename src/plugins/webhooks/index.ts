@@ -17,7 +17,7 @@ import { refusePrefix } from '../refuse-prefix.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
 export interface WebhooksOptions {
-  /** The signing secrets (`whsec_…`); several during a rotation. */
+  /** The signing secrets (`whsec_…`), at least one; several during a rotation. */
   signingSecrets: readonly string[]
   /** The path of the route; `/clerk` by default. */
   path?: string

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { WebhookHeadersMissing, WebhookSignatureInvalid } from '../../errors.ts'
+import { MIN_KEY_BYTES, signingKey } from '../../sign-webhook.ts'
 
 /** A delivery with a valid signature. */
 export interface Delivery {
@@ -23,11 +24,18 @@ const SIGNATURE = /^v1,[A-Za-z0-9+/]{43}=$/
 /**
  * Verifies deliveries: signed with any of the secrets, over the raw bytes, at most five minutes ago or ahead
  * (https://docs.svix.com/receiving/verifying-payloads/how-manual). Malformed headers are refused before the body is hashed, and
- * hashing is native: the svix library hashes in JavaScript, which anybody could use to exhaust the CPU. Throws the 400 to
- * answer with.
+ * hashing is native: the svix library hashes in JavaScript, which anybody could use to exhaust the CPU. Throws a TypeError if
+ * a secret is missing or too short; the verifier throws the 400 to answer with.
  */
 export function createVerifier(signingSecrets: readonly string[]) {
-  const keys = signingSecrets.map((secret) => createSecretKey(Buffer.from(secret.replace(/^whsec_/, ''), 'base64')))
+  const bytes = signingSecrets.map(signingKey)
+  // Anybody could sign with an empty key, which an unset variable would give.
+  if (bytes.length === 0 || bytes.some(({ length }) => length < MIN_KEY_BYTES)) {
+    throw new TypeError(
+      `signingSecrets: expected whsec_ and the base64 of a key of at least ${MIN_KEY_BYTES} bytes (CLERK_WEBHOOK_SIGNING_SECRET; Clerk Dashboard, Webhooks, your endpoint)`,
+    )
+  }
+  const keys = bytes.map((key) => createSecretKey(key))
 
   return (headers: IncomingHttpHeaders, body: Buffer): Delivery => {
     const id = headers['svix-id'] ?? headers['webhook-id']

@@ -1,6 +1,7 @@
 import { sql } from '../../db/drizzle.ts'
 import { $, statement } from '../../db/statement.ts'
 import { versionedResource } from '../../db/versioned.ts'
+import { deletedUserOf } from '../user/change.ts'
 import { users } from '../user/table.ts'
 import { invitationEvents } from './change.ts'
 import { organizationInvitations } from './table.ts'
@@ -9,7 +10,7 @@ const erase = statement(
   'invitations_erase',
   (t) => sql`with erased as (
     select id from ${t(organizationInvitations)} where user_id = any(${$(1)}::text[]) and email is not null
-    order by id for update)
+    order by id for no key update)
   update ${t(organizationInvitations)} r set email = null, updated_at = now() from erased where r.id = erased.id`,
 )
 
@@ -31,6 +32,7 @@ export const invitation = versionedResource({
   },
   // The user who accepted it may be deleted concurrently, and then the email address must not be stored.
   locksOf: ({ invitation }) => (invitation?.data.userId ? [`user ${invitation.data.userId}`] : []),
+  endedBy: [{ idOf: deletedUserOf, column: organizationInvitations.userId }],
   derived: {
     from: (t) =>
       sql`left join ${t(users)} u on u.id = i.user_id and u.deleted_at is not null and u.sync_source <> 'clerk_api'`,
@@ -38,9 +40,7 @@ export const invitation = versionedResource({
   },
   rank: (row) => `${row}.status <> 'pending'`,
   endings(changes) {
-    const deleted = changes.flatMap(({ user }) =>
-      user?.kind === 'deletion' && user.source !== 'clerk_api' ? user.id : [],
-    )
+    const deleted = changes.flatMap((change) => deletedUserOf(change) ?? [])
     return deleted.length > 0 ? [erase.call(deleted)] : []
   },
 })

@@ -28,7 +28,7 @@ export type MembershipState = Versioned<MembershipData>
 /** The states in a membership from an event or the Backend API. */
 export function membershipStates(membership: ClerkMembership, origin: Origin): States {
   return {
-    user: fillOf(membership.public_user_data, 'eventAt' in origin ? origin.eventAt : origin.askedAt),
+    user: fillOf(membership.public_user_data, origin),
     organization: embeddedOrganization(membership.organization, origin),
     membership: {
       id: cleanText(membership.id),
@@ -62,12 +62,14 @@ function dataOf(membership: EndedMembership): MembershipData {
 const FILL_AGE_MS = 40 * 365.25 * 86_400_000
 
 /** The membership's part about its user, as claims that are older than all others, for a user who is otherwise unknown. */
-function fillOf(data: PublicUserData, saidAt: number): UserClaims {
+function fillOf(data: PublicUserData, origin: Origin): UserClaims {
+  const isEvent = 'eventAt' in origin
+  const saidAt = isEvent ? origin.eventAt : origin.askedAt
   const { identifier, username } = data
   return {
     kind: 'claims',
     id: cleanText(data.user_id),
-    source: 'webhook',
+    source: isEvent ? 'webhook' : 'clerk_api',
     issuedAt: saidAt - FILL_AGE_MS,
     profile: {
       firstName: textOf(data.first_name),
@@ -89,6 +91,7 @@ export const membershipEvents: Record<string, EventReader> = {
   ...Object.fromEntries(['organizationMembership.created', 'organizationMembership.updated'].map(changed)),
   'organizationMembership.deleted': eventReader('organizationMembership.deleted', EndedMembership, (data, eventAt) => ({
     ...(data.organization && { organization: embeddedOrganization(data.organization, { eventAt }) }),
-    membership: deletionOf(cleanText(data.id), eventAt, dataOf(data)),
+    // Its creation time tells it from a later membership of the same user.
+    membership: { ...deletionOf(cleanText(data.id), eventAt, dataOf(data)), createdAt: timeOf(data.created_at) },
   })),
 }

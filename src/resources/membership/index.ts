@@ -2,7 +2,9 @@ import { sql } from '../../db/drizzle.ts'
 import { $, type Qualify, statement } from '../../db/statement.ts'
 import { versionedResource } from '../../db/versioned.ts'
 import type { Change } from '../../domain/change.ts'
+import { deletedOrganizationOf } from '../organization/change.ts'
 import { organizations } from '../organization/table.ts'
+import { deletedUserOf } from '../user/change.ts'
 import { users } from '../user/table.ts'
 import { membershipEvents } from './change.ts'
 import { organizationMemberships } from './table.ts'
@@ -22,17 +24,15 @@ const end = statement(
     from ${t(organizationMemberships)} m ${tombstones(t, 'm')}
     where (m.user_id = any(${$(1)}::text[]) or m.organization_id = any(${$(2)}::text[])) and m.deleted_at is null
     order by m.id
-    for update of m)
+    for no key update of m)
   update ${t(organizationMemberships)} m set ended_at = ended.ended_at, public_metadata = '{}', updated_at = now()
   from ended where m.id = ended.id and m.ended_at is distinct from ended.ended_at`,
 )
 
 /** Users and organizations are written first: a membership must see their tombstones, and their deletions end existing memberships. */
 function endings(changes: readonly Change[]) {
-  const users = changes.flatMap(({ user }) => (user?.kind === 'deletion' && user.source !== 'clerk_api' ? user.id : []))
-  const organizations = changes.flatMap(({ organization }) =>
-    organization && organization.deletedAt !== null && organization.source !== 'clerk_api' ? organization.id : [],
-  )
+  const users = changes.flatMap((change) => deletedUserOf(change) ?? [])
+  const organizations = changes.flatMap((change) => deletedOrganizationOf(change) ?? [])
   return users.length + organizations.length > 0 ? [end.call(users, organizations)] : []
 }
 
@@ -54,11 +54,13 @@ export const membership = versionedResource({
     isThere: (row) => `${row}.ended_at is null and ${row}.deleted_at is null`,
     owners: [organizationMemberships.userId, organizationMemberships.organizationId],
   },
-  // A membership's deletion locks no row of its user. This lock orders it with the user's own deletion, so that neither leaves a stored body.
-  locksOf: ({ membership }) =>
-    membership && membership.deletedAt !== null && membership.data.userId !== null
-      ? [`user ${membership.data.userId}`]
-      : [],
+  // A membership locks no row of a user that is known already. This lock orders it with the user's deletion, so that it sees the
+  // tombstone, or is ended, and no body stays stored.
+  locksOf: ({ membership }) => (membership?.data.userId ? [`user ${membership.data.userId}`] : []),
+  endedBy: [
+    { idOf: deletedUserOf, column: organizationMemberships.userId },
+    { idOf: deletedOrganizationOf, column: organizationMemberships.organizationId },
+  ],
   derived: {
     from: (t) => tombstones(t, 'i'),
     columns: {

@@ -8,13 +8,20 @@ import { organizationRoles } from '../role/table.ts'
 import { organizationMemberships } from './table.ts'
 
 /** Joins the row of the role as `r`, whose permissions replace those of the membership `m` if it is newer. */
-export const newerRole = (t: Qualify): SQL => sql`left join lateral (
+const newerRole = (t: Qualify): SQL => sql`left join lateral (
     select newest.permissions from (
       select permissions, clerk_updated_at, clerk_event_at from ${t(organizationRoles)}
       where key = m.role and deleted_at is null
       order by clerk_updated_at desc, clerk_event_at desc nulls last, id limit 1) newest
     where (newest.clerk_updated_at, coalesce(newest.clerk_event_at, '-infinity'))
       > (m.clerk_updated_at, coalesce(m.clerk_event_at, '-infinity'))) r on true`
+
+/**
+ * A condition on the membership `m`: the user has not joined the organization again since. The end of a membership may arrive after
+ * the next one of the same user.
+ */
+const isNewest = (t: Qualify): SQL => sql`not exists (select from ${t(organizationMemberships)} n
+    where n.user_id = m.user_id and n.organization_id = m.organization_id and n.clerk_created_at > m.clerk_created_at)`
 
 interface ListedRow {
   id: string
@@ -35,7 +42,7 @@ const select = statement<ListedRow>(
   from ${t(organizationMemberships)} m
   join ${t(organizations)} o on o.id = m.organization_id and o.deleted_at is null
   ${newerRole(t)}
-  where m.user_id = ${$(1)} and m.ended_at is null
+  where m.user_id = ${$(1)} and m.ended_at is null and ${isNewest(t)}
   order by o.name, o.id`,
 )
 

@@ -58,6 +58,10 @@ const changed = (type: string): [string, EventReader] => [
   eventReader(type, ClerkOrganization, (data, eventAt) => ({ organization: organizationSnapshot(data, { eventAt }) })),
 ]
 
+/** The id of the organization whose deletion is final, if this is one. */
+export const deletedOrganizationOf = ({ organization }: { organization?: OrganizationState }): string | undefined =>
+  organization && organization.deletedAt !== null && organization.source !== 'clerk_api' ? organization.id : undefined
+
 /** The readers of events about organizations. */
 export const organizationEvents: Record<string, EventReader> = {
   ...Object.fromEntries(['organization.created', 'organization.updated'].map(changed)),

@@ -3,7 +3,7 @@ import type { InLedger, Resource, Writing } from '../../db/resource.ts'
 import { timeOf } from '../../db/statement.ts'
 import type { Change } from '../../domain/change.ts'
 import { newestById } from '../../domain/version.ts'
-import { isInferred } from '../user/change.ts'
+import { deletedUserOf } from '../user/change.ts'
 import { FINAL_SESSION_STATUSES, isLaterState, type SessionState, sessionEvents } from './change.ts'
 import { sessions } from './table.ts'
 import { endSessionsOf, upsertSessions } from './upsert.ts'
@@ -30,6 +30,7 @@ export const session: Resource<SessionState> = {
   events: sessionEvents,
   // If the user is in the same change, the lock on the user's row already orders it with a deletion.
   locksOf: ({ user, session }) => (session && session.userId !== user?.id ? [`user ${session.userId}`] : []),
+  endedBy: [{ idOf: deletedUserOf, column: sessions.userId }],
   write,
   inLedger,
   inFeed: {
@@ -45,7 +46,7 @@ export const session: Resource<SessionState> = {
  * leaves sessions unchanged: the user is refused while deleted, and if it is undone the sessions still have Clerk's state.
  */
 function write(changes: readonly Change[]): Writing {
-  const deleted = changes.flatMap(({ user }) => (user?.kind === 'deletion' && !isInferred(user) ? user.id : []))
+  const deleted = changes.flatMap((change) => deletedUserOf(change) ?? [])
   const winners = newestById(
     changes.flatMap(({ session }) => session ?? []),
     isLaterState,

@@ -110,6 +110,10 @@ export const saidAt = ({ source, askedAt, version }: UserSnapshot): number =>
 
 export const isInferred = (change: UserChange): boolean => change.kind === 'deletion' && change.source === 'clerk_api'
 
+/** The id of the user whose deletion is final, if this is one. */
+export const deletedUserOf = ({ user }: { user?: UserChange }): string | undefined =>
+  user?.kind === 'deletion' && !isInferred(user) ? user.id : undefined
+
 export type UserChange = UserSnapshot | UserClaims | UserDeletion
 
 /** The readers of events about users. */

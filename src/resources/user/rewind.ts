@@ -17,7 +17,7 @@ const rewind = statement(
       and u.clerk_updated_at = to_timestamp(i.wrong_updated_at / 1000)
       and u.clerk_event_at is not distinct from to_timestamp(i.wrong_event_at / 1000)
     order by u.id
-    for update of u)
+    for no key update of u)
   update ${t(users)} u set clerk_updated_at = to_timestamp(wrong.updated_at / 1000), clerk_event_at = null
   from wrong where u.id = wrong.id`,
 )

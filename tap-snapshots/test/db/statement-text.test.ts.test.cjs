@@ -28,7 +28,7 @@ select k.n, u.id, u.email, u.email_verified, u.first_name, u.last_name, u.userna
   left join lateral (
     select m.role, m.permissions, m.clerk_updated_at, m.clerk_event_at, m.ended_at from "clerk"."organization_memberships" m
     where m.user_id = k.user_id and m.organization_id = k.organization_id
-    order by m.ended_at desc nulls first, m.clerk_updated_at desc limit 1) membership on true
+    order by m.clerk_created_at desc nulls last, m.ended_at desc nulls first, m.clerk_updated_at desc limit 1) membership on true
   left join lateral (
     select r.permissions, r.clerk_updated_at, r.clerk_event_at from "clerk"."organization_roles" r
     where r.deleted_at is null and r.key = case
@@ -158,6 +158,12 @@ select e.*, pg_snapshot_xmin(pg_current_snapshot())::text as horizon, pg_snapsho
   order by e.by_xid, e.by_seq
 `
 
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > changes_unrecorded 1`] = `
+select coalesce(array_agg(name order by name), '{}') as tables from unnest($1::text[]) name
+  where (select count(*) from pg_trigger g where g.tgrelid = to_regclass('clerk' || '.' || name)
+    and g.tgname = any($2) and g.tgenabled <> 'D') < 4
+`
+
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > connections 1`] = `
 select count(*)::int as connections, current_setting('max_connections')::int as "maxConnections"
   from pg_stat_activity where backend_type = 'client backend'
@@ -234,7 +240,7 @@ select id, email, nullif(concat_ws(' ', first_name, last_name), '') as name, ban
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > invitation_locked 1`] = `
 with free as (select id from "clerk"."organization_invitations" where id = any($1::text[]) for no key update skip locked)
-  select id from "clerk"."organization_invitations" where id = any($1::text[]) and id not in (select id from free)
+  select distinct id as id from "clerk"."organization_invitations" where id = any($1::text[]) and id not in (select id from free)
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > invitation_upsert 1`] = `
@@ -260,10 +266,15 @@ insert into "clerk"."organization_invitations" as r (id, organization_id, email,
   returning r.id
 `
 
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > invitation_user_id_locked 1`] = `
+with free as (select id from "clerk"."organization_invitations" where user_id = any($1::text[]) for no key update skip locked)
+  select distinct user_id as id from "clerk"."organization_invitations" where user_id = any($1::text[]) and id not in (select id from free)
+`
+
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > invitations_erase 1`] = `
 with erased as (
     select id from "clerk"."organization_invitations" where user_id = any($1::text[]) and email is not null
-    order by id for update)
+    order by id for no key update)
   update "clerk"."organization_invitations" r set email = null, updated_at = now() from erased where r.id = erased.id
 `
 
@@ -286,7 +297,12 @@ select pg_advisory_xact_lock(hashtext('clerk'), h)
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > membership_locked 1`] = `
 with free as (select id from "clerk"."organization_memberships" where id = any($1::text[]) for no key update skip locked)
-  select id from "clerk"."organization_memberships" where id = any($1::text[]) and id not in (select id from free)
+  select distinct id as id from "clerk"."organization_memberships" where id = any($1::text[]) and id not in (select id from free)
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > membership_organization_id_locked 1`] = `
+with free as (select id from "clerk"."organization_memberships" where organization_id = any($1::text[]) for no key update skip locked)
+  select distinct organization_id as id from "clerk"."organization_memberships" where organization_id = any($1::text[]) and id not in (select id from free)
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > membership_upsert 1`] = `
@@ -313,6 +329,11 @@ insert into "clerk"."organization_memberships" as r (id, organization_id, user_i
   returning r.id
 `
 
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > membership_user_id_locked 1`] = `
+with free as (select id from "clerk"."organization_memberships" where user_id = any($1::text[]) for no key update skip locked)
+  select distinct user_id as id from "clerk"."organization_memberships" where user_id = any($1::text[]) and id not in (select id from free)
+`
+
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > memberships_end 1`] = `
 with ended as (
     select m.id, least(u.deleted_at, o.deleted_at) as ended_at
@@ -320,7 +341,7 @@ with ended as (
   left join "clerk"."organizations" o on o.id = m.organization_id and o.deleted_at is not null and o.sync_source <> 'clerk_api'
     where (m.user_id = any($1::text[]) or m.organization_id = any($2::text[])) and m.deleted_at is null
     order by m.id
-    for update of m)
+    for no key update of m)
   update "clerk"."organization_memberships" m set ended_at = ended.ended_at, public_metadata = '{}', updated_at = now()
   from ended where m.id = ended.id and m.ended_at is distinct from ended.ended_at
 `
@@ -338,13 +359,14 @@ select o.id, o.name, o.slug, o.image_url, o.public_metadata::text, m.role,
       order by clerk_updated_at desc, clerk_event_at desc nulls last, id limit 1) newest
     where (newest.clerk_updated_at, coalesce(newest.clerk_event_at, '-infinity'))
       > (m.clerk_updated_at, coalesce(m.clerk_event_at, '-infinity'))) r on true
-  where m.user_id = $1 and m.ended_at is null
+  where m.user_id = $1 and m.ended_at is null and not exists (select from "clerk"."organization_memberships" n
+    where n.user_id = m.user_id and n.organization_id = m.organization_id and n.clerk_created_at > m.clerk_created_at)
   order by o.name, o.id
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > organization_locked 1`] = `
 with free as (select id from "clerk"."organizations" where id = any($1::text[]) for no key update skip locked)
-  select id from "clerk"."organizations" where id = any($1::text[]) and id not in (select id from free)
+  select distinct id as id from "clerk"."organizations" where id = any($1::text[]) and id not in (select id from free)
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > organization_upsert 1`] = `
@@ -372,7 +394,7 @@ insert into "clerk"."organizations" as r (id, name, slug, image_url, public_meta
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > role_locked 1`] = `
 with free as (select id from "clerk"."organization_roles" where id = any($1::text[]) for no key update skip locked)
-  select id from "clerk"."organization_roles" where id = any($1::text[]) and id not in (select id from free)
+  select distinct id as id from "clerk"."organization_roles" where id = any($1::text[]) and id not in (select id from free)
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > role_upsert 1`] = `
@@ -408,7 +430,12 @@ insert into "clerk"."reconcile_seen" select unnest($1::text[]) on conflict do no
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > session_locked 1`] = `
 with free as (select id from "clerk"."sessions" where id = any($1::text[]) for no key update skip locked)
-  select id from "clerk"."sessions" where id = any($1::text[]) and id not in (select id from free)
+  select distinct id as id from "clerk"."sessions" where id = any($1::text[]) and id not in (select id from free)
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > session_user_id_locked 1`] = `
+with free as (select id from "clerk"."sessions" where user_id = any($1::text[]) for no key update skip locked)
+  select distinct user_id as id from "clerk"."sessions" where user_id = any($1::text[]) and id not in (select id from free)
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > sessions_end 1`] = `
@@ -528,7 +555,7 @@ select (
     and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_roles" r where r.id = e.object_id
     and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organization_invitations" r where r.id = e.object_id
     and greatest(r.clerk_updated_at, r.clerk_event_at) > e.event_at))) limit 1000) f) as "failedEvents",
-    (select extract(epoch from max(received_at))::float8 from "clerk"."webhook_events") as "lastReceivedAt"
+    extract(epoch from (select max(received_at) from "clerk"."webhook_events" where type <> 'clerk-session-sync.test'))::float8 as "lastReceivedAt"
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > user_events 1`] = `
@@ -538,7 +565,7 @@ select to_jsonb(e) - 'payload' as row from (select * from "clerk"."webhook_event
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > user_locked 1`] = `
 with free as (select id from "clerk"."users" where id = any($1::text[]) for no key update skip locked)
-  select id from "clerk"."users" where id = any($1::text[]) and id not in (select id from free)
+  select distinct id as id from "clerk"."users" where id = any($1::text[]) and id not in (select id from free)
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > user_row 1`] = `
@@ -602,7 +629,7 @@ with wrong as (
       and u.clerk_updated_at = to_timestamp(i.wrong_updated_at / 1000)
       and u.clerk_event_at is not distinct from to_timestamp(i.wrong_event_at / 1000)
     order by u.id
-    for update of u)
+    for no key update of u)
   update "clerk"."users" u set clerk_updated_at = to_timestamp(wrong.updated_at / 1000), clerk_event_at = null
   from wrong where u.id = wrong.id
 `
@@ -919,7 +946,7 @@ select id, outcome in ('failed', 'superseded', 'discarded') as has_failed from "
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_latest 1`] = `
-select (extract(epoch from (select max(received_at) from "clerk"."webhook_events")) * 1000)::float8 as last_received_at,
+select (extract(epoch from (select max(received_at) from "clerk"."webhook_events" where type <> 'clerk-session-sync.test')) * 1000)::float8 as last_received_at,
     (select count(*)::int from (select 1 from "clerk"."webhook_events" e where (e.outcome = 'failed' and not (exists (select 1 from "clerk"."users" u where u.id in (e.object_id, e.user_id)
     and ((u.deleted_at is not null and (u.sync_source <> 'clerk_api' or e.event_at <= u.deleted_at)) or u.id = e.object_id and greatest(u.clerk_updated_at, u.clerk_event_at) > e.event_at)) or exists (select 1 from "clerk"."sessions" s where s.id = e.object_id
     and greatest(s.clerk_updated_at, s.clerk_event_at) > e.event_at) or exists (select 1 from "clerk"."organizations" r where r.id = e.object_id
@@ -936,7 +963,7 @@ select (extract(epoch from (select max(received_at) from "clerk"."webhook_events
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_locked 1`] = `
 with free as (select id from "clerk"."webhook_events" where id = any($1::text[]) for no key update skip locked)
-  select id from "clerk"."webhook_events" where id = any($1::text[]) and id not in (select id from free)
+  select distinct id as id from "clerk"."webhook_events" where id = any($1::text[]) and id not in (select id from free)
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_oldest 1`] = `

@@ -139,3 +139,12 @@ test('a delivery that cannot be valid is refused before the body is hashed', asy
   for (const part of hopeless) t.notOk(accepts({ ...headers, ...part } as SignedHeaders, body))
   t.equal(reads, 0)
 })
+
+test('a missing or guessable secret is an error at the start, not a key that anybody has', async (t) => {
+  for (const secrets of [[], [''], ['whsec_'], [SECRET, ''], ['whsec_c2hvcnQ=']]) {
+    t.throws(
+      () => createVerifier(secrets),
+      /signingSecrets: expected whsec_ .* at least 16 bytes \(CLERK_WEBHOOK_SIGNING_SECRET/,
+    )
+  }
+})
