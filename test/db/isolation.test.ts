@@ -1,6 +1,7 @@
 /** A row lock of another transaction, or a refused change, does not affect the other changes of its batch. */
 import pg from 'pg'
 import tap, { type Test, test } from 'tap'
+import type { Change } from '../../src/domain/change.ts'
 import type { TestDatabase } from '../helpers/database.ts'
 import { changeOf, invited, joined, organizationDeleted, userDeleted } from '../helpers/organization-events.ts'
 import { SECOND, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
@@ -135,4 +136,17 @@ test('a locked row that a deletion ends makes only the deletion late', async (t)
     t.equal((await applied)[10], 'applied')
     await database.query("delete from users where id like 'user\\_x%'; delete from webhook_events")
   }
+})
+
+test('several locked rows that deletions end are found at once, so that the batch does not fail', async (t) => {
+  const { apply, database, repository } = await start(t)
+  const all = [0, 1, 2, 3]
+  await apply(...all.map((n) => changeOf(joined(`orgmem_${n}`, `org_${n}`, 'user_1', T0 + SECOND))))
+  const other = await begin(t, database, 'select 1 from organization_memberships for update')
+  const changes: Change[] = Array.from({ length: 60 }, (_, i) => change(`user_x${i}`))
+  for (const n of all) changes.splice(7 + 15 * n, 0, changeOf(organizationDeleted(`org_${n}`, T0 + 9 * SECOND)))
+  const results = await repository.applyEach(changes)
+  await other.end('rollback')
+  const outcomes = await Promise.all(results)
+  t.strictSame([...new Set(outcomes.map((result) => ('error' in result ? result.error : result.outcome)))], ['applied'])
 })
