@@ -26,7 +26,7 @@ export async function runMigrate(
   const { DATABASE_URL = '', DATABASE_SCHEMA, CHANGES } = config
   const done: string[] = []
   if (!status) {
-    const hasMoved = await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA, fromSchema })
+    const { hasMoved, hadFeed } = await migrate(DATABASE_URL, { schema: DATABASE_SCHEMA, fromSchema })
     if (fromSchema !== undefined) {
       done.push(
         hasMoved
@@ -35,7 +35,7 @@ export async function runMigrate(
       )
     }
     // The feed stays as it is unless a setting or flag is explicit, because this may run with other settings than the service.
-    const isEnabled = CHANGES && changes !== false
+    const isEnabled = (CHANGES || hadFeed) && changes !== false
     if (isEnabled || changes === false) {
       const hasChanged = await keepChanges(DATABASE_URL, { schema: DATABASE_SCHEMA, isEnabled })
       if (hasChanged) done.push(isEnabled ? FEED_ON : FEED_OFF)

@@ -57,7 +57,8 @@ export async function runReconcile(
     ...describeSilence(report, ledger, silence),
   ])
   if (!report.isComplete) return EXIT_INTERRUPTED
-  return remaining > 0 || report.unusable.length > 0 ? EXIT_FAILED : EXIT_DONE
+  const unusable = [report, ...Object.values(report.organizations)].flatMap((of) => of.unusable)
+  return remaining + unusable.length > 0 ? EXIT_FAILED : EXIT_DONE
 }
 
 const MEANING: Record<DriftKind, string> = {
@@ -108,10 +109,12 @@ function describeOrganizations({ organizations }: ReconcileReport, isFixing: boo
         list[of].sample.slice(0, SHOWN).join(', '),
       ]),
   )
+  const unread = lists.flatMap(([, { unusable }]) => unusable)
   const withheld = lists.filter(([, { deletionsWithheld }]) => deletionsWithheld > 0)
   return [
     `${lists.map(([kind, { checked }]) => countOf(checked, kind)).join(', ')} compared with their tables.`,
     ...columns(drifting),
+    ...(unread.length > 0 ? [`  Clerk's answer could not be read for ${unread.join(', ')}.`] : []),
     ...withheld.map(
       ([kind, { deletionsWithheld }]) => `  ${count(deletionsWithheld)} ${kind}s are too many, so none was deleted.`,
     ),

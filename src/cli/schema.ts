@@ -1,6 +1,6 @@
 /** `schema`: prints the tables for Prisma, Kysely or psql. */
 import { getTableConfig, type PgColumn, type PgTable, readMigrationFiles } from '../db/drizzle.ts'
-import { MIGRATIONS, MIGRATIONS_TABLE } from '../db/migrate.ts'
+import { MIGRATIONS, MIGRATIONS_TABLE, revokeSql } from '../db/migrate.ts'
 import { tablesIn } from '../db/schema.ts'
 import { plain } from '../db/schema-name.ts'
 import { type Context, EXIT_DONE, EXIT_WRONG_USAGE } from './context.ts'
@@ -119,6 +119,8 @@ function toSql(schema: string): string {
     '-- What clerk-session-sync migrate has applied.',
     `create table "${MIGRATIONS_TABLE}" (id serial primary key, hash text not null, created_at bigint);`,
     `insert into "${MIGRATIONS_TABLE}" (hash, created_at) values\n  ${noted};`,
+    '-- Roles such as anon, which may have default privileges, get nothing.',
+    `${revokeSql(name, false)};`,
     'commit;',
   ].join('\n')
 }

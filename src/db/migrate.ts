@@ -29,12 +29,19 @@ export interface MigrateOptions {
   fromSchema?: string
 }
 
+export interface MigrateResult {
+  /** Whether tables were moved from `fromSchema`. */
+  hasMoved: boolean
+  /** Whether the change feed was on there. Its triggers were dropped: `keepChanges` creates them again. */
+  hadFeed: boolean
+}
+
 /**
  * Applies all pending migrations. Repeating it changes nothing, and then needs no more rights than serving does. Replicas that
- * start at the same time wait for the first (at most 60 s). Resolves to whether tables were moved. Rejects with `SchemaError` if the schema holds other tables or a
+ * start at the same time wait for the first (at most 60 s). Rejects with `SchemaError` if the schema holds other tables or a
  * right is missing, otherwise with PostgreSQL's error; a failed migration is rolled back.
  */
-export async function migrate(connectionString: string, options: MigrateOptions = {}): Promise<boolean> {
+export async function migrate(connectionString: string, options: MigrateOptions = {}): Promise<MigrateResult> {
   const schema = plain(options.schema ?? DEFAULT_SCHEMA)
   const fromSchema = options.fromSchema === undefined ? undefined : plain(options.fromSchema)
   return await withClient(connectionString, async (client) => {
@@ -42,7 +49,7 @@ export async function migrate(connectionString: string, options: MigrateOptions 
       `begin; set local lock_timeout = ${LOCK_TIMEOUT_MS}; set local idle_in_transaction_session_timeout = 5000`,
     )
     await client.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
-    const hasMoved = fromSchema !== undefined && (await moveTables(client, fromSchema, schema))
+    const moved = fromSchema === undefined ? NOT_MOVED : await moveTables(client, fromSchema, schema)
     const pending = await findPending(client, schema)
     if (pending.length > 0) {
       await assertRights(client, schema, true)
@@ -50,13 +57,19 @@ export async function migrate(connectionString: string, options: MigrateOptions 
     }
     await assertRights(client, schema, false)
     await client.query('commit')
-    return hasMoved
+    return moved
   })
 }
 
+const NOT_MOVED: MigrateResult = { hasMoved: false, hadFeed: false }
+
 async function assertRights(client: pg.Client, schema: string, isMigrating: boolean): Promise<void> {
   const sql = isMigrating
-    ? await findMissingRights(client, schema, { tables: [...TABLES, MIGRATIONS_TABLE], isMigrating })
+    ? await findMissingRights(client, schema, {
+        tables: [...TABLES, ...VIEWS, MIGRATIONS_TABLE],
+        functions: FUNCTIONS,
+        isMigrating,
+      })
     : await findMissingRights(client, schema, { tables: TABLES, readOnly: [MIGRATIONS_TABLE], isMigrating })
   if (sql.length === 0) return
   throw new SchemaError(
@@ -90,14 +103,28 @@ type MigrationFile = ReturnType<typeof readMigrationFiles>[number]
 async function findPending(client: pg.Client, schema: string): Promise<MigrationFile[]> {
   const files = readMigrationFiles({ migrationsFolder: MIGRATIONS })
   if (!(await isOurs(client, schema))) {
-    await assertFree(client, schema)
+    await assertFree(client, schema, createdBy(files))
     return files
   }
   await assertRights(client, schema, false)
+  const newest = await findNewest(client, schema)
+  const pending = files.filter(({ folderMillis }) => folderMillis > newest)
+  await assertFree(client, schema, createdBy(pending))
+  return pending
+}
+
+/** When the newest applied migration was made, in ms since 1970. */
+async function findNewest(client: pg.Client, schema: string): Promise<number> {
   const { rows } = await client.query(
     `select coalesce(max(created_at), 0)::float8 as newest from "${schema}"."${MIGRATIONS_TABLE}"`,
   )
-  return files.filter(({ folderMillis }) => folderMillis > rows[0].newest)
+  return rows[0].newest
+}
+
+/** The names of the tables, views and functions that these migrations create. */
+function createdBy(files: readonly MigrationFile[]): string[] {
+  const text = files.flatMap(({ sql }) => sql).join('\n')
+  return [...text.matchAll(/^CREATE (?:TABLE|VIEW|FUNCTION) "?(\w+)/gm)].map(([, name]) => name as string)
 }
 
 async function isOurs(client: pg.Client, schema: string): Promise<boolean> {
@@ -110,16 +137,19 @@ async function isOurs(client: pg.Client, schema: string): Promise<boolean> {
 }
 
 // The service's tables are recognised by its migrations table in the same schema. Other tables are never touched.
-async function assertFree(client: pg.Client, schema: string): Promise<void> {
+async function assertFree(client: pg.Client, schema: string, names: readonly string[]): Promise<void> {
   const { rows: taken } = await client.query(
     `select relname from pg_class where relnamespace = to_regnamespace($1) and relkind in ('r', 'p', 'v', 'm', 'f')
-      and relname = any($2) order by 1`,
-    [`"${schema}"`, [...TABLES, ...VIEWS]],
+      and relname = any($2)
+    union select proname || '()' from pg_proc where pronamespace = to_regnamespace($1) and proname = any($2) order by 1`,
+    [`"${schema}"`, names],
   )
   if (taken.length > 0) {
-    const names = taken.map(({ relname }) => relname).join(', ')
+    const found = taken.map(({ relname }) => relname).join(', ')
     throw new SchemaError(
-      `the schema "${schema}" already has tables that do not belong to clerk-session-sync: ${names}. Set DATABASE_SCHEMA to a schema of its own (the default is "${DEFAULT_SCHEMA}"), which is created when it is missing`,
+      (await isOurs(client, schema))
+        ? `the schema "${schema}" has tables or functions of another application with names that this version needs: ${found}. Move the tables of clerk-session-sync to a schema of their own: DATABASE_SCHEMA=${DEFAULT_SCHEMA} clerk-session-sync migrate --from-schema ${schema}`
+        : `the schema "${schema}" already has tables that do not belong to clerk-session-sync: ${found}. Set DATABASE_SCHEMA to a schema of its own (the default is "${DEFAULT_SCHEMA}"), which is created when it is missing`,
     )
   }
   if (schema === DEFAULT_SCHEMA && (await isOurs(client, 'public'))) {
@@ -168,17 +198,21 @@ async function applyMigrations(client: pg.Client, schema: string, pending: Migra
       folderMillis,
     ])
   }
-  await client.query(REVOKE(schema, [...TABLES, ...VIEWS, MIGRATIONS_TABLE], FUNCTIONS, isNew))
+  await client.query(revokeSql(schema, isNew))
 }
 
-/** Resolves to false if they were moved before. */
-async function moveTables(client: pg.Client, from: string, to: string): Promise<boolean> {
+/** The SQL that takes every right on the tables, views and functions from public roles. */
+export const revokeSql = (schema: string, isNewSchema: boolean) =>
+  REVOKE(schema, [...TABLES, ...VIEWS, MIGRATIONS_TABLE], FUNCTIONS, isNewSchema)
+
+/** Moves what the applied migrations created, and nothing else. Does nothing if that was moved before. */
+async function moveTables(client: pg.Client, from: string, to: string): Promise<MigrateResult> {
   if (from === to)
     throw new SchemaError(
       `the tables are moved from "${from}" to itself: set DATABASE_SCHEMA to the schema to which they should move`,
     )
   if (!(await isOurs(client, from))) {
-    if (await isOurs(client, to)) return false
+    if (await isOurs(client, to)) return NOT_MOVED
     throw new SchemaError(`the schema "${from}" has no tables of clerk-session-sync (no ${MIGRATIONS_TABLE})`)
   }
   if (await isOurs(client, to)) {
@@ -187,15 +221,28 @@ async function moveTables(client: pg.Client, from: string, to: string): Promise<
   await assertRights(client, from, true)
   const isNew = await createSchema(client, to)
   await assertRights(client, to, true)
-  for (const table of [...TABLES, ...VIEWS, MIGRATIONS_TABLE]) {
-    await client.query(`alter table if exists "${from}"."${table}" set schema "${to}"`)
+  const newest = await findNewest(client, from)
+  const files = readMigrationFiles({ migrationsFolder: MIGRATIONS })
+  const ours = new Set(createdBy(files.filter(({ folderMillis }) => folderMillis <= newest)))
+  const hadFeed = await dropFeed(client, from)
+  for (const table of [...[...TABLES, ...VIEWS].filter((name) => ours.has(name)), MIGRATIONS_TABLE]) {
+    await client.query(`alter table "${from}"."${table}" set schema "${to}"`)
   }
-  for (const signature of FUNCTIONS) {
-    const { rows } = await client.query('select to_regprocedure($1) is not null as exists', [`"${from}".${signature}`])
-    if (rows[0].exists) await client.query(`alter function "${from}".${signature} set schema "${to}"`)
+  for (const signature of FUNCTIONS.filter((name) => ours.has(name.replace(/\(.*/, '')))) {
+    await client.query(`alter function "${from}".${signature} set schema "${to}"`)
   }
   if (isNew) await client.query(REVOKE(to, [], [], true))
-  return true
+  return { hasMoved: true, hadFeed }
+}
+
+/** Drops the triggers of the change feed, whose functions name the schema. Resolves to whether there were any. */
+async function dropFeed(client: pg.Client, schema: string): Promise<boolean> {
+  const { rows } = await client.query(
+    'select p.oid::regprocedure as signature from pg_proc p where pronamespace = to_regnamespace($1) and proname = any($2)',
+    [`"${schema}"`, TABLES.map((table) => `changes_of_${table}`)],
+  )
+  for (const { signature } of rows) await client.query(`drop function ${signature} cascade`)
+  return rows.length > 0
 }
 
 /** Creates the schema if it does not exist. Resolves to whether it did. */

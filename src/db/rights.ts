@@ -44,7 +44,12 @@ const OF_TABLES = `select relname as name, pg_has_role(relowner, 'usage') as is_
       and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete') as may_write,
     has_table_privilege(c.oid, 'select') as may_read
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = $1 and c.relkind = 'r' and c.relname = any($2) order by 1`
+  where n.nspname = $1 and c.relkind in ('r', 'v') and c.relname = any($2) order by 1`
+
+const FOREIGN_FUNCTIONS = `select p.oid::regprocedure as signature
+  from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+  where n.nspname = $1 and p.proname in (select split_part(s, '(', 1) from unnest($2::text[]) s) and not pg_has_role(proowner, 'usage')
+  order by 1`
 
 interface Role {
   role: string
@@ -64,6 +69,8 @@ interface TableRights {
 export interface NeededRights {
   /** Tables that are read and written. */
   tables: readonly string[]
+  /** The signatures of functions, which a migration may replace or move. */
+  functions?: readonly string[]
   /** Tables that are only read. */
   readOnly?: readonly string[]
   /** Whether tables will be created and altered. */
@@ -72,7 +79,7 @@ export interface NeededRights {
 
 /** The SQL with which an administrator grants the missing rights; none if the role has all. */
 export async function findMissingRights(client: pg.Client, schema: string, needed: NeededRights): Promise<string[]> {
-  const { tables, readOnly = [], isMigrating } = needed
+  const { tables, functions = [], readOnly = [], isMigrating } = needed
   const { role, ...own } = (await client.query(ROLE, [schema])).rows[0] as Role
   const { rows } = await client.query<TableRights>(OF_TABLES, [schema, [...tables, ...readOnly]])
   const named = (found: TableRights[]) => found.map(({ name }) => `"${schema}"."${name}"`)
@@ -83,6 +90,8 @@ export async function findMissingRights(client: pg.Client, schema: string, neede
     if (isDenied) sql.push(`grant usage, create on schema "${schema}" to ${role}`)
     for (const table of named(rows.filter(({ is_owner }) => !is_owner)))
       sql.push(`alter table ${table} owner to ${role}`)
+    const foreign = (await client.query(FOREIGN_FUNCTIONS, [schema, functions])).rows
+    for (const { signature } of foreign) sql.push(`alter function ${signature} owner to ${role}`)
     return sql
   }
   if (!own.may_use) sql.push(`grant usage on schema "${schema}" to ${role}`)

@@ -17,7 +17,7 @@ import { changedSince } from './changed-users.ts'
 import { searchByCount } from './count-search.ts'
 import type { JobDatabase } from './database.ts'
 import { deletionLimit } from './deletion-limit.ts'
-import { checkOrganizations, countLivingObjects } from './organizations.ts'
+import { checkOrganizations, countLivingObjects, type OrganizationCounts } from './organizations.ts'
 
 export interface CatchUpOptions {
   database: JobDatabase
@@ -43,7 +43,7 @@ export interface CatchUpReport {
   lost: Undelivered
   /** Whether the number of users differed in two catch-ups in a row, so that the difference was searched for. */
   searched: boolean
-  /** The number of users that were not deleted because they exceed `maxDeletions`. */
+  /** The number of users, organizations and the like that were not deleted because they exceed `maxDeletions`. */
   deletionsWithheld: number
   /** The number of organizations, roles, memberships and invitations that were repaired. */
   organizations: number
@@ -59,8 +59,8 @@ export interface CatchUpState {
   /** How many more users Clerk counts than the table: last time, and a difference that a search could not repair. */
   difference: number
   accepted: number
-  /** The same for organizations and memberships together, and when Clerk was last asked for them (ms). */
-  organizations: { difference: number; accepted: number; askedAt: number }
+  /** The same for organizations and memberships (`0 and 2`), and when Clerk was last asked for them (ms). */
+  organizations: { difference: string; accepted: string; askedAt: number }
   /** Lost changes of this day (UTC). */
   lost: Undelivered & { day: string }
 }
@@ -227,40 +227,48 @@ function createWriter(options: CatchUpOptions, report: CatchUpReport) {
   }
 }
 
+const NO_DIFFERENCE = '0 and 0'
+const NONE: OrganizationCounts = { organizations: 0, memberships: 0 }
+
 /**
  * Clerk cannot list organizations and memberships by update time, so only their numbers are compared; if they differ, all lists
- * are compared. A changed role or name does not change a number: a reconcile finds it.
+ * are compared. A changed role or name does not change a number, nor do a lost removal and a lost join: a reconcile finds them.
  */
 async function catchUpOrganizations(
   { database, api, signal, maxDeletions }: CatchUpOptions,
   report: CatchUpReport,
   writer: Writer,
-  last = { difference: 0, accepted: 0, askedAt: 0 },
+  last = { difference: NO_DIFFERENCE, accepted: NO_DIFFERENCE, askedAt: 0 },
 ): Promise<CatchUpState['organizations']> {
   const ours = await countLivingObjects(database.pool)
+  const hasNone = ours.organizations + ours.memberships === 0
   const askedAt = Date.now()
-  if (ours === 0 && last.difference === 0 && askedAt - last.askedAt < NO_ORGANIZATIONS_MS) return last
-  const difference = (await countAtClerk(api)) - ours
+  if (hasNone && last.difference === NO_DIFFERENCE && askedAt - last.askedAt < NO_ORGANIZATIONS_MS) return last
+  const difference = differenceOf(await countAtClerk(api), ours)
   if (difference === last.accepted || difference !== last.difference) return { ...last, difference, askedAt }
   await writer.beforeWriting()
   const found = await checkOrganizations({ database, api, signal, isFixing: true, findsGone: true, maxDeletions })
-  for (const { missing, stale, gone } of Object.values(found) as (typeof found)['organization'][]) {
-    report.organizations += missing.repaired + stale.repaired + gone.repaired
+  for (const list of Object.values(found) as (typeof found)['organization'][]) {
+    report.organizations += list.missing.repaired + list.stale.repaired + list.gone.repaired
+    report.deletionsWithheld += list.deletionsWithheld
   }
-  const left = (await countAtClerk(api)) - (await countLivingObjects(database.pool))
+  const left = differenceOf(await countAtClerk(api), await countLivingObjects(database.pool))
   const isStuck = left === difference && report.organizations === 0
   return { difference: left, accepted: isStuck ? left : last.accepted, askedAt }
 }
 
-/** The number of organizations and memberships at Clerk; 0 if the instance has organizations turned off. */
-async function countAtClerk(api: CatchUpOptions['api']): Promise<number> {
+const differenceOf = (theirs: OrganizationCounts, ours: OrganizationCounts) =>
+  `${theirs.organizations - ours.organizations} and ${theirs.memberships - ours.memberships}`
+
+/** The organizations and memberships at Clerk; none if the instance has organizations turned off. */
+async function countAtClerk(api: CatchUpOptions['api']): Promise<OrganizationCounts> {
   try {
     const counted = await api.list(LIST_READERS.organization.path, { limit: 1 })
-    if (counted.items.length === 0) return 0
+    if (counted.items.length === 0) return NONE
     const memberships = await api.list(LIST_READERS.membership.path, { limit: 1 })
-    return (counted.total as number) + (memberships.total as number)
+    return { organizations: counted.total as number, memberships: memberships.total as number }
   } catch (error) {
-    if (hasNoOrganizations(error)) return 0
+    if (hasNoOrganizations(error)) return NONE
     throw error
   }
 }

@@ -121,17 +121,31 @@ const describe = ({ query }: TestDatabase) =>
       from information_schema.columns where table_schema = 'auth'
     union all select tablename, indexname, indexdef, null, null from pg_indexes where schemaname = 'auth'
     union all select viewname, '', definition, null, null from pg_views where schemaname = 'auth'
-    union all select proname, '', pg_get_functiondef(oid), null, null from pg_proc where pronamespace = 'auth'::regnamespace
+    union all select proname, '', pg_get_functiondef(oid), proacl::text, null from pg_proc where pronamespace = 'auth'::regnamespace
+    union all select relname, 'privileges', relacl::text, null, null from pg_class
+      where relnamespace = 'auth'::regnamespace and relkind in ('r', 'v', 'S')
     order by 1, 2, 3`)
 
 test('the SQL for administrators creates the same tables as migrate', async (t) => {
-  const database = await createDatabase(t, { isEmpty: true })
+  const createWithRoles = async () => {
+    const created = await createDatabase(t, { isEmpty: true })
+    // As Supabase has them.
+    await created.query('do $$ begin create role anon nologin; exception when others then null; end $$')
+    for (const kind of ['tables', 'sequences', 'functions']) {
+      await created.query(`alter default privileges grant all on ${kind} to anon`)
+    }
+    return created
+  }
+  const database = await createWithRoles()
   await database.query((await run(['--sql'], { DATABASE_SCHEMA: 'auth' })).stdout)
-  const migrated = await createDatabase(t, { isEmpty: true })
+  const migrated = await createWithRoles()
   await migrate(migrated.url, { schema: 'auth' })
   const [byHand, byMigrate] = [await describe(database), await describe(migrated)]
   t.ok(byHand.length > 100, 'columns and indexes are found')
   t.strictSame(byHand, byMigrate)
+  t.strictSame(await database.query("select has_table_privilege('anon', 'auth.users', 'select') as reads"), [
+    { reads: false },
+  ])
   await migrate(database.url, { schema: 'auth' })
   t.strictSame(await describe(database), byMigrate, 'there is nothing left to migrate')
   t.strictSame(await database.query("select auth.is_member('org_1', 'user_1') as yes"), [{ yes: false }])

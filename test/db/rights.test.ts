@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
+import { keepChanges } from '../../src/db/changes/enable.ts'
 import { MIGRATIONS, MIGRATIONS_TABLE, migrate, SchemaError } from '../../src/db/migrate.ts'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { startCommandLine } from '../helpers/command-line.ts'
@@ -130,7 +131,7 @@ test('a role that may not change the tables of an older release gets the SQL tha
   const database = await createDatabase(t)
   await database.query('drop index clerk.users_created_idx')
   await database.query(
-    `delete from clerk.${MIGRATIONS_TABLE} where id = (select max(id) from clerk.${MIGRATIONS_TABLE})`,
+    `delete from clerk.${MIGRATIONS_TABLE} where id in (select id from clerk.${MIGRATIONS_TABLE} order by id desc limit 2)`,
   )
   const { role, url } = await createRole(t, database)
   await database.query(`grant usage on schema clerk to ${role}`)
@@ -138,6 +139,8 @@ test('a role that may not change the tables of an older release gets the SQL tha
   const message = await messageOf(migrate(url))
   t.match(message, /lacks rights to create or change the tables/)
   t.match(cureIn(message), `alter table "clerk"."users" owner to ${role}`)
+  t.match(cureIn(message), `alter table "clerk"."living_memberships" owner to ${role}`)
+  t.match(cureIn(message), `alter function clerk.is_member(text,text) owner to ${role}`)
   await database.query(cureIn(message))
   await migrate(url)
 })
@@ -205,6 +208,46 @@ async function contentOf(database: TestDatabase, schema: string, before?: Conten
   const names = before?.indexes.map(({ indexname }) => indexname)
   return { rows, indexes: indexes.filter(({ indexname }) => names?.includes(indexname) ?? true) }
 }
+
+test("version 1 beside an application's own table or function of a name that it needs: a remedy, and it works", async (t) => {
+  for (const own of ['table public.organizations (mine text)', 'function public.jwt_user_id() returns int return 1']) {
+    const database = await createDatabase(t, { isEmpty: true })
+    await fillVersion1(database)
+    await database.query(`create ${own}`)
+    const [, name] = /public\.(\w+)/.exec(own) as RegExpExecArray
+    const message = await messageOf(migrate(database.url, { schema: 'public' }))
+    t.match(message, new RegExp(`of another application with names that this version needs: ${name}`))
+    t.match(message, 'DATABASE_SCHEMA=clerk clerk-session-sync migrate --from-schema public')
+    await migrate(database.url, { fromSchema: 'public' })
+    t.equal((await database.query('select 1 from clerk.users')).length, 30)
+    const left =
+      await database.query(`select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'
+      union select proname from pg_proc where pronamespace = 'public'::regnamespace order by 1`)
+    t.strictSame(
+      left.map((row) => row.name),
+      ['orders', name].sort(),
+      'nothing of theirs was moved',
+    )
+  }
+})
+
+test('the change feed moves with the tables', async (t) => {
+  const database = await createDatabase(t, { isEmpty: true })
+  await migrate(database.url, { schema: 'public' })
+  await keepChanges(database.url, { schema: 'public', isEnabled: true })
+  const { run } = await startCommandLine(t, {}, { DATABASE_URL: database.url })
+  t.match(await run('migrate', '--from-schema', 'public'), {
+    code: 0,
+    output: /The tables were moved from "public" to "clerk"\.\nThe change feed is on: its triggers were created\./,
+  })
+  t.match(
+    (await run('migrate', '--from-schema', 'public')).output,
+    'Nothing was moved: the tables are in "clerk" already.',
+  )
+  await database.query("insert into clerk.users (id, sync_source) values ('user_1', 'webhook')")
+  t.match(await database.query('select entity_id from clerk.changes'), [{ entity_id: 'user_1' }])
+  t.strictSame(await database.query("select proname from pg_proc where pronamespace = 'public'::regnamespace"), [])
+})
 
 test('tables of version 1 in `public` are reported with two remedies, and both work', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })

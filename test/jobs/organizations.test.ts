@@ -1,5 +1,6 @@
 /** Backfill and reconcile of organizations, against the emulator's Backend API. */
 import { type Test, test } from 'tap'
+import { ClerkRefusal } from '../../src/clerk/api-errors.ts'
 import { createBackendApi } from '../../src/clerk/backend-api.ts'
 import { remainingOfLists } from '../../src/domain/drift.ts'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
@@ -162,6 +163,15 @@ test('what ended with its organization or its user is not missing at Clerk', asy
   const { membership } = await check({ maxDeletions: 1 })
   t.match(membership, { gone: { count: 1, repaired: 1, sample: [left.id] }, deletionsWithheld: 0 })
   t.match((await check()).membership, { gone: { count: 0 } })
+})
+
+test('a list that cannot be read does not hide the others', async (t) => {
+  const { api, check, living } = await start(t)
+  const list: typeof api.list = (path, query) =>
+    path.includes('roles') ? Promise.reject(new ClerkRefusal(404, path)) : api.list(path, query)
+  const report = await check({ api: { ...api, list } })
+  t.match(report, { role: { unusable: ['the list of roles'] }, membership: { missing: { repaired: 1 } } })
+  t.equal((await living()).length, 1)
 })
 
 test('rows are compared in batches', async (t) => {

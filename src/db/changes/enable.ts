@@ -4,6 +4,7 @@ import pg from 'pg'
 import { resources } from '../../resources/index.ts'
 import { isLockTimeout } from '../errors.ts'
 import { MIGRATION_LOCK, SchemaError, withClient } from '../migrate.ts'
+import { REVOKE } from '../rights.ts'
 import { DEFAULT_SCHEMA, plain } from '../schema-name.ts'
 import { findRebase } from './rebase.ts'
 import { type FeedTriggers, feedTriggers, TRIGGERS } from './trigger-sql.ts'
@@ -64,6 +65,7 @@ async function keep(client: pg.Client, schema: string, wanted: FeedTriggers[], i
 const sqlToEnable = (schema: string, triggers: FeedTriggers): string[] => [
   triggers.createFunction,
   `revoke all on function "${schema}"."${triggers.functionName}"() from public`,
+  REVOKE(schema, [], [`${triggers.functionName}()`], false),
   `comment on function "${schema}"."${triggers.functionName}"() is '${triggers.hash}'`,
   ...triggers.dropTriggers,
   ...triggers.createTriggers,
