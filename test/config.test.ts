@@ -334,3 +334,19 @@ test('CHANGES_WEBHOOK_URL and CHANGES_WEBHOOK_SECRET must be set together', asyn
   t.strictSame(problemsOf({ ...url, ...secret }), [])
   t.match(problemsOf({ CHANGES_TOKEN: 'short' }), [/^CHANGES_TOKEN is wrong/])
 })
+
+test('a signing secret that can be guessed is refused, and http:// to Clerk in production', (t) => {
+  const short = `whsec_${Buffer.alloc(15).toString('base64')}`
+  const guessed = /^CLERK_WEBHOOK_SIGNING_SECRET is wrong: a secret shorter than 16 bytes can be guessed/
+  t.match(problemsOf({ ...PRODUCTION, CLERK_WEBHOOK_SIGNING_SECRET: short }), [guessed])
+  const whole = `whsec_${Buffer.alloc(16).toString('base64')}`
+  t.strictSame(problemsOf({ ...PRODUCTION, CLERK_WEBHOOK_SIGNING_SECRET: whole }), [])
+  t.match(problemsOf({ ...PRODUCTION, CLERK_WEBHOOK_SIGNING_SECRET: `${whole},${short}` }), [guessed], 'each of them')
+
+  const open = { ...PRODUCTION, CLERK_ISSUER: 'http://clerk.example.com' }
+  t.strictSame(problemsOf(open), [
+    'CLERK_ISSUER is wrong: in production it must start with https:// (http:// only for loopback)',
+  ])
+  t.strictSame(problemsOf({ ...PRODUCTION, CLERK_ISSUER: 'http://127.0.0.1:9' }), [])
+  t.end()
+})

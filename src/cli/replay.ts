@@ -16,7 +16,7 @@ export interface ReplayFlags {
 
 export async function runReplay(context: Context, { list, discard, since, type, id }: ReplayFlags): Promise<number> {
   const filter = { since, type, ids: id, isWaiting: list }
-  if (discard) return withDatabase(context, ({ repository }) => discardThem(context, repository, id ?? []))
+  if (discard) return withDatabase(context, ({ repository }) => discardThem(context, repository, id as string[]))
   return withDatabase(context, ({ repository }) =>
     list ? listThem(context, repository, filter) : replayThem(context, repository, filter),
   )

@@ -164,10 +164,6 @@ class Pipeline {
     this.#at += 1
   }
 
-  handleEmptyQuery(): void {
-    this.handleCommandComplete()
-  }
-
   handleError(error: Error): void {
     for (const { reject } of this.#traces.slice(Math.max(0, this.#at - this.#settings.length))) reject(error)
     this.callback(error, [])

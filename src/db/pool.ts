@@ -198,16 +198,15 @@ export class Pool implements Executor {
   }
 }
 
-async function retryConflicts<T>(work: () => Promise<T>, onRetry?: () => void): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await work()
-    } catch (error) {
-      if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error
-    }
-    onRetry?.()
-    await sleep(Math.random() * 20 * 2 ** attempt)
+async function retryConflicts<T>(work: () => Promise<T>, onRetry?: () => void, attempt = 1): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error
   }
+  onRetry?.()
+  await sleep(Math.random() * 20 * 2 ** attempt)
+  return retryConflicts(work, onRetry, attempt + 1)
 }
 
 const sent = (name: string, text: string, values: unknown[]): Sent => ({

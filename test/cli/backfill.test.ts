@@ -280,3 +280,15 @@ test('a dry run may be interrupted or refused, and a second Ctrl-C ends at once'
   t.equal(await blocked.exit, 130)
   await client.end()
 })
+
+test('a backfill stays out of the change feed, unless --emit includes it', async (t) => {
+  const { clerk, database, run } = await startCommandLine(t, {}, { CHANGES: 'true' })
+  t.equal((await run('migrate')).code, 0)
+  const changes = () => database.query('select entity_id, op, cause from changes order by seq')
+  clerk.createUser()
+  t.equal((await run('backfill')).code, 0)
+  t.strictSame(await changes(), [])
+  const ada = clerk.createUser()
+  t.equal((await run('backfill', '--emit', '--restart')).code, 0)
+  t.strictSame(await changes(), [{ entity_id: ada.id, op: 'created', cause: 'backfill' }])
+})

@@ -139,3 +139,25 @@ test('the doctor says whether the feed is on, and whether its triggers record', 
   t.match(await run('doctor'), { code: 1, output: new RegExp(`FAIL +change feed +${missing.source}`) })
   t.match((await run('changes', 'status')).output, /changes are not recorded/)
 })
+
+test('tail prints more changes than a page, each once and in order; status counts up to 10,000', async (t) => {
+  const { run, database } = await startCommandLine(t, {}, CHANGES)
+  await run('migrate')
+  await database.query("insert into change_consumers (name, xid, seq) values ('mail', '1', 0)")
+  const add = (from: number, to: number) =>
+    database.query(
+      `insert into users (id, sync_source) select 'user_' || n, 'x' from generate_series(${from}, ${to}) n`,
+    )
+  const idsOf = (output: string) => [...output.matchAll(/ chg_(\d+) /g)].map(([, id]) => Number(id))
+  const tail = async () => idsOf((await run('changes', 'tail', '--after', 'oldest', '--no-follow')).output)
+  await add(1, 9_999)
+  // Open transactions of other tests delay the feed for a moment.
+  await waitUntil('all can be read', async () => (await tail()).length === 9_999)
+  t.strictSame(
+    await tail(),
+    Array.from({ length: 9_999 }, (_, n) => n + 1),
+  )
+  t.match((await run('changes', 'status')).output, /^mail +9,999 /m)
+  await add(10_000, 10_001)
+  t.match((await run('changes', 'status')).output, /^mail +10,000 or more /m)
+})

@@ -207,3 +207,17 @@ test('a data folder that PostgreSQL cannot use is a clear message', async (t) =>
   t.match(run.output(), /The embedded PostgreSQL does not start in \.data\/postgres/)
   t.notMatch(run.output(), /\n\s+at /)
 })
+
+test('--adopt-instance assigns the database to the instance of the key, and to none without a key', async (t) => {
+  const { clerk, database, env, run } = await startCommandLine(t)
+  const known = async () =>
+    (await database.query("select state->>'id' as id from sync_state where job = 'instance'"))[0]
+  t.match(await run('migrate', '--adopt-instance'), {
+    code: 0,
+    output: `The database now belongs to the Clerk instance ${clerk.instanceId}.`,
+  })
+  t.strictSame(await known(), { id: clerk.instanceId })
+  delete env.CLERK_SECRET_KEY
+  t.match(await run('migrate', '--adopt-instance'), { code: 0, output: /no longer belongs to a Clerk instance/ })
+  t.equal(await known(), undefined)
+})

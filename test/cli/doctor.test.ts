@@ -256,6 +256,7 @@ test('a token is explained claim by claim, and never shown', async (t) => {
   await clerk.webhooks.idle()
   t.match((await explain(clerk.sessionToken(session.id))).checks.session, { status: 'fail', detail: /SESSION_REVOKED/ })
   for (const [change, detail] of [
+    ['deprovisioned = true', /USER_DEPROVISIONED/],
     ['banned = true', /USER_BANNED/],
     ['deleted_at = now()', /USER_DELETED/],
   ] as const) {

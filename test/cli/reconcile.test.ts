@@ -248,3 +248,17 @@ test('temporary refusals and failures of Clerk do not change the report', async 
   const expected = { missing: { count: 2, repaired: 2 }, stale: none, newer: none, gone: { count: 1, repaired: 1 } }
   t.strictSame(countsOf(json), expected)
 })
+
+test('the text names drifting organizations, and with --fix how many were repaired', async (t) => {
+  const { clerk, run } = await startCommandLine(t)
+  const user = clerk.createUser()
+  t.equal((await run('backfill')).code, 0)
+  const { id } = clerk.organizations.create({ created_by: user.id })
+  const reported = await run('reconcile')
+  t.equal(reported.code, 1, reported.output)
+  t.match(reported.output, new RegExp(`^ *organizations .* 1 +${id}$`, 'm'))
+  const repaired = await run('reconcile', '--fix')
+  t.equal(repaired.code, 0, repaired.output)
+  t.match(repaired.output, new RegExp(`^ *organizations .* 1 +1 repaired +${id}$`, 'm'))
+  t.notMatch((await run('reconcile')).output, id)
+})

@@ -248,3 +248,17 @@ test('a transaction that fails before its limits are set changes nothing', async
   await pool.transact([call])
   t.strictSame(await database.query('select job from sync_state'), [{ job: 'job' }])
 })
+
+test('a value that cannot be sent rejects its transaction, which changes nothing, and the pool continues', async (t) => {
+  const { database, pool } = await start(t, { max: 1 })
+  const insert = statement('insert', (t) => sql`insert into ${t(syncState)} values (${$(1)}, '{}')`)
+  const unsendable = {
+    toPostgres() {
+      throw new RangeError('no text')
+    },
+  }
+  await t.rejects(pool.transact([insert.call('first'), insert.call(unsendable)]), { message: /no text/ })
+  t.strictSame(await database.query('select * from sync_state'), [])
+  await pool.transact([insert.call('next')])
+  t.strictSame(await database.query('select job from sync_state'), [{ job: 'next' }])
+})

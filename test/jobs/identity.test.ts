@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import tap, { type Test, test } from 'tap'
 import { ClerkRefusal, ClerkUnavailable } from '../../src/clerk/api-errors.ts'
 import { createBackendApi } from '../../src/clerk/backend-api.ts'
@@ -67,4 +70,16 @@ test('a bug is not taken for a database problem, whatever its message says', (t)
   t.throws(() => markTrouble(bug), bug)
   t.notOk(isDatabaseTrouble(bug))
   t.end()
+})
+
+test('the message of a mismatch names the keys of both sides, also of an issuer without any', async (t) => {
+  const { clerk, ...options } = await start(t)
+  const server = createServer((_request, response) => response.end('{"keys":[]}')).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const message = new RegExp(
+    `^CLERK_SECRET_KEY belongs to another Clerk instance \\(${clerk.instanceId}, .* than CLERK_ISSUER \\(${issuer}, which signs with no key\\)`,
+  )
+  await t.rejects(checkIdentity({ ...options, issuer }), { name: 'InstanceMismatch', message })
 })
