@@ -337,7 +337,8 @@ test('CHANGES_WEBHOOK_URL and CHANGES_WEBHOOK_SECRET must be set together', asyn
 
 test('a signing secret that can be guessed is refused, and http:// to Clerk in production', (t) => {
   const short = `whsec_${Buffer.alloc(15).toString('base64')}`
-  const guessed = /^CLERK_WEBHOOK_SIGNING_SECRET is wrong: a secret shorter than 16 bytes can be guessed/
+  const guessed =
+    /^CLERK_WEBHOOK_SIGNING_SECRET is wrong \(\d+ characters\): a secret shorter than 16 bytes can be guessed/
   t.match(problemsOf({ ...PRODUCTION, CLERK_WEBHOOK_SIGNING_SECRET: short }), [guessed])
   const whole = `whsec_${Buffer.alloc(16).toString('base64')}`
   t.strictSame(problemsOf({ ...PRODUCTION, CLERK_WEBHOOK_SIGNING_SECRET: whole }), [])
@@ -345,7 +346,7 @@ test('a signing secret that can be guessed is refused, and http:// to Clerk in p
 
   const open = { ...PRODUCTION, CLERK_ISSUER: 'http://clerk.example.com' }
   t.strictSame(problemsOf(open), [
-    'CLERK_ISSUER is wrong: in production it must start with https:// (http:// only for loopback)',
+    'CLERK_ISSUER is wrong ("http://clerk.example.com"): in production it must start with https:// (http:// only for loopback)',
   ])
   t.strictSame(problemsOf({ ...PRODUCTION, CLERK_ISSUER: 'http://127.0.0.1:9' }), [])
   t.end()

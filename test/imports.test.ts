@@ -18,7 +18,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   routes: ['resources', 'domain', 'errors.ts'],
   'app.ts': ['plugins', 'routes', 'errors.ts'],
   'clerk-routes.ts': ['plugins', 'routes'],
-  'config.ts': ['domain', 'secret-files.ts', 'setting-values.ts'],
+  'config.ts': ['domain', 'secret-files.ts', 'setting-values.ts', 'sign-webhook.ts'],
   'local-only.ts': [],
   'secret-files.ts': [],
   'sign-webhook.ts': [],

@@ -82,6 +82,10 @@ export class Pool implements Executor {
   #isReadCommitted = true
 
   constructor(options: PoolOptions) {
+    // Without one, pg would connect to whatever runs on this machine.
+    if (!options.connectionString) {
+      throw new TypeError('connectionString: expected postgres://user:password@host:5432/database (DATABASE_URL)')
+    }
     this.schema = plain(options.schema ?? DEFAULT_SCHEMA)
     this.#keepsPrepared = !options.transactionPooling
     this.#limits = {

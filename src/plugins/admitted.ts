@@ -10,11 +10,14 @@ export const getClerkUser = ({ clerkUser }: FastifyRequest): User => found(clerk
 /** The verified token that `requireClerkAuth()` or `requireClerkUser()` admitted. Throws a TypeError on a route without a guard. */
 export const getClerkAuth = ({ clerkAuth }: FastifyRequest): SessionToken => found(clerkAuth, 'requireClerkAuth()')
 
-/** The membership that `requireClerkUser({ organization: true })` admitted. Throws a TypeError on a route without that guard. */
+/**
+ * The membership that `requireClerkUser()` read for a condition on the organization: `organization`, `role` or `permission`.
+ * Throws a TypeError on other routes.
+ */
 export const getClerkOrganization = ({ clerkOrganization }: FastifyRequest): Membership =>
   found(clerkOrganization, 'requireClerkUser({ organization: true })')
 
 function found<T>(value: T | null, guard: string): T {
-  if (value === null) throw new TypeError(`this route lacks a guard: add onRequest: app.${guard}`)
+  if (value === null) throw new TypeError(`no guard of this route sets it: add onRequest: app.${guard}`)
   return value
 }

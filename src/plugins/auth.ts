@@ -91,15 +91,19 @@ const MALFORMED = 'its format, time or signature is wrong'
 /** Decorates the app with `requireClerkAuth()`, the guard of routes that need a valid session token. */
 export default fp<AuthOptions>(
   async (app, options) => {
+    if (!/^https?:/.test(options.issuer) || !URL.canParse(options.issuer)) {
+      throw new TypeError("issuer: expected Clerk's Frontend API URL, such as https://clerk.example.com (CLERK_ISSUER)")
+    }
+    const issuer = options.issuer.replace(/\/+$/, '')
     const rules: TokenRules = {
-      issuer: options.issuer,
+      issuer,
       authorizedParties: (options.authorizedParties ?? []).map(toOrigin),
       isAzpOptional: options.isAzpOptional ?? false,
       allowsJwtTemplates: options.allowsJwtTemplates ?? false,
     }
     const trustedOrigins = new Set([...rules.authorizedParties, ...(options.trustedOrigins ?? []).map(toOrigin)])
     const findCredentials = createCredentialFinder({
-      issuer: options.issuer,
+      issuer,
       allowsCookies: rules.authorizedParties.length > 0,
       publishableKey: options.publishableKey,
     })
@@ -107,7 +111,7 @@ export default fp<AuthOptions>(
     if (!app.hasPlugin('clerk-private-replies')) await app.register(privateReplies)
 
     const jwtKey = options.jwtKey && toRsaPem(options.jwtKey)
-    const jwks = jwtKey ? undefined : createJwks({ ...options.jwks, issuer: options.issuer, log: app.log })
+    const jwks = jwtKey ? undefined : createJwks({ ...options.jwks, issuer, log: app.log })
     const findKey = jwtKey ? (): KeyLookup => ({ state: 'found', pem: jwtKey }) : findInJwks
     function findInJwks(kid: string | undefined): KeyLookup | Promise<KeyLookup> {
       return kid === undefined ? { state: 'absent' } : (jwks as Jwks).find(kid)

@@ -18,7 +18,7 @@ declare module 'fastify' {
 }
 
 const METHODS = 'GET, HEAD, POST'
-const EXPOSED = 'Retry-After, WWW-Authenticate'
+const EXPOSED = 'Retry-After, WWW-Authenticate, X-Auth-Request-Error'
 const MAX_AGE_SECONDS = '600'
 
 /**

@@ -100,6 +100,12 @@ export default fp<DatabaseOptions>(
       }),
     })
     app.addHook('onClose', async () => pool.end())
+    app.addHook('onReady', async () => {
+      if (!onChange || app.hasPlugin('clerk-changes')) return
+      app.log.warn(
+        'onChange is called only while the change feed is on, which this app does not turn on: register clerkChanges, or pass changes: {}',
+      )
+    })
   },
   { name: 'clerk-database', fastify: '5.x' },
 )

@@ -7,6 +7,7 @@ import fastifySwagger from '@fastify/swagger'
 import fastifySwaggerUi from '@fastify/swagger-ui'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type Test, test } from 'tap'
+import { createSessionSync } from '../../packages/client/src/index.ts'
 import { type ClerkEmulator, createClerkEmulator } from '../../src/emulator/index.ts'
 import clerkSessionSync, {
   clerkAuth,
@@ -282,4 +283,44 @@ test("an application without error handlers keeps Fastify's", async (t) => {
   })
   t.match([preflight.statusCode, preflight.headers['access-control-allow-methods']], [204, 'GET, HEAD, POST'])
   t.equal((await app.inject({ method: 'OPTIONS', url: '/things/1' })).statusCode, 404)
+})
+
+test("the client recognizes a refusal on the host's own routes, whose error body is Fastify's", async (t) => {
+  const { clerk, connectionString } = await startClerkAndDatabase(t)
+  const app = Fastify(keptLogger())
+  t.teardown(() => app.close())
+  await app.register(clerkDatabase, { connectionString })
+  await app.register(clerkAuth, { issuer: `${clerk.issuer}/` })
+  await app.register(clerkUserSync)
+  app.get('/orders', { onRequest: app.requireClerkUser() }, async () => [])
+  app.get('/own', async () => {
+    throw Object.assign(new Error('a wrong PIN'), { statusCode: 401 })
+  })
+  const baseUrl = await app.listen({ host: '127.0.0.1', port: 0 })
+  const { authorization } = signIn(clerk)
+  const good = authorization.replace('Bearer ', '')
+  let asked = 0
+  const { fetch } = createSessionSync({ baseUrl, getToken: async () => (asked++ === 0 ? `${good}x` : good) })
+  t.equal((await fetch('/orders')).status, 200, 'with a fresh token, and with an issuer that ends in a slash')
+  t.equal(asked, 2)
+  t.equal((await fetch('/own')).status, 401, "the host's own 401 is no refusal")
+  t.equal(asked, 3)
+})
+
+test('options that are missing are errors that name them, and what they do nothing without', async (t) => {
+  for (const issuer of ['', 'clerk.example.com']) {
+    await t.rejects(async () => void (await Fastify().register(clerkAuth, { issuer })), {
+      message: /^issuer: expected/,
+    })
+  }
+  await t.rejects(async () => void (await Fastify().register(clerkDatabase, { connectionString: '' })), {
+    message: /^connectionString: expected postgres:/,
+  })
+  const { connectionString } = await startClerkAndDatabase(t)
+  const lines: string[] = []
+  const app = Fastify({ logger: { stream: { write: (line: string) => void lines.push(line) } } })
+  t.teardown(() => app.close())
+  await app.register(clerkDatabase, { connectionString, onChange: async () => undefined })
+  await app.ready()
+  t.match(lines.join(''), /onChange is called only while the change feed is on/)
 })

@@ -37,7 +37,7 @@ async function assertReadable(
   t.strictSame(corsHeaders(headers), {
     'access-control-allow-credentials': 'true',
     'access-control-allow-origin': ORIGIN,
-    'access-control-expose-headers': 'Retry-After, WWW-Authenticate',
+    'access-control-expose-headers': 'Retry-After, WWW-Authenticate, X-Auth-Request-Error',
   })
   t.match(headers.get('vary'), /\borigin\b/i)
 }
@@ -176,6 +176,6 @@ test('* is every origin, without cookies', async (t) => {
   const { headers } = await service.call('/api/auth/profile', from('https://any.example'))
   t.strictSame(corsHeaders(headers), {
     'access-control-allow-origin': '*',
-    'access-control-expose-headers': 'Retry-After, WWW-Authenticate',
+    'access-control-expose-headers': 'Retry-After, WWW-Authenticate, X-Auth-Request-Error',
   })
 })
