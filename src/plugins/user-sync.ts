@@ -66,6 +66,8 @@ declare module 'fastify' {
 /** Decorates the app with `requireClerkUser()`, the guard with just-in-time sync, and `clerkSyncUser(request)`. */
 export default fp<UserSyncOptions>(
   async (app, { autoSync = true, backendApi }) => {
+    if (backendApi && !backendApi.secretKey)
+      throw new TypeError('backendApi.secretKey: expected sk_… (CLERK_SECRET_KEY)')
     const repository = app.clerkRepository
     const { server } = app
     const onAnswer = (status: number) => publish(apiCallChannel, { server, status })

@@ -317,6 +317,13 @@ test('options that are missing are errors that name them, and what they do nothi
     message: /^connectionString: expected postgres:/,
   })
   const { connectionString } = await startClerkAndDatabase(t)
+  const keyless = Fastify()
+  t.teardown(() => keyless.close())
+  await keyless.register(clerkDatabase, { connectionString })
+  await keyless.register(clerkAuth, { issuer: 'https://clerk.example.com' })
+  await t.rejects(async () => void (await keyless.register(clerkUserSync, { backendApi: { secretKey: '' } })), {
+    message: /^backendApi\.secretKey: expected sk_/,
+  })
   const lines: string[] = []
   const app = Fastify({ logger: { stream: { write: (line: string) => void lines.push(line) } } })
   t.teardown(() => app.close())
