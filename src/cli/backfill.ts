@@ -1,5 +1,6 @@
 /** `backfill`: copies every Clerk user into the table. */
 import type { BackendApi } from '../clerk/backend-api.ts'
+import { findChangesStatus } from '../db/changes/status.ts'
 import { SILENT } from '../db/changes/trigger-sql.ts'
 import type { OrganizationsReport } from '../domain/drift.ts'
 import {
@@ -16,6 +17,7 @@ import {
   EXIT_DONE,
   EXIT_FAILED,
   EXIT_INTERRUPTED,
+  EXIT_WRONG_USAGE,
   identityCheck,
   LOCK_WAIT_MS,
   noteRetry,
@@ -35,8 +37,17 @@ export async function runBackfill(context: Context, { restart, dryRun, emit, lan
   const api = createApi(context)
   return withDatabase(
     context,
-    (database) =>
-      dryRun ? preview(context, api, database, lanes) : fill(context, api, database, { isRestart: restart, lanes }),
+    async (database) => {
+      if (emit && (await findChangesStatus(database.pool)).unrecorded.length > 0) {
+        context.output.note(
+          '--emit needs the change feed, which is off: set CHANGES=true, and run clerk-session-sync migrate',
+        )
+        return EXIT_WRONG_USAGE
+      }
+      return dryRun
+        ? preview(context, api, database, lanes)
+        : fill(context, api, database, { isRestart: restart, lanes })
+    },
     // Silent by default, so that consumers do not send a welcome mail to every existing user.
     { cause: emit ? 'backfill' : SILENT },
   )

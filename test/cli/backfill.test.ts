@@ -291,4 +291,9 @@ test('a backfill stays out of the change feed, unless --emit includes it', async
   const ada = clerk.createUser()
   t.equal((await run('backfill', '--emit', '--restart')).code, 0)
   t.strictSame(await changes(), [{ entity_id: ada.id, op: 'created', cause: 'backfill' }])
+  await run('migrate', '--no-changes')
+  t.match(await run('backfill', '--emit'), {
+    code: 2,
+    output: /--emit needs the change feed, which is off: set CHANGES=true/,
+  })
 })
