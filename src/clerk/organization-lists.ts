@@ -78,7 +78,7 @@ export interface ListPage {
   changes: Change[]
   ids: string[]
   unusable: string[]
-  /** Whether the list is longer than this one page. */
+  /** Whether this one page is the whole list. */
   isWhole: boolean
 }
 

@@ -1,4 +1,4 @@
-/** Everything that the tables hold about one user, for operators. */
+/** The row, sessions and recent events of one user, for operators. */
 
 import { sessions } from '../resources/session/table.ts'
 import { users } from '../resources/user/table.ts'
