@@ -64,18 +64,18 @@ const Settings = Type.Object({
   CLERK_ISSUER: Maybe(
     Text(
       'https://<your-instance>.clerk.accounts.dev',
-      'Clerk dashboard, API keys: the Frontend API URL',
+      'Clerk Dashboard, API keys: the Frontend API URL',
       '^https?://[^/\\s]',
     ),
   ),
   CLERK_PUBLISHABLE_KEY: Maybe(
     Text(
       'pk_test_… or pk_live_…',
-      'Clerk dashboard, API keys: the publishable key',
+      'Clerk Dashboard, API keys: the publishable key',
       '^pk_(test|live)_[A-Za-z0-9+/=_-]+$',
     ),
   ),
-  CLERK_JWT_KEY: Maybe(Text('-----BEGIN PUBLIC KEY-----…', 'Clerk dashboard, API keys: the JWKS public key (PEM)')),
+  CLERK_JWT_KEY: Maybe(Text('-----BEGIN PUBLIC KEY-----…', 'Clerk Dashboard, API keys: the JWKS public key (PEM)')),
   CLERK_AUTHORIZED_PARTIES: Type.String({
     title: 'https://app.example.com,https://…',
     description: 'the origins of your front ends, comma-separated',
@@ -84,7 +84,7 @@ const Settings = Type.Object({
   CLERK_AZP_OPTIONAL: Flag('accepts bearer tokens without an azp claim', false),
   CLERK_JWT_TEMPLATES: Flag('accepts tokens made from JWT templates', false),
   CLERK_SECRET_KEY: Maybe(
-    Text('sk_test_… or sk_live_…', 'Clerk dashboard, API keys: the secret key', '^sk_[\\x21-\\x7e]+$'),
+    Text('sk_test_… or sk_live_…', 'Clerk Dashboard, API keys: the secret key', '^sk_[\\x21-\\x7e]+$'),
   ),
   CLERK_API_URL: Type.String({
     title: 'https://api.clerk.com',
@@ -104,7 +104,7 @@ const Settings = Type.Object({
   CLERK_WEBHOOK_SIGNING_SECRET: Maybe(
     Text(
       'whsec_…, or several, comma-separated',
-      'Clerk dashboard, Webhooks, your endpoint: the signing secret',
+      'Clerk Dashboard, Webhooks, your endpoint: the signing secret',
       `^\\s*${SECRET}\\s*(,\\s*${SECRET}\\s*)*,?\\s*$`,
     ),
   ),
@@ -341,7 +341,7 @@ function checkBeyondSchema(settings: Settings, problems: Map<string, string>): v
     )
   }
   if (settings.CLERK_PUBLISHABLE_KEY && !issuerOf(settings.CLERK_PUBLISHABLE_KEY)) {
-    wrong('CLERK_PUBLISHABLE_KEY', 'it does not encode a host name — copy it again from the Clerk dashboard, API keys')
+    wrong('CLERK_PUBLISHABLE_KEY', 'it does not encode a host name — copy it again from the Clerk Dashboard, API keys')
   }
   if (settings.CLERK_JWT_KEY && !isRsaPublicKey(settings.CLERK_JWT_KEY)) {
     wrong('CLERK_JWT_KEY', 'not an RSA public key in PEM form; line breaks may be written as \\n')

@@ -9,7 +9,7 @@ export class ClerkRefusal extends Error {
   }
 }
 const REMEDIES: Record<number, string> = {
-  401: ': CLERK_SECRET_KEY is not valid (Clerk dashboard, API keys), or CLERK_API_URL is wrong',
+  401: ': CLERK_SECRET_KEY is not valid (Clerk Dashboard, API keys), or CLERK_API_URL is wrong',
   403: ': CLERK_SECRET_KEY may not do this',
 }
 

@@ -23,7 +23,7 @@ export function expectedSince(oldest: Date | undefined, nowMs: number): number {
   return oldest === undefined ? nowMs - DAY_MS : +oldest
 }
 
-const ENDPOINT = 'in the Clerk dashboard, Webhooks, check the endpoint'
+const ENDPOINT = 'in the Clerk Dashboard, Webhooks, check the endpoint'
 
 /** Possible problems of the endpoint, one sentence each; none if all is well. */
 export function explainSilence(ledger: readonly LedgerEntry[], undelivered: Undelivered): string[] {

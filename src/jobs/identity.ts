@@ -65,7 +65,7 @@ async function compareKeys(options: IdentityOptions & { issuer: string }): Promi
   throw new InstanceMismatch(
     `CLERK_SECRET_KEY belongs to another Clerk instance (${instance?.id ?? 'unknown'}, which signs with ${ids || 'no key'}) than ` +
       `${jwtKey === undefined ? `CLERK_ISSUER (${issuer}, which signs with ${await issuerKeyIds(issuer)})` : 'CLERK_JWT_KEY'}. ` +
-      'Use both from the same instance (Clerk dashboard, API keys)',
+      'Use both from the same instance (Clerk Dashboard, API keys)',
   )
 }
 

@@ -12,7 +12,7 @@ import { type Check, fail, guarded, pass, reasonOf, warn } from './check.ts'
 const DEADLINE_MS = 5_000
 const SKEW_SECONDS = 5
 const ISSUER_REMEDY =
-  'check CLERK_ISSUER (Clerk dashboard, API keys: the Frontend API URL) and outgoing connections of this host'
+  'check CLERK_ISSUER (Clerk Dashboard, API keys: the Frontend API URL) and outgoing connections of this host'
 
 /** Checks the issuer's keys and clock, the secret key, and a sample of the users. */
 export async function checkClerk(context: Context, hasDatabase: boolean): Promise<Check[]> {
@@ -96,7 +96,7 @@ function checkPem(pem: string, keys: PublishedKey[], issuer: string): Check {
   if (keys.some(meetsPem(pem))) return pass('keys (CLERK_JWT_KEY)', `the issuer's own (${issuer})`)
   const detail = `not one of the ${keys.length} signing keys of ${issuer}: every token will be refused`
   const remedy =
-    'copy the JWKS public key again (Clerk dashboard, API keys), or unset CLERK_JWT_KEY to have the keys fetched'
+    'copy the JWKS public key again (Clerk Dashboard, API keys), or unset CLERK_JWT_KEY to have the keys fetched'
   return fail('keys (CLERK_JWT_KEY)', detail, remedy)
 }
 
@@ -153,7 +153,7 @@ async function checkOrganizations(context: Context, api: BackendApi): Promise<Ch
       : warn(
           'organization events',
           `${detail}; no ${silent.map((name) => `${name}.*`).join(', ')} event came recently`,
-          'in the Clerk dashboard, Webhooks, subscribe to these events, then run clerk-session-sync backfill',
+          'in the Clerk Dashboard, Webhooks, subscribe to these events, then run clerk-session-sync backfill',
         ),
   ]
 }

@@ -68,14 +68,14 @@ const checkSummary = (summary: LedgerSummary): Check[] => [checkForeign(summary)
 
 function checkLost({ lostToday }: LedgerSummary): Check {
   if (lostToday === 0) return pass('lost webhooks', 'none today')
-  const remedy = 'in the Clerk dashboard, Webhooks, check whether the endpoint is disabled or its deliveries fail'
+  const remedy = 'in the Clerk Dashboard, Webhooks, check whether the endpoint is disabled or its deliveries fail'
   return warn('lost webhooks', `${count(lostToday)} today, repaired by the catch-up`, remedy)
 }
 
 function checkForeign({ foreign, foreignInstanceId }: LedgerSummary): Check {
   if (foreign === 0) return pass('foreign events', 'none in the last day')
   const remedy =
-    "remove the other instance's secret from CLERK_WEBHOOK_SIGNING_SECRET, or remove its endpoint in the Clerk dashboard, Webhooks"
+    "remove the other instance's secret from CLERK_WEBHOOK_SIGNING_SECRET, or remove its endpoint in the Clerk Dashboard, Webhooks"
   return warn(
     'foreign events',
     `${count(foreign)} of another Clerk instance (${foreignInstanceId}) in the last day`,
@@ -93,7 +93,7 @@ function checkLedger(ledger: Awaited<ReturnType<typeof findLedgerTypes>>, nowMs:
       ? warn(
           'last webhook',
           'none has been received',
-          'in the Clerk dashboard, Webhooks, add the endpoint and send a test event',
+          'in the Clerk Dashboard, Webhooks, add the endpoint and send a test event',
         )
       : hours > QUIET_HOURS
         ? warn('last webhook', `${Math.floor(hours)} hours ago`, remedy)

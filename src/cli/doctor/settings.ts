@@ -6,7 +6,7 @@ export function checkSettings(config: Config): Check[] {
   const checks: Check[] = [pass('settings', `complete and well formed (NODE_ENV=${config.NODE_ENV})`)]
   const { CLERK_SECRET_KEY, CLERK_ISSUER = '', CLERK_WEBHOOK_SIGNING_SECRET, CLERK_AUTHORIZED_PARTIES } = config
   if (!CLERK_SECRET_KEY) {
-    const remedy = 'set CLERK_SECRET_KEY (Clerk dashboard, API keys): backfill and reconcile need it'
+    const remedy = 'set CLERK_SECRET_KEY (Clerk Dashboard, API keys): backfill and reconcile need it'
     checks.push(warn('secret key', 'not set: profiles come only from webhooks and claims', remedy))
   } else {
     const isTest = CLERK_SECRET_KEY.startsWith('sk_test_')
@@ -14,7 +14,7 @@ export function checkSettings(config: Config): Check[] {
     if (config.isProduction && isTest) {
       checks.push(warn('secret key', 'of a development instance, in production', 'use the sk_live_ key'))
     } else if (!isTest && isTestIssuer) {
-      const remedy = 'use the key and issuer of the same instance (Clerk dashboard, API keys)'
+      const remedy = 'use the key and issuer of the same instance (Clerk Dashboard, API keys)'
       checks.push(warn('secret key', 'of a production instance, with the issuer of a development instance', remedy))
     } else checks.push(pass('secret key', isTest ? 'of a development instance' : 'of a production instance'))
   }

@@ -139,7 +139,7 @@ async function explainState(context: Context, { sub, sid }: JsonObject): Promise
       : 'none: a deleted user stays deleted'
     return [fail('user', 'deleted (403 USER_DELETED)', remedy)]
   }
-  if (state.isBanned) return [fail('user', 'banned (403 USER_BANNED)', 'unban the user in the Clerk dashboard')]
+  if (state.isBanned) return [fail('user', 'banned (403 USER_BANNED)', 'unban the user in the Clerk Dashboard')]
   if (state.isDeprovisioned) {
     return [
       fail('user', 'deprovisioned (403 USER_DEPROVISIONED)', "restore the user in their organization's directory"),
