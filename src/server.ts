@@ -1,6 +1,6 @@
 /** The process that serves the app: settings, listen, signals, close. Run this file, or `clerk-session-sync serve`. */
 
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { realpathSync } from 'node:fs'
 import { type Server, STATUS_CODES } from 'node:http'
 import { createRequire } from 'node:module'
@@ -12,11 +12,11 @@ import Fastify, { type FastifyHttpOptions, type FastifyInstance, LogController }
 import type { Dispatcher } from 'undici'
 import app, { type AppOptions } from './app.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
+import { dashboardLink, withDashboardToken } from './dashboard-token.ts'
 import { keepChanges } from './db/changes/enable.ts'
 import { certificateRemedy, databaseRemedy, isDatabaseTrouble } from './db/errors.ts'
 import { migrate, SchemaError } from './db/migrate.ts'
 import { embedMissing } from './embedded/index.ts'
-import { dashboardLink } from './plugins/dashboard/access.ts'
 import { sendError } from './plugins/error-replies.ts'
 import limitBodies, { BODY_LIMIT_BYTES } from './plugins/limits/bodies.ts'
 import { createLimitedServer, endSoon } from './plugins/limits/sockets.ts'
@@ -80,12 +80,6 @@ function ignoredSettings(config: Config): string[] {
       ? ['nothing is reconciled, although RECONCILE_INTERVAL_MINUTES is set: set CLERK_SECRET_KEY']
       : []),
   ]
-}
-
-/** Outside production a dashboard without a configured token gets a random one, because it never opens without a token. */
-export function withDashboardToken(config: Config): Config {
-  if (config.isProduction || config.DASHBOARD_TOKEN) return config
-  return Object.freeze({ ...config, DASHBOARD_TOKEN: randomBytes(24).toString('base64url') })
 }
 
 /** Fastify's options for this service: limits, request ids, logging. */

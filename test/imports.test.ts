@@ -19,20 +19,25 @@ const MAY_IMPORT: Record<string, string[]> = {
   'app.ts': ['plugins', 'routes', 'errors.ts'],
   'clerk-routes.ts': ['plugins', 'routes'],
   'config.ts': ['domain', 'secret-files.ts', 'setting-values.ts', 'sign-webhook.ts'],
+  'dashboard-token.ts': [],
   'local-only.ts': [],
   'secret-files.ts': [],
   'sign-webhook.ts': [],
   'setting-values.ts': ['secret-files.ts'],
   embedded: ['emulator', 'config.ts'],
-  'server.ts': ['app.ts', 'config.ts', 'db', 'embedded', 'plugins'],
+  'server.ts': ['app.ts', 'config.ts', 'dashboard-token.ts', 'db', 'embedded', 'plugins'],
   'schema.ts': ['db'],
   'index.ts': ['app.ts', 'clerk-routes.ts', 'db', 'domain', 'plugins', 'resources'],
-  cli: ['config.ts', 'jobs', 'db', 'clerk', 'resources', 'domain'],
+  cli: ['config.ts', 'dashboard-token.ts', 'setting-values.ts', 'jobs', 'db', 'clerk', 'resources', 'domain'],
   demo: ['app.ts', 'embedded', 'local-only.ts', 'config.ts', 'db', 'domain', 'plugins', 'resources', 'server.ts'],
   emulator: ['local-only.ts', 'sign-webhook.ts'],
 }
 // Types alone may come from further away.
-const TYPES_TOO: Record<string, string[]> = { cli: ['config.ts'], embedded: ['config.ts'] }
+const TYPES_TOO: Record<string, string[]> = {
+  cli: ['config.ts'],
+  embedded: ['config.ts'],
+  'dashboard-token.ts': ['config.ts'],
+}
 // What a command may load when it runs; the others start faster without it. `dev` is loaded by its command alone.
 const WHEN_RUN: Record<string, string[]> = { 'cli/index.ts': ['server.ts'], 'cli/dev.ts': ['embedded', 'demo'] }
 // Those that may import config.ts for more than its types.

@@ -54,7 +54,7 @@ export async function withDatabase<T>(
 
 /** Makes a callback that reports each retry. */
 export const noteRetry = (output: Output, who: string) => (reason: string, waitMs: number) =>
-  output.note(`${who}: ${reason}, trying again in ${Math.round(waitMs)} ms`)
+  output.note(`${who}: ${reason}, trying again in ${(waitMs / 1_000).toFixed(1)} s`)
 
 /** Creates a Backend API client from the settings, which reports its retries. */
 export function createApi({ config, output, signal }: Context, options: Partial<BackendApiOptions> = {}): BackendApi {
@@ -62,16 +62,19 @@ export function createApi({ config, output, signal }: Context, options: Partial<
     secretKey: config.CLERK_SECRET_KEY as string,
     apiUrl: config.CLERK_API_URL,
     signal,
-    onRetry: noteRetry(output, 'Clerk'),
+    onRetry: noteRetry(output, `Clerk's Backend API (${config.CLERK_API_URL})`),
     ...options,
   })
 }
 
 /** Makes the identity check that a job runs before its first write. */
-export function identityCheck(context: Context): (executor: Executor) => Promise<void> {
+export function identityCheck(
+  context: Context,
+  options: Partial<BackendApiOptions> = {},
+): (executor: Executor) => Promise<void> {
   const { config, output } = context
   // A separate client, so that its requests do not count as the command's.
-  const api = createApi(context)
+  const api = createApi(context, options)
   const settings = { api, issuer: config.CLERK_ISSUER, jwtKey: config.CLERK_JWT_KEY }
   return (executor) => checkIdentity({ ...settings, executor, onWarning: (message) => output.note(message) })
 }

@@ -7,6 +7,7 @@ import { extname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../config.ts'
+import { dashboardLink, withDashboardToken } from '../dashboard-token.ts'
 import { type Embedded, embedMissing } from '../embedded/index.ts'
 import { prepareClerk } from './dev-clerk.ts'
 import { DEV_ENV_FILE, writeDevEnv } from './dev-env.ts'
@@ -41,7 +42,7 @@ export async function dev(config: Config, { open = false, reset = false }: DevFl
   // The demo can simulate failures, so it is served only beside the embedded emulator.
   const hasDemo = !config.CLERK_ISSUER && !config.DATABASE_URL && (await buildDemo())
   const embedded = await embedMissing(
-    config,
+    withDashboardToken(config),
     { port: emulatorPort, tokenTtlSeconds: TOKEN_TTL_SECONDS },
     { isReset: reset, onProgress: say },
   )
@@ -102,6 +103,7 @@ function startService(config: Config, file: string): ChildProcess {
       CLERK_ISSUER: config.CLERK_ISSUER,
       CLERK_API_URL: config.CLERK_API_URL,
       CLERK_SECRET_KEY: config.CLERK_SECRET_KEY,
+      DASHBOARD_TOKEN: config.DASHBOARD_TOKEN,
       // Off with the emulator, whose webhooks are lost on purpose.
       CATCH_UP_INTERVAL_SECONDS: String(config.CATCH_UP_INTERVAL_SECONDS),
       CLERK_WEBHOOK_SIGNING_SECRET: config.CLERK_WEBHOOK_SIGNING_SECRET.join(','),
@@ -140,7 +142,7 @@ function announce(
     '  clerk-session-sync is running',
     '',
     `  service         ${url}`,
-    `  dashboard       ${url}/dashboard`,
+    `  dashboard       ${dashboardLink(url, config.DASHBOARD_TOKEN as string)}`,
     `  API docs        ${url}/docs`,
     `  PostgreSQL      ${config.DATABASE_URL}`,
   ]

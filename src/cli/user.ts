@@ -10,11 +10,14 @@ import { compareUsers } from '../resources/user/drift.ts'
 import { type Context, createApi, EXIT_DONE, EXIT_FAILED, identityCheck, withDatabase } from './context.ts'
 import { columns } from './output.ts'
 
+// Somebody waits for the answer, perhaps in the middle of an outage.
+const ATTEMPTS = { maxAttempts: 3 }
+
 /** Prints the row beside Clerk's data, the sessions and the last events. Exit code 1 if row and Clerk differ. */
 export async function runUser(context: Context, id: string): Promise<number> {
   return withDatabase(context, async ({ pool }) => {
     const history = await findUserHistory(pool, id)
-    const clerk = context.config.CLERK_SECRET_KEY ? await ask(createApi(context), id) : undefined
+    const clerk = context.config.CLERK_SECRET_KEY ? await ask(createApi(context, ATTEMPTS), id) : undefined
     const [compared] = clerk ? await compareUsers(pool, [clerk]) : []
     const verdict = describeVerdict(context, history, compared?.difference)
     context.output.result(
@@ -39,8 +42,8 @@ export async function runUser(context: Context, id: string): Promise<number> {
 /** Brings one user's row up to date with Clerk. */
 export async function runSync(context: Context, id: string): Promise<number> {
   return withDatabase(context, async (database) => {
-    const api = createApi(context)
-    await identityCheck(context)(database.pool)
+    const api = createApi(context, ATTEMPTS)
+    await identityCheck(context, ATTEMPTS)(database.pool)
     const deletedAt = Date.now() // Taken before the request, so that anything newer than the answer takes precedence over the deletion.
     const clerk = await ask(api, id)
     const change = clerk ? { user: clerk } : { user: { kind: 'deletion', id, deletedAt, source: 'clerk_api' } as const }

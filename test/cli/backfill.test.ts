@@ -122,7 +122,7 @@ test('Retry-After is honoured, and shown', async (t) => {
   const { code, json, output } = await run('backfill', '--json')
   await restored
   t.equal(code, 0, output)
-  t.match(output, /Clerk: status 429, trying again in 1000 ms/)
+  t.match(output, /Clerk's Backend API \(http:.+\): status 429, trying again in 1\.0 s/)
   const { seconds, usersPerSecond, rateLimited, retries, organizations, ...counts } = json
   t.match(organizations, { organization: { checked: 0 } })
   t.ok(seconds > 1 && usersPerSecond > 0)

@@ -77,6 +77,7 @@ test('each problem has a line with its remedy', async (t) => {
     CLERK_API_URL: other.clerk.apiUrl,
     CLERK_WEBHOOK_SIGNING_SECRET: `whsec_${Buffer.from('another secret of more bytes').toString('base64')}`,
     CLERK_AUTHORIZED_PARTIES: '',
+    CLERK_PUBLISHABLE_KEY: `pk_test_${Buffer.from('other.clerk.accounts.dev$').toString('base64')}`,
   })
   const mixed = await examine()
   t.equal(mixed.code, 1)
@@ -85,6 +86,10 @@ test('each problem has a line with its remedy', async (t) => {
     'webhook delivery': { status: 'fail', detail: /400 WEBHOOK_SIGNATURE_INVALID/, remedy: /another CLERK_WEBHOOK/ },
     'last webhook': { status: 'warn', detail: 'none has been received' },
     'authorized parties': { status: 'warn' },
+    'publishable key': {
+      status: 'warn',
+      detail: /^of https:\/\/other\.clerk\.accounts\.dev, but CLERK_ISSUER is http:/,
+    },
     'keys (JWKS)': { status: 'pass' },
   })
 

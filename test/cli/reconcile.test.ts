@@ -241,7 +241,7 @@ test('temporary refusals and failures of Clerk do not change the report', async 
   await weather
   t.equal(code, 0, output)
   for (const reason of ['status 429', 'status 500', 'no connection'])
-    t.match(output, `Clerk: ${reason}, trying again in`)
+    t.match(output, `Clerk's Backend API (${clerk.apiUrl}): ${reason}, trying again in`)
   const { isComplete, checked, remaining, deletionsWithheld } = json
   t.strictSame([isComplete, checked, remaining, deletionsWithheld], [true, 1_200, 0, 0])
   const none = { count: 0, repaired: 0 }

@@ -68,6 +68,16 @@ test('user shows row and Clerk side by side, and syncs it', async (t) => {
     { '?column?': 1 },
   ])
 
+  // Whoever types it in the middle of an outage gets an answer soon.
+  clerk.faults.api = 'error'
+  const { code: failed, output: trouble } = await run('sync', ada.id)
+  t.equal(failed, 1)
+  t.match(
+    trouble,
+    /(Clerk's Backend API \(http:.+\): status 500, trying again in \d\.\d s\n){2}clerk-session-sync: .* 3 times/,
+  )
+  clerk.faults.api = undefined
+
   const alone = await startCommandLine(t, {}, { ...env, CLERK_SECRET_KEY: '' })
   const { code, output } = await alone.run('user', ada.id)
   t.equal(code, 0)

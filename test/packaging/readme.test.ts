@@ -22,7 +22,10 @@ test('the commands of docs/try-it.md do what they say, in order', {
   timeout: 180_000,
   skip: canCurl ? false : 'NOT RUN: needs sh and curl 7.82 or newer',
 }, async (t) => {
-  const { port, emulatorPort } = await startDev(t)
+  const { port, emulatorPort, output: printed } = await startDev(t)
+  const [, dashboard = '', token] = /^ {2}dashboard {7}(\S+)#token=(\S+)$/m.exec(printed) ?? []
+  const overview = await fetch(`${dashboard}/api/overview`, { headers: { authorization: `Bearer ${token}` } })
+  t.equal(overview.status, 200, 'the printed link opens the dashboard')
   const blocks = blocksOf('docs/try-it.md', 'try')
   t.ok(blocks.length >= 5)
   const separator = '-----next-----'
@@ -173,7 +176,7 @@ interface State {
 interface Running {
   child: ChildProcess
   /** Resolves when it has printed this; rejects when it ends before. */
-  printed(text: string): Promise<void>
+  printed(text: string): Promise<string>
 }
 
 /** `node …` in a process group of its own, which gets a SIGINT as from Ctrl-C at the end of the test. */
@@ -209,17 +212,18 @@ function start(t: Test, args: string[], cwd: string, env: Record<string, string>
         if (isOver()) throw new Error(`it ended before "${text}":\n${output}`)
         await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])
       }
+      return output
     },
   }
 }
 
 /** `npm run dev` on free ports, with its data in a directory of its own. */
-async function startDev(t: Test): Promise<{ port: number; emulatorPort: number }> {
+async function startDev(t: Test): Promise<{ port: number; emulatorPort: number; output: string }> {
   const directory = temporaryDirectory(t)
   const { port, emulatorPort } = await freePorts()
   const dev = start(t, [join(ROOT, 'src/cli/index.ts'), 'dev'], directory, { PORT: String(port) })
-  await dev.printed('Press Ctrl-C to stop everything.')
-  return { port, emulatorPort }
+  const output = await dev.printed('Press Ctrl-C to stop everything.')
+  return { port, emulatorPort, output }
 }
 
 function temporaryDirectory(t: Test): string {

@@ -1,10 +1,12 @@
 import type { Config } from '../../config.ts'
+import { issuerOf } from '../../setting-values.ts'
 import { type Check, pass, warn } from './check.ts'
 
 /** Checks the settings themselves, without any connection. */
 export function checkSettings(config: Config): Check[] {
   const checks: Check[] = [pass('settings', `complete and well formed (NODE_ENV=${config.NODE_ENV})`)]
-  const { CLERK_SECRET_KEY, CLERK_ISSUER = '', CLERK_WEBHOOK_SIGNING_SECRET, CLERK_AUTHORIZED_PARTIES } = config
+  const { CLERK_SECRET_KEY, CLERK_ISSUER = '', CLERK_PUBLISHABLE_KEY } = config
+  const { CLERK_WEBHOOK_SIGNING_SECRET, CLERK_AUTHORIZED_PARTIES } = config
   if (!CLERK_SECRET_KEY) {
     const remedy = 'set CLERK_SECRET_KEY (Clerk Dashboard, API keys): backfill and reconcile need it'
     checks.push(warn('secret key', 'not set: profiles come only from webhooks and claims', remedy))
@@ -17,6 +19,12 @@ export function checkSettings(config: Config): Check[] {
       const remedy = 'use the key and issuer of the same instance (Clerk Dashboard, API keys)'
       checks.push(warn('secret key', 'of a production instance, with the issuer of a development instance', remedy))
     } else checks.push(pass('secret key', isTest ? 'of a development instance' : 'of a production instance'))
+  }
+  const encoded = issuerOf(CLERK_PUBLISHABLE_KEY)
+  if (encoded !== undefined && encoded !== CLERK_ISSUER) {
+    const remedy =
+      'copy both from one instance, or session cookies are not found; correct only if Clerk is behind your proxy'
+    checks.push(warn('publishable key', `of ${encoded}, but CLERK_ISSUER is ${CLERK_ISSUER}`, remedy))
   }
   checks.push(
     CLERK_WEBHOOK_SIGNING_SECRET.length === 0

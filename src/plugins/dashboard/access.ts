@@ -15,6 +15,3 @@ export function createGuard(token: string): (request: FastifyRequest) => Promise
     if (result === 'wrong') throw new DashboardTokenInvalid()
   }
 }
-
-/** The URL that opens the page with its token in the fragment, which browsers never send; the page removes it at once. */
-export const dashboardLink = (serviceUrl: string, token: string) => `${serviceUrl}/dashboard#token=${token}`
