@@ -32,6 +32,10 @@ export interface ApplyOptions extends TransactOptions {
   storePayloads: boolean
 }
 
+// The resources whose changes lock objects, and those whose deletions erase payloads.
+const locking = resources.filter(({ locksOf }) => locksOf)
+const erasing = resources.flatMap(({ erasure }) => erasure ?? [])
+
 const NONE_KNOWN: KnownMessages = { applied: new Set(), failed: new Set() }
 
 /**
@@ -88,7 +92,7 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
     return entry === undefined
   })
   const live = changes.filter((_, i) => isLive[i])
-  const keys = live.flatMap((change) => resources.flatMap(({ locksOf }) => locksOf?.(change) ?? []))
+  const keys = locking.flatMap(({ locksOf }) => live.flatMap((change) => locksOf?.(change) ?? []))
   const writings = resources.map(({ write }) => write(live))
   const entered = enterMessages([...entries.values()], known.failed, storePayloads)
   const counted = repeats.size > 0 ? [repeatMessages(repeats)] : []
@@ -97,18 +101,19 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
   const calls: Call[] = [
     ...(keys.length > 0 ? [lockObjects.call(keys)] : []),
     ...writings.flatMap(({ calls }) => calls),
-    ...resources.flatMap(({ erasure }) => erasure?.calls(live) ?? []),
+    ...erasing.flatMap((erasure) => erasure.calls(live)),
     ...entered.calls,
     ...counted,
   ]
 
   function results(): AppliedChange[] {
-    const written = new Map<object, Written>(writings.flatMap((writing) => [...writing.written()]))
+    const written = new Map<object, Written>()
+    for (const writing of writings) for (const [state, how] of writing.written()) written.set(state, how)
     const outcomes = entered.outcomes()
     const returned = new Map(asked.states().map((state, i) => [asking[i], state]))
     return changes.map((change, i) => {
       if (!isLive[i]) return { outcome: 'duplicate', created: false }
-      const states = resources.flatMap(({ name }) => change[name] ?? [])
+      const states = statesOf(change)
       const outcome =
         (change.message && outcomes.get(change.message.id)) ??
         (states.length === 0 ? 'ignored' : states.some((state) => written.has(state)) ? 'applied' : 'stale')
@@ -126,6 +131,15 @@ function planBatch(changes: Change[], known: KnownMessages, storePayloads: boole
   return { calls, reads: asked.calls, results, lostMessages }
 }
 type Batch = ReturnType<typeof planBatch>
+
+function statesOf(change: Change): object[] {
+  const states: object[] = []
+  for (const { name } of resources) {
+    const state = change[name]
+    if (state !== undefined) states.push(state)
+  }
+  return states
+}
 
 /** The cause of a batch's row changes, in the format that the triggers read: one cause, or causes by id if they differ. */
 function causeOf(changes: readonly Change[]): string {

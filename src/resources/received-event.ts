@@ -118,8 +118,9 @@ function assertSchema<T extends TSchema>(check: TypeCheck<T>, value: unknown): a
 }
 
 function assertNotAhead(states: States, eventAt: number, nowMs: number): void {
-  const versions = Object.values(states).flatMap((state) => (state as { version?: Version }).version ?? [])
-  if ([eventAt, ...versions.map(({ updatedAt }) => updatedAt)].some((date) => isAhead(date, nowMs))) {
+  const isStateAhead = ({ version }: { version?: Version }) =>
+    version !== undefined && isAhead(version.updatedAt, nowMs)
+  if (isAhead(eventAt, nowMs) || Object.values(states).some(isStateAhead)) {
     throw new InvalidEventError('dated more than a day ahead')
   }
 }

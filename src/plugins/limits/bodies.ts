@@ -1,5 +1,5 @@
 /**
- * Limits the cost of request bodies. A body is read into one buffer, because Node.js allocates an object for every chunk and an
+ * Limits the cost of request bodies. A body of several chunks is read into one buffer, because Node.js allocates an object for every chunk and an
  * attacker may send one byte per chunk. Until it is complete, it counts against a budget that all connections share.
  */
 import type { Readable } from 'node:stream'
@@ -31,7 +31,8 @@ export function readBody(request: FastifyRequest, payload: Readable, done: Done)
   }
   const announced = request.headers['content-length']
   const expected = announced === undefined ? undefined : Number(announced)
-  let buffer: Buffer<ArrayBuffer> = Buffer.allocUnsafeSlow(0)
+  let whole: Buffer | undefined
+  let buffer: Buffer<ArrayBuffer> | undefined
   let length = 0
   const body = {
     bytes: 0,
@@ -40,19 +41,22 @@ export function readBody(request: FastifyRequest, payload: Readable, done: Done)
   }
 
   function grow(needed: number): boolean {
-    const bytes = Math.min(Math.max(needed, buffer.length * 2, FIRST_BYTES), expected ?? limit)
+    const size = buffer?.length ?? 0
+    const bytes = Math.min(Math.max(needed, size * 2, FIRST_BYTES), expected ?? limit)
     if (!budget.resize(body, bytes)) return false
     const larger = allocate(bytes)
-    buffer.copy(larger, 0, 0, length)
-    free(buffer)
+    buffer?.copy(larger, 0, 0, length)
+    if (buffer) free(buffer)
     buffer = larger
     return true
   }
   function onData(chunk: Buffer): void {
     const needed = length + chunk.length
-    if (needed > limit) end(new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE())
-    else if (needed > buffer.length && !grow(needed)) end(new BodiesOverBudget())
-    else length += chunk.copy(buffer, length)
+    // Most bodies arrive in one piece.
+    if (length === 0 && needed === expected && needed <= limit) whole = chunk
+    else if (needed > limit) end(new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE())
+    else if (needed > (buffer?.length ?? 0) && !grow(needed)) end(new BodiesOverBudget())
+    else length += chunk.copy(buffer as Buffer, length)
   }
   const onEnd = () => end(null)
   // The client has disconnected, so nobody reads the answer.
@@ -60,8 +64,8 @@ export function readBody(request: FastifyRequest, payload: Readable, done: Done)
   function end(error: Error | null): void {
     budget.release(body)
     payload.off('data', onData).off('end', onEnd).off('error', onError)
-    if (error) free(buffer)
-    done(error, error ? undefined : buffer.subarray(0, length))
+    if (error && buffer) free(buffer)
+    done(error, error ? undefined : (whole ?? buffer?.subarray(0, length) ?? Buffer.alloc(0)))
   }
   payload.on('data', onData).on('end', onEnd).on('error', onError)
 }

@@ -86,7 +86,7 @@ function write(changes: readonly Change[]): Writing {
       }
     }
     // A state equal to the written one counts as written too.
-    for (const winner of winners) {
+    for (const winner of full.length > winners.length ? winners : []) {
       if (!found.has(winner)) continue
       for (const change of full) {
         if (change.id === winner.id && !found.has(change) && !supersedes(winner, change)) {

@@ -180,13 +180,18 @@ export const upsertUsers = (changes: UserChange[]) =>
     JSON.stringify(changes.map(toRow)),
   )
 
-/** A change as the input of a statement. */
+const namesOf = <Key extends string>(columns: Record<Key, PgColumn>) =>
+  Object.entries<PgColumn>(columns).map(([key, { name }]) => [key as Key, name] as const)
+const PROFILE_NAMES = namesOf(PROFILE)
+const STATE_NAMES = namesOf(STATE)
+
+/** A change as the input of a statement, without the columns that are null. */
 export function toRow(change: UserChange): Record<string, unknown> {
   const profile = change.kind === 'deletion' ? EMPTY_PROFILE : { ...EMPTY_PROFILE, ...change.profile }
   const state = change.kind === 'snapshot' ? change : EMPTY_STATE
   const row: Record<string, unknown> = { id: change.id, sync_source: sourceOf(change) }
-  for (const key of Object.keys(PROFILE) as (keyof Profile)[]) row[PROFILE[key].name] = profile[key]
-  for (const key of Object.keys(STATE) as (keyof UserState)[]) row[STATE[key].name] = state[key]
+  for (const [key, name] of PROFILE_NAMES) if (profile[key] !== null) row[name] = profile[key]
+  for (const [key, name] of STATE_NAMES) if (state[key] !== null) row[name] = state[key]
   if (change.kind === 'claims') {
     row.claims_issued_at = change.issuedAt
     row.session_id = change.sessionId

@@ -836,7 +836,8 @@ with entered as (
     select id, type, object_id, instance_id, event_at, outcome, error, deliveries, now(), payload, user_id
     from (select i.id, i.type, i.object_id, i.instance_id,
       to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
-      case when k.is_kept then i.payload end as payload, case when k.is_kept then i.about_user end as user_id
+      case when k.is_kept then i.payload end as payload,
+      case when k.is_kept then i.about_user end as user_id
     from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
       error text, deliveries int, payload text, about_user text, user_id text, user_at float8, user_event_at float8, user_deleted boolean, session_id text, session_at float8, session_event_at float8, session_status text, organization_id text, organization_at float8, organization_event_at float8, organization_deleted boolean, membership_id text, membership_at float8, membership_event_at float8, membership_deleted boolean, role_id text, role_at float8, role_event_at float8, role_deleted boolean, invitation_id text, invitation_at float8, invitation_event_at float8, invitation_deleted boolean)
     cross join lateral (select
@@ -858,9 +859,10 @@ with entered as (
     from "clerk"."organization_roles" r where r.id = i.role_id) or (select r.clerk_updated_at = to_timestamp(i.invitation_at / 1000)
     and r.clerk_event_at is not distinct from to_timestamp(i.invitation_event_at / 1000)
     and (r.deleted_at is not null) = i.invitation_deleted
-    from "clerk"."organization_invitations" r where r.id = i.invitation_id) then 'applied' else 'stale' end as outcome) o
+    from "clerk"."organization_invitations" r where r.id = i.invitation_id) then 'applied' else 'stale' end
+        as outcome offset 0) o
     cross join lateral (select i.payload is not null and o.outcome = 'applied'
-      and not (exists (select 1 from "clerk"."users" u where u.id = i.about_user and (u.deleted_at is not null and (u.sync_source <> 'clerk_api' or to_timestamp(i.event_at / 1000) <= u.deleted_at)))) as is_kept) k
+      and not (exists (select 1 from "clerk"."users" u where u.id = i.about_user and (u.deleted_at is not null and (u.sync_source <> 'clerk_api' or to_timestamp(i.event_at / 1000) <= u.deleted_at)))) as is_kept offset 0) k
     order by i.id) d
     returning id, outcome)
   select id, outcome from entered where outcome <> 'applied'
@@ -872,7 +874,8 @@ update "clerk"."webhook_events" e set outcome = case when e.outcome in ('failed'
     payload = d.payload, user_id = d.user_id, attempts = e.attempts + d.deliveries, last_received_at = now(), processed_at = now()
   from (select i.id, i.type, i.object_id, i.instance_id,
       to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
-      case when k.is_kept then i.payload end as payload, case when k.is_kept then i.about_user end as user_id
+      case when k.is_kept then i.payload end as payload,
+      case when k.is_kept then i.about_user end as user_id
     from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
       error text, deliveries int, payload text, about_user text, user_id text, user_at float8, user_event_at float8, user_deleted boolean, session_id text, session_at float8, session_event_at float8, session_status text, organization_id text, organization_at float8, organization_event_at float8, organization_deleted boolean, membership_id text, membership_at float8, membership_event_at float8, membership_deleted boolean, role_id text, role_at float8, role_event_at float8, role_deleted boolean, invitation_id text, invitation_at float8, invitation_event_at float8, invitation_deleted boolean)
     cross join lateral (select
@@ -894,12 +897,145 @@ update "clerk"."webhook_events" e set outcome = case when e.outcome in ('failed'
     from "clerk"."organization_roles" r where r.id = i.role_id) or (select r.clerk_updated_at = to_timestamp(i.invitation_at / 1000)
     and r.clerk_event_at is not distinct from to_timestamp(i.invitation_event_at / 1000)
     and (r.deleted_at is not null) = i.invitation_deleted
-    from "clerk"."organization_invitations" r where r.id = i.invitation_id) then 'applied' else 'stale' end as outcome) o
+    from "clerk"."organization_invitations" r where r.id = i.invitation_id) then 'applied' else 'stale' end
+        as outcome offset 0) o
     cross join lateral (select i.payload is not null and o.outcome = 'applied'
-      and not (exists (select 1 from "clerk"."users" u where u.id = i.about_user and (u.deleted_at is not null and (u.sync_source <> 'clerk_api' or to_timestamp(i.event_at / 1000) <= u.deleted_at)))) as is_kept) k
+      and not (exists (select 1 from "clerk"."users" u where u.id = i.about_user and (u.deleted_at is not null and (u.sync_source <> 'clerk_api' or to_timestamp(i.event_at / 1000) <= u.deleted_at)))) as is_kept offset 0) k
     order by i.id) d
   where e.id = d.id
   returning e.id, e.outcome
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_enter_invitation 1`] = `
+with entered as (
+    insert into "clerk"."webhook_events"
+      (id, type, object_id, instance_id, event_at, outcome, error, attempts, processed_at, payload, user_id)
+    select id, type, object_id, instance_id, event_at, outcome, error, deliveries, now(), payload, user_id
+    from (select i.id, i.type, i.object_id, i.instance_id,
+      to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
+      null as payload,
+      null as user_id
+    from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
+      error text, deliveries int, payload text, about_user text, invitation_id text, invitation_at float8, invitation_event_at float8, invitation_deleted boolean)
+    cross join lateral (select
+      case when i.invitation_id is null then 'ignored' when (select r.clerk_updated_at = to_timestamp(i.invitation_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.invitation_event_at / 1000)
+    and (r.deleted_at is not null) = i.invitation_deleted
+    from "clerk"."organization_invitations" r where r.id = i.invitation_id) then 'applied' else 'stale' end
+        as outcome offset 0) o
+    order by i.id) d
+    returning id, outcome)
+  select id, outcome from entered where outcome <> 'applied'
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_enter_membership 1`] = `
+with entered as (
+    insert into "clerk"."webhook_events"
+      (id, type, object_id, instance_id, event_at, outcome, error, attempts, processed_at, payload, user_id)
+    select id, type, object_id, instance_id, event_at, outcome, error, deliveries, now(), payload, user_id
+    from (select i.id, i.type, i.object_id, i.instance_id,
+      to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
+      null as payload,
+      null as user_id
+    from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
+      error text, deliveries int, payload text, about_user text, membership_id text, membership_at float8, membership_event_at float8, membership_deleted boolean)
+    cross join lateral (select
+      case when i.membership_id is null then 'ignored' when (select r.clerk_updated_at = to_timestamp(i.membership_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.membership_event_at / 1000)
+    and (r.deleted_at is not null) = i.membership_deleted
+    from "clerk"."organization_memberships" r where r.id = i.membership_id) then 'applied' else 'stale' end
+        as outcome offset 0) o
+    order by i.id) d
+    returning id, outcome)
+  select id, outcome from entered where outcome <> 'applied'
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_enter_organization 1`] = `
+with entered as (
+    insert into "clerk"."webhook_events"
+      (id, type, object_id, instance_id, event_at, outcome, error, attempts, processed_at, payload, user_id)
+    select id, type, object_id, instance_id, event_at, outcome, error, deliveries, now(), payload, user_id
+    from (select i.id, i.type, i.object_id, i.instance_id,
+      to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
+      null as payload,
+      null as user_id
+    from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
+      error text, deliveries int, payload text, about_user text, organization_id text, organization_at float8, organization_event_at float8, organization_deleted boolean)
+    cross join lateral (select
+      case when i.organization_id is null then 'ignored' when (select r.clerk_updated_at = to_timestamp(i.organization_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.organization_event_at / 1000)
+    and (r.deleted_at is not null) = i.organization_deleted
+    from "clerk"."organizations" r where r.id = i.organization_id) then 'applied' else 'stale' end
+        as outcome offset 0) o
+    order by i.id) d
+    returning id, outcome)
+  select id, outcome from entered where outcome <> 'applied'
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_enter_role 1`] = `
+with entered as (
+    insert into "clerk"."webhook_events"
+      (id, type, object_id, instance_id, event_at, outcome, error, attempts, processed_at, payload, user_id)
+    select id, type, object_id, instance_id, event_at, outcome, error, deliveries, now(), payload, user_id
+    from (select i.id, i.type, i.object_id, i.instance_id,
+      to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
+      null as payload,
+      null as user_id
+    from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
+      error text, deliveries int, payload text, about_user text, role_id text, role_at float8, role_event_at float8, role_deleted boolean)
+    cross join lateral (select
+      case when i.role_id is null then 'ignored' when (select r.clerk_updated_at = to_timestamp(i.role_at / 1000)
+    and r.clerk_event_at is not distinct from to_timestamp(i.role_event_at / 1000)
+    and (r.deleted_at is not null) = i.role_deleted
+    from "clerk"."organization_roles" r where r.id = i.role_id) then 'applied' else 'stale' end
+        as outcome offset 0) o
+    order by i.id) d
+    returning id, outcome)
+  select id, outcome from entered where outcome <> 'applied'
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_enter_session 1`] = `
+with entered as (
+    insert into "clerk"."webhook_events"
+      (id, type, object_id, instance_id, event_at, outcome, error, attempts, processed_at, payload, user_id)
+    select id, type, object_id, instance_id, event_at, outcome, error, deliveries, now(), payload, user_id
+    from (select i.id, i.type, i.object_id, i.instance_id,
+      to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
+      null as payload,
+      null as user_id
+    from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
+      error text, deliveries int, payload text, about_user text, session_id text, session_at float8, session_event_at float8, session_status text)
+    cross join lateral (select
+      case when i.session_id is null then 'ignored' when (select s.clerk_updated_at = to_timestamp(i.session_at / 1000)
+    and s.clerk_event_at is not distinct from to_timestamp(i.session_event_at / 1000)
+    and (s.status = i.session_status or s.ended_by_deletion)
+    from "clerk"."sessions" s where s.id = i.session_id) then 'applied' else 'stale' end
+        as outcome offset 0) o
+    order by i.id) d
+    returning id, outcome)
+  select id, outcome from entered where outcome <> 'applied'
+`
+
+exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_enter_user 1`] = `
+with entered as (
+    insert into "clerk"."webhook_events"
+      (id, type, object_id, instance_id, event_at, outcome, error, attempts, processed_at, payload, user_id)
+    select id, type, object_id, instance_id, event_at, outcome, error, deliveries, now(), payload, user_id
+    from (select i.id, i.type, i.object_id, i.instance_id,
+      to_timestamp(i.event_at / 1000) as event_at, o.outcome, i.error, i.deliveries,
+      null as payload,
+      null as user_id
+    from json_to_recordset($1::json) as i(id text, type text, object_id text, instance_id text, event_at float8,
+      error text, deliveries int, payload text, about_user text, user_id text, user_at float8, user_event_at float8, user_deleted boolean)
+    cross join lateral (select
+      case when i.user_id is null then 'ignored' when (select u.clerk_updated_at = to_timestamp(i.user_at / 1000)
+    and u.clerk_event_at is not distinct from to_timestamp(i.user_event_at / 1000)
+    and (u.deleted_at is not null) = i.user_deleted
+    from "clerk"."users" u where u.id = i.user_id) then 'applied' else 'stale' end
+        as outcome offset 0) o
+    order by i.id) d
+    returning id, outcome)
+  select id, outcome from entered where outcome <> 'applied'
 `
 
 exports[`test/db/statement-text.test.ts > TAP > the text of every statement is as it was reviewed > webhook_events_erase 1`] = `
