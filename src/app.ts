@@ -2,12 +2,14 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { RateLimited } from './errors.ts'
 import auth, { type AuthOptions } from './plugins/auth.ts'
 import type { CatchingUpOptions } from './plugins/catching-up.ts'
 import type { ChangesOptions } from './plugins/changes/index.ts'
+import { checkOptions, number, object, optional, optionsOf, texts } from './plugins/check-options.ts'
 import closing, { closingReplies } from './plugins/closing.ts'
 import type { DashboardOptions } from './plugins/dashboard/index.ts'
 import database, { type DatabaseOptions } from './plugins/database.ts'
@@ -28,6 +30,14 @@ import profile from './routes/profile.ts'
 import syncUser from './routes/sync-user.ts'
 import verify from './routes/verify.ts'
 
+type ClerkOptions = 'backendApi' | 'issuer' | 'jwtKey'
+/** Options that take the Clerk instance from `auth` and `userSync` by default. */
+type OfClerk<Options extends Partial<Record<ClerkOptions | 'database', unknown>>> = Omit<
+  Options,
+  'database' | ClerkOptions
+> &
+  Partial<Pick<Options, ClerkOptions>>
+
 export interface AppOptions {
   database: DatabaseOptions
   auth: AuthOptions
@@ -36,11 +46,11 @@ export interface AppOptions {
   webhooks?: WebhooksOptions
   pruning?: PruningOptions
   /** Without it the start does not check that secret key, issuer and database belong to one Clerk instance. */
-  identity?: Omit<IdentityOptions, 'database'>
+  identity?: OfClerk<IdentityOptions>
   /** Without it only a reconcile repairs lost webhooks. */
-  catchingUp?: Omit<CatchingUpOptions, 'database'>
+  catchingUp?: OfClerk<CatchingUpOptions>
   /** Without it the service never reconciles automatically. */
-  reconciling?: Omit<ReconcilingOptions, 'database'>
+  reconciling?: OfClerk<ReconcilingOptions>
   /** Without it there is no change feed. */
   changes?: Omit<ChangesOptions, 'database'>
   /** If set, unknown routes are answered in this service's error shape too: for a host that serves nothing else. */
@@ -68,9 +78,36 @@ export type OperationalRoute = 'livez' | 'readyz' | 'metrics' | 'docs'
 
 export const VERSION: string = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
 
+const OPTIONS = optionsOf<AppOptions>({
+  database: object,
+  auth: object,
+  userSync: optional(object),
+  webhooks: optional(object),
+  pruning: optional(object),
+  identity: optional(object),
+  catchingUp: optional(object),
+  reconciling: optional(object),
+  changes: optional(object),
+  errors: optional(object),
+  metrics: optional(object),
+  tracing: optional(object),
+  dashboard: optional(object),
+  omit: optional(
+    Type.Array(
+      Type.String({ pattern: '^(livez|readyz|metrics|docs)$', description: 'livez, readyz, metrics or docs' }),
+      { description: 'an array' },
+    ),
+  ),
+  prefix: optional(Type.String({ description: 'a path' })),
+  corsOrigins: optional(texts('origins such as https://app.example.com')),
+  rateLimitPerMinute: optional(number),
+})
+
 // What a setting turns on is loaded with it: a start without it is shorter.
 export default fp<AppOptions>(
   async (app, options) => {
+    if (app.hasDecorator('clerkRepository')) throw new Error('clerk-session-sync is already registered in this app')
+    checkOptions('clerkSessionSync', OPTIONS, options)
     const corsOrigins = options.corsOrigins ?? []
     // Outside the encapsulated context below, so that the host application sees the decorators.
     await app.register(closing)
@@ -78,12 +115,16 @@ export default fp<AppOptions>(
     await app.register(auth, { trustedOrigins: corsOrigins.filter((origin) => origin !== '*'), ...options.auth })
     // After auth, whose keys it compares, and before anything is served.
     if (options.identity) {
-      await app.register(import('./plugins/identity.ts'), { ...options.identity, database: options.database })
+      await app.register(import('./plugins/identity.ts'), ofClerk('identity', options, options.identity))
     }
     await app.register(userSync, options.userSync ?? {})
     const { token: changesToken, ...changesOptions } = options.changes ?? {}
     if (options.changes) {
       await app.register(import('./plugins/changes/index.ts'), { ...changesOptions, database: options.database })
+    } else {
+      app.decorate('clerkOn', () => {
+        throw new Error('clerkOn needs the change feed: pass changes: {} to clerkSessionSync')
+      })
     }
 
     // Hooks, error handler, CORS and rate limit are encapsulated, so that they do not affect the host application's routes.
@@ -113,12 +154,11 @@ export default fp<AppOptions>(
           await ours.register(import('./plugins/changes/route.ts'), { token: changesToken })
         }
         await ours.register(pruning, options.pruning ?? {})
-        const { database } = options
         if (options.catchingUp) {
-          await ours.register(import('./plugins/catching-up.ts'), { ...options.catchingUp, database })
+          await ours.register(import('./plugins/catching-up.ts'), ofClerk('catchingUp', options, options.catchingUp))
         }
         if (options.reconciling) {
-          await ours.register(import('./plugins/reconciling.ts'), { ...options.reconciling, database })
+          await ours.register(import('./plugins/reconciling.ts'), ofClerk('reconciling', options, options.reconciling))
         }
 
         await ours.register(syncUser)
@@ -134,6 +174,20 @@ export default fp<AppOptions>(
   },
   { name: 'clerk-session-sync', fastify: '5.x' },
 )
+
+/** Completes the options of a part with the database and the Clerk instance of the other parts. */
+function ofClerk<Given extends { issuer?: string }>(
+  name: string,
+  { database, auth, userSync }: AppOptions,
+  given: Given,
+) {
+  if (given.issuer !== undefined && given.issuer !== auth.issuer) {
+    throw new TypeError(`${name}.issuer differs from auth.issuer, which is its default: leave it out`)
+  }
+  const { issuer, jwtKey } = auth
+  const { secretKey, apiUrl, dispatcher } = (userSync?.backendApi ?? {}) as NonNullable<UserSyncOptions['backendApi']>
+  return { issuer, jwtKey, backendApi: { secretKey, apiUrl, dispatcher }, ...given, database }
+}
 
 const OPENTELEMETRY = '@fastify/otel @opentelemetry/{api,exporter-trace-otlp-proto,resources,sdk-trace-node}'
 

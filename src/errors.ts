@@ -92,7 +92,7 @@ export const WebhookHeadersMissing = createError(
 )
 export const WebhookSignatureInvalid = createError(
   'WEBHOOK_SIGNATURE_INVALID',
-  'The signature or its timestamp is not valid',
+  'The signature or its timestamp is not valid: is the signing secret that of this endpoint?',
   400,
 )
 export const WebhookPayloadInvalid = createError('WEBHOOK_PAYLOAD_INVALID', 'The event cannot be used: %s', 422)

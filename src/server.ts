@@ -177,18 +177,14 @@ export function appOptions(config: Config): AppOptions {
             : undefined,
         }
       : undefined,
-    identity: backendApi ? { ...identityOf(config), isStrict: config.isProduction, backendApi } : undefined,
+    identity: backendApi ? { isStrict: config.isProduction } : undefined,
     catchingUp:
       config.CATCH_UP_INTERVAL_SECONDS > 0 && backendApi
-        ? { intervalMs: config.CATCH_UP_INTERVAL_SECONDS * 1000, ...identityOf(config), backendApi }
+        ? { intervalMs: config.CATCH_UP_INTERVAL_SECONDS * 1000 }
         : undefined,
     reconciling:
       config.RECONCILE_INTERVAL_MINUTES > 0 && backendApi
-        ? {
-            intervalMs: config.RECONCILE_INTERVAL_MINUTES * 60_000,
-            ...identityOf(config),
-            backendApi,
-          }
+        ? { intervalMs: config.RECONCILE_INTERVAL_MINUTES * 60_000 }
         : undefined,
     errors: { showsDetails: config.NODE_ENV === 'development' },
     metrics: { port: config.METRICS_PORT, host: config.HOST },
@@ -210,7 +206,6 @@ const proxyAgent = (): Dispatcher => {
   const { EnvHttpProxyAgent } = createRequire(import.meta.url)('undici') as typeof import('undici')
   return new EnvHttpProxyAgent()
 }
-const identityOf = (config: Config) => ({ issuer: config.CLERK_ISSUER as string, jwtKey: config.CLERK_JWT_KEY })
 
 // Waits for a database that is still starting. If it refuses something, the start fails at once.
 async function migrateWhenReachable(config: Config, { log }: FastifyInstance): Promise<void> {

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { readMigrationFiles } from './drizzle.ts'
 import { markTrouble } from './errors.ts'
+import { assertConnectionString } from './pool.ts'
 import { findMissingRights, REVOKE } from './rights.ts'
 import { DEFAULT_SCHEMA, plain } from './schema-name.ts'
 
@@ -42,6 +43,7 @@ export interface MigrateResult {
  * right is missing, otherwise with PostgreSQL's error; a failed migration is rolled back.
  */
 export async function migrate(connectionString: string, options: MigrateOptions = {}): Promise<MigrateResult> {
+  if (typeof options !== 'object') throw new TypeError('expected migrate(connectionString, { schema })')
   const schema = plain(options.schema ?? DEFAULT_SCHEMA)
   const fromSchema = options.fromSchema === undefined ? undefined : plain(options.fromSchema)
   return await withClient(connectionString, async (client) => {
@@ -79,6 +81,7 @@ async function assertRights(client: pg.Client, schema: string, isMigrating: bool
 
 /** Runs `work` on a separate connection, and always closes it. */
 export async function withClient<T>(connectionString: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  assertConnectionString(connectionString)
   const client = new pg.Client({
     connectionString,
     application_name: 'clerk-session-sync migrate',

@@ -73,6 +73,12 @@ const STAYS_USABLE: ReadonlySet<string | undefined> = new Set([
   ...NOT_PREPARED,
 ])
 
+/** @throws TypeError without one, because pg would connect to whatever runs on this machine. */
+export function assertConnectionString(connectionString: unknown): void {
+  if (typeof connectionString === 'string' && connectionString !== '') return
+  throw new TypeError('connectionString: expected postgres://user:password@host:5432/database (DATABASE_URL)')
+}
+
 /** Connections to one database for the tables of one schema. Each statement runs within time limits of its own transaction. */
 export class Pool implements Executor {
   readonly schema: string
@@ -82,10 +88,7 @@ export class Pool implements Executor {
   #isReadCommitted = true
 
   constructor(options: PoolOptions) {
-    // Without one, pg would connect to whatever runs on this machine.
-    if (!options.connectionString) {
-      throw new TypeError('connectionString: expected postgres://user:password@host:5432/database (DATABASE_URL)')
-    }
+    assertConnectionString(options.connectionString)
     this.schema = plain(options.schema ?? DEFAULT_SCHEMA)
     this.#keepsPrepared = !options.transactionPooling
     this.#limits = {

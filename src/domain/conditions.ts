@@ -41,6 +41,16 @@ const ENTITLEMENT = /^((o|org|organization|u|user):)?[\w-]{1,255}$/
 const isMinutes = (value: unknown) => Number.isInteger(value) && Number(value) > 0 && Number(value) <= 525_600
 
 const isText = (pattern: RegExp) => (value: unknown) => typeof value === 'string' && pattern.test(value)
+/** What each condition must be. */
+export const CONDITION_FORMS: Record<keyof Conditions, string> = {
+  role: 'a role such as org:admin',
+  permission: 'a permission such as org:posts:edit, or an array of them',
+  organization: 'true, or the id or slug of an organization',
+  plan: 'a plan such as org:team',
+  feature: 'a feature such as org:exports',
+  maxFactorAge: 'a number of minutes',
+  maxSecondFactorAge: 'a number of minutes',
+}
 const CHECKS: Record<keyof Conditions, (value: unknown) => boolean> = {
   role: isText(NAME),
   permission: (value) => {
@@ -54,11 +64,13 @@ const CHECKS: Record<keyof Conditions, (value: unknown) => boolean> = {
   maxSecondFactorAge: isMinutes,
 }
 
-/** The name of the first unknown condition, or condition with an invalid value; undefined if all are valid. */
+/**
+ * The name of the first unknown condition, or condition with an invalid value; undefined if all are valid. A condition that is
+ * given as undefined, such as that of an unset variable, is invalid: it would admit everybody.
+ */
 export function findBadCondition(given: object): string | undefined {
   const bad = Object.entries(given).find(
-    ([name, value]) =>
-      !Object.hasOwn(CHECKS, name) || (value !== undefined && !CHECKS[name as keyof Conditions](value)),
+    ([name, value]) => !Object.hasOwn(CHECKS, name) || !CHECKS[name as keyof Conditions](value),
   )
   return bad?.[0]
 }

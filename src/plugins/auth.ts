@@ -23,6 +23,7 @@ import {
 } from '../domain/session-token.ts'
 import { CrossSiteRequest, InvalidToken, JwksUnavailable, retryAfter, SessionPending, TokenExpired } from '../errors.ts'
 import { tokenTracing } from './channels.ts'
+import { checkOptions, flag, object, optional, optionsOf, text, texts } from './check-options.ts'
 import { type Credential, createCredentialFinder } from './credentials.ts'
 import errorHeaders from './error-headers.ts'
 import { checkConditions, type GuardFactory, guardFactory } from './guards.ts'
@@ -88,20 +89,32 @@ interface DecodedJwt {
 const MAX_VERIFIED_TOKENS = { tokens: 10_000, bytes: 16 * 1_048_576 }
 const MALFORMED = 'its format, time or signature is wrong'
 
+const OPTIONS = optionsOf<AuthOptions>({
+  issuer: text("Clerk's Frontend API URL, such as https://clerk.example.com (CLERK_ISSUER)"),
+  jwtKey: optional(text('a PEM public key')),
+  authorizedParties: optional(texts('origins such as https://app.example.com')),
+  trustedOrigins: optional(texts('origins such as https://app.example.com')),
+  publishableKey: optional(text('pk_test_… or pk_live_…')),
+  isAzpOptional: flag,
+  allowsJwtTemplates: flag,
+  jwks: optional(object),
+})
+
 /** Decorates the app with `requireClerkAuth()`, the guard of routes that need a valid session token. */
 export default fp<AuthOptions>(
   async (app, options) => {
+    checkOptions('clerkAuth', OPTIONS, options)
     if (!/^https?:/.test(options.issuer) || !URL.canParse(options.issuer)) {
       throw new TypeError("issuer: expected Clerk's Frontend API URL, such as https://clerk.example.com (CLERK_ISSUER)")
     }
     const issuer = options.issuer.replace(/\/+$/, '')
     const rules: TokenRules = {
       issuer,
-      authorizedParties: (options.authorizedParties ?? []).map(toOrigin),
+      authorizedParties: toOrigins('authorizedParties', options.authorizedParties),
       isAzpOptional: options.isAzpOptional ?? false,
       allowsJwtTemplates: options.allowsJwtTemplates ?? false,
     }
-    const trustedOrigins = new Set([...rules.authorizedParties, ...(options.trustedOrigins ?? []).map(toOrigin)])
+    const trustedOrigins = new Set([...rules.authorizedParties, ...toOrigins('trustedOrigins', options.trustedOrigins)])
     const findCredentials = createCredentialFinder({
       issuer,
       allowsCookies: rules.authorizedParties.length > 0,
@@ -232,11 +245,13 @@ declare module 'fastify' {
   }
 }
 
-/** Throws at startup if the text is not an origin, because no request could ever match it. */
-function toOrigin(text: string): string {
-  const origin = normalizeOrigin(text)
-  if (origin === undefined) throw new TypeError(`${text} is not an origin such as https://app.example.com`)
-  return origin
+/** Throws at startup if a text is not an origin, because no request could ever match it. */
+function toOrigins(option: string, texts: readonly string[] = []): string[] {
+  return texts.map((text) => {
+    const origin = normalizeOrigin(text)
+    if (origin === undefined) throw new TypeError(`${option}: ${text} is not an origin such as https://app.example.com`)
+    return origin
+  })
 }
 
 /** Translates errors of @fastify/jwt and fast-jwt, some of which have no status code, to the 401 to answer with. */

@@ -1,12 +1,15 @@
 import fp from 'fastify-plugin'
 import { type CatchUpReport, catchUp } from '../jobs/catch-up.ts'
 import { catchUpChannel, publish } from './channels.ts'
-import { type ClerkJobOptions, repeat } from './clerk-job.ts'
+import { checkOptions, number, optional, optionsOf } from './check-options.ts'
+import { type ClerkJobOptions, JOB_OPTIONS, repeat } from './clerk-job.ts'
 
 export interface CatchingUpOptions extends ClerkJobOptions {
   /** How long a webhook may be in transit before it counts as lost; default a minute. */
   settleMs?: number
 }
+
+const OPTIONS = optionsOf<CatchingUpOptions>({ ...JOB_OPTIONS, settleMs: optional(number) })
 
 /**
  * Asks Clerk at every interval what changed last, so that a lost webhook is repaired within two intervals, and a service
@@ -14,6 +17,7 @@ export interface CatchingUpOptions extends ClerkJobOptions {
  */
 export default fp<CatchingUpOptions>(
   async (app, { settleMs, ...options }) => {
+    checkOptions('catchingUp', OPTIONS, options)
     repeat(
       app,
       'catch-up',

@@ -4,6 +4,7 @@ import { type BackendApi, type BackendApiOptions, createBackendApi } from '../cl
 import type { Executor } from '../db/statement.ts'
 import { createJobDatabase, type JobDatabase } from '../jobs/database.ts'
 import { checkIdentity } from '../jobs/identity.ts'
+import { backendApi, number, object, optional, text } from './check-options.ts'
 import type { DatabaseOptions } from './database.ts'
 
 export interface ClerkJobOptions {
@@ -13,6 +14,14 @@ export interface ClerkJobOptions {
   issuer?: string
   jwtKey?: string
   intervalMs: number
+}
+
+export const JOB_OPTIONS = {
+  database: object,
+  backendApi,
+  issuer: optional(text("Clerk's Frontend API URL")),
+  jwtKey: optional(text('a PEM public key')),
+  intervalMs: number,
 }
 
 /** What a run of the job needs. It must end when the signal aborts. */

@@ -1,13 +1,15 @@
 import fp from 'fastify-plugin'
 import { createBatcher } from '../db/batcher.ts'
 import type { OnChange } from '../db/changes/on-change.ts'
-import { isServerError } from '../db/errors.ts'
+import { isDatabaseTrouble, isServerError } from '../db/errors.ts'
+import { assertMigrated } from '../db/migration-status.ts'
 import { createPool, type PoolOptions } from '../db/pool.ts'
 import { type ChangeResult, createRepository, type Repository } from '../db/repository.ts'
 import type { Change } from '../domain/change.ts'
 import { DatabaseUnavailable, retryAfter } from '../errors.ts'
 import type { SyncedMetadata } from '../resources/user/metadata.ts'
 import { batchChannel, publish } from './channels.ts'
+import { callback, checkOptions, flag, number, object, optional, optionsOf, text, texts } from './check-options.ts'
 import errorHeaders from './error-headers.ts'
 
 export interface DatabaseOptions extends Omit<PoolOptions, 'onError'> {
@@ -55,9 +57,27 @@ const BATCHING = {
 
 const OVERLOADED_RETRY_AFTER_MS = 1_000
 
+const OPTIONS = optionsOf<DatabaseOptions>({
+  connectionString: text('postgres://user:password@host:5432/database (DATABASE_URL)'),
+  schema: optional(text('the name of a schema')),
+  max: optional(number),
+  applicationName: optional(text('a name')),
+  transactionPooling: flag,
+  connectTimeoutMs: optional(number),
+  lockTimeoutMs: optional(number),
+  statementTimeoutMs: optional(number),
+  queryTimeoutMs: optional(number),
+  storePayloads: flag,
+  onChange: callback,
+  syncMetadata: optional(texts('unsafe, private')),
+  batching: optional(object),
+})
+
 /** Decorates the app with `clerkRepository`, which has its own pool. The database must be migrated (see `migrate`). */
 export default fp<DatabaseOptions>(
-  async (app, { storePayloads, syncMetadata, onChange, batching, ...poolOptions }) => {
+  async (app, options) => {
+    checkOptions('clerkDatabase', OPTIONS, options)
+    const { storePayloads, syncMetadata, onChange, batching, ...poolOptions } = options
     if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
     const pool = createPool({
       ...poolOptions,
@@ -100,6 +120,8 @@ export default fp<DatabaseOptions>(
       }),
     })
     app.addHook('onClose', async () => pool.end())
+    // If the database is unreachable, the app starts nevertheless, and answers 503 until it is back.
+    app.addHook('onReady', () => assertMigrated(pool).catch(unlessTrouble))
     app.addHook('onReady', async () => {
       if (!onChange || app.hasPlugin('clerk-changes')) return
       app.log.warn(
@@ -109,3 +131,7 @@ export default fp<DatabaseOptions>(
   },
   { name: 'clerk-database', fastify: '5.x' },
 )
+
+function unlessTrouble(error: unknown): void {
+  if (!isDatabaseTrouble(error)) throw error
+}

@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { RouteNotFound } from '../errors.ts'
+import { checkOptions, flag, optionsOf } from './check-options.ts'
 import errorHeaders from './error-headers.ts'
 
 export interface ErrorRepliesOptions {
@@ -11,9 +12,13 @@ export interface ErrorRepliesOptions {
   answersNotFound?: boolean
 }
 
+const OPTIONS = optionsOf<ErrorRepliesOptions>({ showsDetails: flag, answersNotFound: flag })
+
 /** Answers every error of its context in one shape. The cause of a 5xx is logged, but hidden from the caller. */
 export default fp<ErrorRepliesOptions>(
-  async (app, { showsDetails = false, answersNotFound = false }) => {
+  async (app, options) => {
+    checkOptions('clerkErrorReplies', OPTIONS, options)
+    const { showsDetails = false, answersNotFound = false } = options
     if (!app.hasPlugin('clerk-error-headers')) await app.register(errorHeaders)
     app.setErrorHandler((error: FastifyError, request, reply) => sendError(error, request, reply, showsDetails))
     if (!answersNotFound) return

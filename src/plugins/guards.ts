@@ -1,7 +1,7 @@
 /** The common parts of all guards: they are made by a call, accept conditions, and keep replies out of caches. */
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import type { Authorization } from '../domain/authorization.ts'
-import { type Conditions, findBadCondition, findUnmet } from '../domain/conditions.ts'
+import { CONDITION_FORMS, type Conditions, findBadCondition, findUnmet } from '../domain/conditions.ts'
 import type { Membership } from '../domain/membership.ts'
 import type { SessionToken } from '../domain/session-token.ts'
 import { Forbidden, ReverificationRequired } from '../errors.ts'
@@ -30,7 +30,7 @@ export function guardFactory(
   return (conditions = {}, ...misplaced: unknown[]) => {
     if (misplaced.length > 0) throw new TypeError(`${name} makes a guard: write onRequest: app.${name}()`)
     const bad = findBadCondition(conditions)
-    if (bad !== undefined) throw new TypeError(`${name}: ${bad} is not a known condition, or its value is not valid`)
+    if (bad !== undefined) throw new TypeError(`${name}: ${describeBad(bad)}`)
     const hasConditions = Object.keys(conditions).length > 0
     return async (request) => {
       request.clerkIsPrivate = true
@@ -38,6 +38,12 @@ export function guardFactory(
       if (hasConditions) await checkConditions(request, conditions)
     }
   }
+}
+
+function describeBad(condition: string): string {
+  return !Object.hasOwn(CONDITION_FORMS, condition)
+    ? `unknown condition: ${condition}. Known: ${Object.keys(CONDITION_FORMS).join(', ')}`
+    : `${condition}: expected ${CONDITION_FORMS[condition as keyof Conditions]}`
 }
 
 /** Rejects with the 403 of the first condition that the user of an admitted request does not meet. */

@@ -4,6 +4,7 @@ import { type BackendApiOptions, createBackendApi } from '../clerk/backend-api.t
 import { isDatabaseTrouble } from '../db/errors.ts'
 import { createPool } from '../db/pool.ts'
 import { checkIdentity } from '../jobs/identity.ts'
+import { backendApi, checkOptions, flag, object, optional, optionsOf, text } from './check-options.ts'
 import type { DatabaseOptions } from './database.ts'
 
 export interface IdentityOptions {
@@ -16,13 +17,22 @@ export interface IdentityOptions {
 }
 
 const DEADLINE_MS = 3_000
+const OPTIONS = optionsOf<IdentityOptions>({
+  database: object,
+  backendApi,
+  issuer: text("Clerk's Frontend API URL"),
+  jwtKey: optional(text('a PEM public key')),
+  isStrict: flag,
+})
 
 /**
  * Checks before anything is served that secret key, issuer and database belong to the same Clerk instance. If Clerk is
  * unreachable, the service starts anyway: jobs check again before their first write.
  */
 export default fp<IdentityOptions>(
-  async (app, { database, backendApi, issuer, jwtKey, isStrict }) => {
+  async (app, options) => {
+    checkOptions('identity', OPTIONS, options)
+    const { database, issuer, jwtKey, isStrict } = options
     const { connectionString, schema, transactionPooling } = database
     const pool = createPool({
       connectionString,
@@ -31,7 +41,7 @@ export default fp<IdentityOptions>(
       max: 1,
       onError: (error) => app.log.warn({ err: error }, 'a database connection broke'),
     })
-    const api = createBackendApi({ ...backendApi, maxAttempts: 1, deadlineMs: DEADLINE_MS })
+    const api = createBackendApi({ ...options.backendApi, maxAttempts: 1, deadlineMs: DEADLINE_MS })
     // Uses the keys of the key store, without another fetch.
     const findKey = app.clerkFindKey
 

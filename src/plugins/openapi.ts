@@ -6,7 +6,7 @@ import type { FastifyContextConfig } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorReplySchemas } from '../errors.ts'
 import { describePush } from './changes/openapi.ts'
-import { refusePrefix } from './refuse-prefix.ts'
+import { checkOptions, flag, optionsOf, text } from './check-options.ts'
 import { readSwaggerFiles } from './swagger-files.ts'
 import { describeWebhooks } from './webhooks/openapi.ts'
 
@@ -39,10 +39,17 @@ const DESCRIPTION = `Keeps a backend's users table in sync with Clerk, so that e
 Every error has one shape, and its code says what to do. A 401 always means that the token or the session is bad;
 a problem of the service itself is a 503 with \`Retry-After\`. An unknown path is a 404, \`NOT_FOUND\`.`
 
+const OPTIONS = optionsOf<OpenapiOptions>({
+  version: text('a version'),
+  receivesWebhooks: flag,
+  readsChanges: flag,
+  pushesChanges: flag,
+})
+
 /** Serves the OpenAPI description of every route registered after it, at `/docs` (a page) and `/docs/json`. */
 export default fp<OpenapiOptions>(
   async (app, options) => {
-    refusePrefix('clerkOpenapi', options)
+    checkOptions('clerkOpenapi', OPTIONS, options)
     const { version, receivesWebhooks = false, readsChanges = false, pushesChanges = false } = options
     await app.register(swagger, {
       transform: ({ schema, url, route }) => {

@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import { prune } from '../jobs/prune.ts'
+import { checkOptions, number, optional, optionsOf } from './check-options.ts'
 
 export interface PruningOptions {
   /** Days after which events are deleted from the ledger; default 30. */
@@ -9,9 +10,17 @@ export interface PruningOptions {
   intervalMs?: number
 }
 
+const OPTIONS = optionsOf<PruningOptions>({
+  retentionDays: optional(number),
+  changesRetentionDays: optional(number),
+  intervalMs: optional(number),
+})
+
 /** Prunes the ledger, ended sessions and the change feed, at startup and then hourly, on one replica at a time. */
 export default fp<PruningOptions>(
-  async (app, { retentionDays = 30, changesRetentionDays = 7, intervalMs = 3_600_000 }) => {
+  async (app, options) => {
+    checkOptions('clerkPruning', OPTIONS, options)
+    const { retentionDays = 30, changesRetentionDays = 7, intervalMs = 3_600_000 } = options
     let timer: NodeJS.Timeout | undefined
     let underWay: Promise<void> | undefined
 

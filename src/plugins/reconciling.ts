@@ -1,13 +1,17 @@
 import fp from 'fastify-plugin'
 import { type ListReport, type ReconcileReport, remainingDrift } from '../domain/drift.ts'
 import { reconcile } from '../jobs/reconcile.ts'
-import { type ClerkJobOptions, repeat } from './clerk-job.ts'
+import { checkOptions, optionsOf } from './check-options.ts'
+import { type ClerkJobOptions, JOB_OPTIONS, repeat } from './clerk-job.ts'
 
 export type ReconcilingOptions = ClerkJobOptions
+
+const OPTIONS = optionsOf<ReconcilingOptions>(JOB_OPTIONS)
 
 /** Reconciles with Clerk at every interval and repairs drift, so that a broken webhook endpoint is compensated and reported. */
 export default fp<ReconcilingOptions>(
   async (app, options) => {
+    checkOptions('reconciling', OPTIONS, options)
     repeat(
       app,
       'reconcile',

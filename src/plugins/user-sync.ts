@@ -26,6 +26,7 @@ import { isFinal } from '../resources/session/change.ts'
 import { claimsChange, claimsIssuedAt, describesUser, type SyncSource } from '../resources/user/change.ts'
 import type { User } from '../resources/user/payload.ts'
 import { apiCallChannel, apiSkipChannel, publish, syncChannel } from './channels.ts'
+import { backendApi, checkOptions, flag, optional, optionsOf } from './check-options.ts'
 import { type GuardFactory, guardFactory } from './guards.ts'
 
 export interface UserSyncOptions {
@@ -63,15 +64,17 @@ declare module 'fastify' {
   }
 }
 
+const OPTIONS = optionsOf<UserSyncOptions>({ autoSync: flag, backendApi: optional(backendApi) })
+
 /** Decorates the app with `requireClerkUser()`, the guard with just-in-time sync, and `clerkSyncUser(request)`. */
 export default fp<UserSyncOptions>(
-  async (app, { autoSync = true, backendApi }) => {
-    if (backendApi && !backendApi.secretKey)
-      throw new TypeError('backendApi.secretKey: expected sk_… (CLERK_SECRET_KEY)')
+  async (app, options) => {
+    checkOptions('clerkUserSync', OPTIONS, options)
+    const { autoSync = true } = options
     const repository = app.clerkRepository
     const { server } = app
     const onAnswer = (status: number) => publish(apiCallChannel, { server, status })
-    const findAtClerk = backendApi && createUserLookup({ ...backendApi, onAnswer })
+    const findAtClerk = options.backendApi && createUserLookup({ ...options.backendApi, onAnswer })
 
     /** Writes what Clerk says about the user now. Resolves to its source, and to the state after it. */
     async function refresh(

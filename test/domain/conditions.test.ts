@@ -273,5 +273,6 @@ test('a query may contain only known conditions', async (t) => {
   for (const [query, name] of bad) t.strictSame(parseConditions(query), { bad: name }, query)
   t.equal(findBadCondition({ permission: [] }), 'permission')
   t.equal(findBadCondition({ maxFactorAge: '10' }), 'maxFactorAge')
-  t.equal(findBadCondition({ role: undefined, plan: 'pro' }), undefined)
+  t.equal(findBadCondition({ role: undefined, plan: 'pro' }), 'role', 'it would admit everybody')
+  t.equal(findBadCondition({ role: 'admin', plan: 'pro' }), undefined)
 })

@@ -14,17 +14,14 @@ import { blockOf, read } from './markdown.ts'
 const GUIDE = 'docs/embedding.md'
 
 // What snippets that are parts of a program take for granted.
-const SURROUNDINGS = `import type { AppOptions, OnChange } from 'clerk-session-sync'
+const SURROUNDINGS = `import type { AppOptions } from 'clerk-session-sync'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { PoolClient } from 'pg'
-import type { PgBoss } from 'pg-boss'
 declare global {
   const app: FastifyInstance
   const request: FastifyRequest
   const client: PoolClient
-  const boss: PgBoss
   const options: AppOptions
-  function enqueueByPgBoss(boss: PgBoss, queue: string): OnChange
   function sendMail(userId: string, options: { signal: AbortSignal }): Promise<void>
 }
 `
@@ -169,6 +166,7 @@ test('installed from npm pack', { timeout: 600_000 }, async (t) => {
       }
     }
     t.ok(count >= 10, `${count} snippets`)
+    writeFileSync(join(snippets, 'schema.ts'), blockOf(GUIDE, 'drizzle-schema'))
     writeFileSync(join(snippets, 'surroundings.d.ts'), SURROUNDINGS)
     const client = join(ROOT, 'packages/client/dist')
     const paths = {
@@ -180,7 +178,15 @@ test('installed from npm pack', { timeout: 600_000 }, async (t) => {
       '*': [join(folder, 'node_modules/*'), join(ROOT, 'node_modules/*'), join(ROOT, 'node_modules/@types/*')],
     }
     const compilerOptions = {
-      ...{ strict: true, noEmit: true, skipLibCheck: true, verbatimModuleSyntax: true, jsx: 'react-jsx', paths },
+      ...{
+        strict: true,
+        noEmit: true,
+        allowImportingTsExtensions: true,
+        skipLibCheck: true,
+        verbatimModuleSyntax: true,
+        jsx: 'react-jsx',
+        paths,
+      },
       ...{ target: 'es2022', lib: ['es2022', 'dom', 'dom.iterable'], module: 'esnext', moduleResolution: 'bundler' },
       ...{ types: ['node'], typeRoots: [join(ROOT, 'node_modules/@types')] },
     }
@@ -210,6 +216,11 @@ test('installed from npm pack', { timeout: 600_000 }, async (t) => {
     await t.rejects(client.query("insert into public.orders (user_id, item) values ('user_2', 'tea')"), {
       code: '23503',
     })
+    writeFileSync(join(folder, 'query.ts'), blockOf(GUIDE, 'drizzle-query'))
+    const print =
+      "import('./query.ts').then((q) => q.findOrders()).then((rows) => { console.log(JSON.stringify(rows)); process.exit() })"
+    const query = shell(`node -e "${print}"`, { DATABASE_URL: database.url })
+    t.equal(query.stdout.trim(), '[{"item":"tea","email":null}]', query.stderr)
   })
 })
 

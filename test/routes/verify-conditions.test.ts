@@ -147,7 +147,13 @@ test('guards of an application accept the same conditions, and fail at startup o
   t.strictSame(await ask('/admin', { sts: 'pending' }), [403, 'SESSION_PENDING'])
   t.strictSame(await ask('/fresh', RIGHTS), [200, undefined])
   t.strictSame(await ask('/fresh', { fva: [11, -1] }), [403, 'REVERIFICATION_REQUIRED'])
-  for (const wrong of [{ rol: 'org:admin' }, { role: '' }, { permission: [] }, { maxFactorAge: 0 }]) {
-    t.throws(() => app.requireClerkAuth(wrong as never), /requireClerkAuth: \w+ is not a known condition/)
-  }
+  const wrong: [object, RegExp][] = [
+    [{ rol: 'org:admin' }, /requireClerkAuth: unknown condition: rol\. Known: role, permission, /],
+    [{ role: '' }, /requireClerkAuth: role: expected a role such as org:admin/],
+    // As that of a variable that is not set: it must not admit everybody.
+    [{ role: undefined }, /requireClerkAuth: role: expected/],
+    [{ permission: [] }, /requireClerkAuth: permission: expected a permission such as org:posts:edit, or an array/],
+    [{ maxFactorAge: 0 }, /requireClerkAuth: maxFactorAge: expected a number of minutes/],
+  ]
+  for (const [conditions, message] of wrong) t.throws(() => app.requireClerkAuth(conditions), message)
 })

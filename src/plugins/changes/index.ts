@@ -1,4 +1,5 @@
 /** The change feed. Consumers read `GET /api/changes`, receive a webhook, or register handlers with `app.clerkOn`. */
+import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { addConsumer, type DeadLetter, findDeadLetters } from '../../db/changes/consumers.ts'
@@ -13,6 +14,7 @@ import { type ConsumerOptions, type DeliveryEvents, deliverChanges } from '../..
 import { DeliveryError } from '../../jobs/delivery-lanes.ts'
 import { watchChanges } from '../../jobs/watch-changes.ts'
 import { deliveryChannel, publish } from '../channels.ts'
+import { checkOptions, number, object, optional, optionsOf, secret, text } from '../check-options.ts'
 import type { DatabaseOptions } from '../database.ts'
 import errorReplies from '../error-replies.ts'
 import { createPush, PUSH_CONCURRENCY, type PushOptions } from './push.ts'
@@ -72,9 +74,23 @@ const RETRY_AFTER_MS = 2_000
 const RETRY_MS = 2_000
 const CONNECTIONS = 4
 
+const OPTIONS = optionsOf<ChangesOptions>({
+  database: object,
+  token: optional(secret(16)),
+  webhook: optional(
+    Type.Object(
+      { url: text('the URL that changes are pushed to'), secret: text('the signing secret, whsec_…') },
+      { description: 'an object with url and secret' },
+    ),
+  ),
+  leaseTtlMs: optional(number),
+})
+
 /** Registers the feed, and creates its triggers if they are missing. The tables must be migrated. */
 export default fp<ChangesOptions>(
-  async (app, { database, token, webhook, leaseTtlMs }) => {
+  async (app, options) => {
+    checkOptions('clerkChanges', OPTIONS, options)
+    const { database, token, webhook, leaseTtlMs } = options
     const { connectionString, schema } = database
     const stop = new AbortController()
     // A separate pool, so that the feed takes no connections from requests.
@@ -145,7 +161,8 @@ function consumerOf(
 ): ConsumerOptions {
   const { name, concurrency = HANDLER_CONCURRENCY, timeoutMs = HANDLER_TIMEOUT_MS, scheduleMs } = options
   const unknown = types.filter((type) => !FEED_TYPES.includes(type))
-  if (unknown.length > 0 || types.length === 0) throw new TypeError(`clerkOn: unknown type: ${unknown.join(', ')}`)
+  if (unknown.length > 0 || types.length === 0)
+    throw new TypeError(`clerkOn: unknown type: ${unknown.join(', ')}. Known: ${FEED_TYPES.join(', ')}`)
   if (typeof name !== 'string' || name === '') throw new TypeError('clerkOn: the handler needs a name')
   if (name === PUSH_CONSUMER || consumers.some((other) => other.name === name)) {
     throw new Error(`clerkOn: the name ${name} is already used`)

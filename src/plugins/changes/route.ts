@@ -9,6 +9,7 @@ import {
   withoutCredentials,
 } from '../../errors.ts'
 import type { ChangeWatch } from '../../jobs/watch-changes.ts'
+import { checkOptions, optionsOf, secret } from '../check-options.ts'
 import { createTokenCheck } from '../token-check.ts'
 
 /** What the route needs to read the feed. */
@@ -24,6 +25,7 @@ export interface ChangesRouteOptions {
   token: string
 }
 
+const OPTIONS = optionsOf<ChangesRouteOptions>({ token: secret(16) })
 const MAX_WAIT_SECONDS = 30
 
 const Query = Type.Object({
@@ -63,9 +65,10 @@ export const ChangesReply = Type.Object(
 )
 
 /** `GET /api/changes`: the change feed by long poll. Needs the plugin `clerk-changes`. */
-const changes: FastifyPluginAsyncTypebox<ChangesRouteOptions> = async (app, { token }) => {
+const changes: FastifyPluginAsyncTypebox<ChangesRouteOptions> = async (app, options) => {
+  checkOptions('clerkChanges', OPTIONS, options)
   const { watch, closing, guarded } = app.clerkChangesFeed
-  const check = createTokenCheck(token)
+  const check = createTokenCheck(options.token)
 
   app.get(
     '/api/changes',

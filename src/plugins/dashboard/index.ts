@@ -6,6 +6,7 @@ import { MAX_CHARTED } from '../../db/dashboard.ts'
 import { DashboardTokenInvalid, errorReplyOf, errorReplySchemas, FailedEventNotFound } from '../../errors.ts'
 import { replayEvent } from '../../jobs/replay.ts'
 import { EVENT_TYPES } from '../../resources/index.ts'
+import { checkOptions, number, optional, optionsOf, secret } from '../check-options.ts'
 import limitBodies from '../limits/bodies.ts'
 import { createGuard } from './access.ts'
 import { type AuthCounts, createAuthResults } from './auth-results.ts'
@@ -49,9 +50,13 @@ const API = {
 }
 const refusals = { 401: errorReplyOf(DashboardTokenInvalid), ...errorReplySchemas(503) }
 
+const OPTIONS = optionsOf<DashboardOptions>({ token: secret(16), freshMs: optional(number) })
+
 /** Mounts the page and its API. */
 export default fp<DashboardOptions>(
-  async (app, { token, freshMs = FRESH_MS }) => {
+  async (app, options) => {
+    checkOptions('dashboard', OPTIONS, options)
+    const { token, freshMs = FRESH_MS } = options
     for (const { path, type, content } of readPageFiles()) {
       app.get(path, { config: CONFIG, schema: { hide: true } }, async (_request, reply) =>
         reply.headers(PAGE_HEADERS).type(type).send(content),

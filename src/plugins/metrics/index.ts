@@ -5,8 +5,8 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { errorReplySchemas } from '../../errors.ts'
+import { checkOptions, number, optional, optionsOf, text } from '../check-options.ts'
 import { createLimitedServer } from '../limits/sockets.ts'
-import { refusePrefix } from '../refuse-prefix.ts'
 import { watchEvents } from './events.ts'
 import { shareRenderings } from './renderings.ts'
 import { watchRequests } from './requests.ts'
@@ -35,10 +35,16 @@ const Metrics = {
   content: { 'text/plain': { schema: Type.String({ examples: ['clerk_session_sync_users 42'] }) } },
 }
 
+const OPTIONS = optionsOf<MetricsOptions>({
+  version: text('a version'),
+  port: optional(number),
+  host: optional(text('an address')),
+})
+
 /** Measures every route that is registered after it, and serves the metrics at `/metrics`. */
 export default fp<MetricsOptions>(
   async (app, options) => {
-    refusePrefix('clerkMetrics', options)
+    checkOptions('clerkMetrics', OPTIONS, options)
     const { version, port, host = '127.0.0.1' } = options
     const registry = new Registry()
     collectDefaultMetrics({ register: registry })

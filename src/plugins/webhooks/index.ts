@@ -11,9 +11,9 @@ import { ClerkEnvelope } from '../../domain/payload.ts'
 import { errorReplySchemas, WebhookPayloadInvalid } from '../../errors.ts'
 import { ignoreForeign, type ReceivedEvent, readReceivedEvent } from '../../resources/received-event.ts'
 import { publish, signatureTracing, type WebhookMessage, webhookChannel } from '../channels.ts'
+import { checkOptions, optional, optionsOf, text, texts } from '../check-options.ts'
 import errorReplies from '../error-replies.ts'
 import { readBody } from '../limits/bodies.ts'
-import { refusePrefix } from '../refuse-prefix.ts'
 import { createVerifier, type Delivery } from './verifier.ts'
 
 export interface WebhooksOptions {
@@ -48,10 +48,15 @@ const BODY_LIMIT_BYTES = 1_048_576
 // How long the id of the database's Clerk instance is reused.
 const INSTANCE_FRESH_MS = 30_000
 
+const OPTIONS = optionsOf<WebhooksOptions>({
+  signingSecrets: texts('whsec_… (CLERK_WEBHOOK_SIGNING_SECRET)'),
+  path: optional(text('a path')),
+})
+
 /** Registers the route. */
 export default fp<WebhooksOptions>(
   async (parent, options) => {
-    refusePrefix('clerkWebhooks', options)
+    checkOptions('clerkWebhooks', OPTIONS, options)
     const { signingSecrets, path = '/clerk' } = options
     const verify = createVerifier(signingSecrets)
     const findInstanceId = createInstanceLookup(parent)

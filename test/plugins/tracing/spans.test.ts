@@ -119,7 +119,7 @@ test('requests and webhooks have spans for everything that they cause', async (t
     'verify signature': 'POST /clerk',
     'write batch': 'POST /clerk',
     users_upsert_snapshots: 'write batch',
-    webhook_events_enter: 'write batch',
+    webhook_events_enter_user: 'write batch',
   })
 
   // Node.js reads a body that comes after its headers outside of what the request began.
