@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { addConsumer } from '../src/db/changes/consumers.ts'
-import { keepChanges } from '../src/db/changes/enable.ts'
+import { setChangeFeed } from '../src/db/changes/enable.ts'
 import { createPool } from '../src/db/pool.ts'
 import { createRepository } from '../src/db/repository.ts'
 import type { Change } from '../src/domain/change.ts'
@@ -84,7 +84,7 @@ function webhook(type: 'created' | 'updated'): Change {
 }
 
 async function prepare(database: Database, kind: (typeof KINDS)[number]) {
-  if (kind === 'on') await keepChanges(database.url, { isEnabled: true })
+  if (kind === 'on') await setChangeFeed(database.url, { isEnabled: true })
   if (kind === 'on, by row') await database.query(ROW_TRIGGERS)
   const pool = createPool({ connectionString: database.url, onError: () => undefined })
   return { kind, url: database.url, pool, ...createRepository({ pool }) }

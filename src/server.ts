@@ -13,7 +13,7 @@ import type { Dispatcher } from 'undici'
 import app, { type AppOptions } from './app.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { dashboardLink, withDashboardToken } from './dashboard-token.ts'
-import { keepChanges } from './db/changes/enable.ts'
+import { setChangeFeed } from './db/changes/enable.ts'
 import { certificateRemedy, databaseRemedy, isDatabaseTrouble } from './db/errors.ts'
 import { migrate, SchemaError } from './db/migrate.ts'
 import { embedMissing } from './embedded/index.ts'
@@ -213,7 +213,7 @@ async function migrateWhenReachable(config: Config, { log }: FastifyInstance): P
   for (;;) {
     try {
       await migrate(config.DATABASE_URL as string, { schema: config.DATABASE_SCHEMA })
-      await keepChanges(config.DATABASE_URL as string, { schema: config.DATABASE_SCHEMA, isEnabled: config.CHANGES })
+      await setChangeFeed(config.DATABASE_URL as string, { schema: config.DATABASE_SCHEMA, isEnabled: config.CHANGES })
       return
     } catch (error) {
       const isLasting =

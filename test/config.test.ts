@@ -25,7 +25,7 @@ function problemsOf(environment: Record<string, string>): string[] {
 
 const configOf = (environment: Record<string, string>) => loadConfig(environment, nowhere)
 
-test('defaults are those of the README', async (t) => {
+test('defaults are those of docs/settings.md', async (t) => {
   const config = loadConfig({}, nowhere)
   t.match(config, {
     NODE_ENV: 'development',

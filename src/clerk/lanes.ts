@@ -8,7 +8,7 @@ import { type BackendApi, PAGE_SIZE, type UserPage } from './backend-api.ts'
 
 /** A range that is left to read. Times are milliseconds since 1970; a missing bound is open. */
 export interface Lane {
-  /** Exclusive. It moves up to the last page, and replaces the cursor if Clerk no longer knows that user. */
+  /** Exclusive. Moved up after each page, so that the lane can go on without its cursor if Clerk no longer knows that user. */
   after?: number
   /** Exclusive. */
   before?: number
@@ -35,7 +35,7 @@ export interface LaneWalkOptions {
 export interface LaneWalk {
   /** Resolves when everything is read or the signal has aborted; rejects with the first error of Clerk or `take`. Call it once. */
   run(): Promise<void>
-  /** The ranges that are not taken yet, for a later walk. It always includes a lane after the last user, for new ones. */
+  /** The ranges that are not taken yet, for a later walk. The last one is open at its end, for users created later. */
   left(): Lane[]
 }
 

@@ -1,6 +1,6 @@
 /**
  * A fast first check of a session token by Node.js' `crypto.verify`. It only accepts tokens; @fastify/jwt decides about all others.
- * That alone would be slower, because it parses the PEM of the key for each token.
+ * @fastify/jwt alone would be slower, because it parses the PEM of the key for each token.
  */
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import type { JsonObject } from '../domain/clean.ts'

@@ -1,5 +1,5 @@
 /** `migrate`: applies pending migrations, or shows which are applied. */
-import { keepChanges } from '../db/changes/enable.ts'
+import { setChangeFeed } from '../db/changes/enable.ts'
 import { adoptInstanceId } from '../db/instance.ts'
 import { migrate } from '../db/migrate.ts'
 import { findMigrationStatus } from '../db/migration-status.ts'
@@ -37,7 +37,7 @@ export async function runMigrate(
     // The feed stays as it is unless a setting or flag is explicit, because this may run with other settings than the service.
     const isEnabled = (CHANGES || hadFeed) && changes !== false
     if (isEnabled || changes === false) {
-      const hasChanged = await keepChanges(DATABASE_URL, { schema: DATABASE_SCHEMA, isEnabled })
+      const hasChanged = await setChangeFeed(DATABASE_URL, { schema: DATABASE_SCHEMA, isEnabled })
       if (hasChanged) done.push(isEnabled ? FEED_ON : FEED_OFF)
     }
     if (adoptInstance) done.push(await adopt(context))

@@ -12,8 +12,9 @@ import { isWaiting } from './ledger.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, type Qualify, statement } from './statement.ts'
 
-/** The largest number of webhooks in the charts, and those that are searched for the last of each type. */
+/** The largest number of webhooks in the charts. */
 export const MAX_CHARTED = 50_000
+/** The number of newest webhooks that are searched for the last of each type. */
 export const MAX_RECENT = 10_000
 const MAX_FAILED = sql.raw('100')
 const MAX_FOUND = sql.raw('10')

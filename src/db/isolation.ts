@@ -108,7 +108,7 @@ function reject(error: unknown): Promise<never> {
   return rejected
 }
 
-/** Locks each row with one of these values that is free, like a writer would, and returns the values of the others. */
+/** Tries to lock the rows with these values as a writer would, skipping locked ones. Returns the values of the skipped rows. */
 const lockedIn = (name: string, table: PgTable, column = sql.raw('id')) =>
   statement<{ id: string }>(
     `${name}_locked`,

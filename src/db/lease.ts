@@ -45,16 +45,16 @@ export async function withLease<T>(
   { waitMs = 0, ttlMs = LEASE_TTL_MS }: LeaseOptions = {},
 ): Promise<{ result: T } | undefined> {
   const holder = randomUUID()
-  const isTaken = async () => (await take(executor, job, holder, ttlMs / 1000)).length > 0
+  const hold = async () => (await take(executor, job, holder, ttlMs / 1000)).length > 0
   const giveUpAt = performance.now() + waitMs
-  while (!(await isTaken())) {
+  while (!(await hold())) {
     if (performance.now() >= giveUpAt) return undefined
     await sleep(RETRY_MS)
   }
   const lost = new AbortController()
   // While the database is unreachable, no other process can take the lease either.
   const timer = setInterval(async () => {
-    if (!(await isTaken().catch(() => true))) lost.abort(new Error(`another process has taken over ${job}`))
+    if (!(await hold().catch(() => true))) lost.abort(new Error(`another process has taken over ${job}`))
   }, ttlMs / 3)
   try {
     return { result: await work(lost.signal) }

@@ -10,7 +10,7 @@ import type { Pool } from './pool.ts'
 import { PRUNE_BATCH, pruning } from './pruning.ts'
 import type { Resource } from './resource.ts'
 import { syncState, webhookEvents } from './schema.ts'
-import { $, type Executor, milliseconds, type Qualify, statement, timeOf } from './statement.ts'
+import { $, type Executor, milliseconds, type Qualify, sqlTimeOf, statement } from './statement.ts'
 
 type Known = readonly Resource[]
 
@@ -65,7 +65,7 @@ const decided = (
     order by i.id`
 const isKept = (t: Qualify) => sql`
     cross join lateral (select i.payload is not null and o.outcome = 'applied'
-      and not ${isAboutErased(t, sql`i.about_user`, timeOf('event_at'))} as is_kept offset 0) k`
+      and not ${isAboutErased(t, sql`i.about_user`, sqlTimeOf('event_at'))} as is_kept offset 0) k`
 
 /** PostgreSQL sets up all subqueries of a statement, even if no row needs them. */
 interface Variant {
@@ -97,8 +97,8 @@ const enterAbout = new Map<string, typeof enterAny>(
   ]),
 )
 
-// Messages that failed before. If one was applied meanwhile its outcome is null, which the column refuses, so PostgreSQL rolls
-// back the whole transaction here as well.
+// Messages that failed before. If one was applied meanwhile, the `case` is null, which the column refuses, so PostgreSQL rolls back
+// the whole transaction here as well.
 const enterAgain = statement<{ id: string; outcome: Outcome }>(
   'webhook_events_enter_again',
   (t) => sql`update ${t(webhookEvents)} e set outcome = case when e.outcome in ${OPEN} then d.outcome end,
@@ -171,9 +171,11 @@ export const isKnownMessage = (error: unknown): boolean =>
   error.table === 'webhook_events' &&
   (error.constraint === 'webhook_events_pkey' || (error.code === '23502' && error.column === 'outcome'))
 
-/** Ids of messages that are already in the ledger: those that were applied, and those that failed. */
+/** Ids of messages that are already in the ledger. */
 export interface KnownMessages {
+  /** Those that are done: applied, stale or ignored. */
   applied: ReadonlySet<string>
+  /** Those that a later delivery can still apply. */
   failed: ReadonlySet<string>
 }
 

@@ -33,7 +33,7 @@ export interface MigrateOptions {
 export interface MigrateResult {
   /** Whether tables were moved from `fromSchema`. */
   hasMoved: boolean
-  /** Whether the change feed was on there. Its triggers were dropped: `keepChanges` creates them again. */
+  /** Whether the change feed was on there. Its triggers were dropped: `setChangeFeed` creates them again. */
   hadFeed: boolean
 }
 

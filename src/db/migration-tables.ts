@@ -1,4 +1,4 @@
-/** The tables for drizzle-kit, which compares them with the migrations: without a schema. */
+/** The tables without a schema, which drizzle-kit compares with the migrations. */
 export { organizationInvitations } from '../resources/invitation/table.ts'
 export { organizationMemberships } from '../resources/membership/table.ts'
 export { organizations } from '../resources/organization/table.ts'

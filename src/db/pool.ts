@@ -47,7 +47,8 @@ export interface TransactOptions {
 }
 
 const MAX_ATTEMPTS = 4
-// Callers get an answer within six seconds; a transaction may take a little longer, because each of its statements may wait.
+// A statement has 2 s for a connection and 3.5 s for its answer. A transaction has 1.5 times as long for its answer, because each of
+// its statements may wait.
 const TRANSACTION_TIMEOUTS = 1.5
 
 // Limits are set by a statement for the transaction only: poolers drop or refuse startup options, and leak session settings to

@@ -63,11 +63,11 @@ export function createRepository({
    * rejects alone.
    */
   async function applyEach(changes: Change[]): Promise<(ChangeResult | Promise<ChangeResult>)[]> {
-    const results = await guarded(isolated(changes.map((change) => withMetadata(change, syncMetadata))))
+    const results = await withUnavailable(isolated(changes.map((change) => withMetadata(change, syncMetadata))))
     return results.map((result) => (result instanceof Promise ? late(result) : result))
   }
 
-  /** The same, but waits for all results. Rejects if one rejects; the others are applied nevertheless. */
+  /** Like `applyEach`, but waits for all results. Rejects if one rejects; the others are applied nevertheless. */
   const apply = async (changes: Change[]): Promise<ChangeResult[]> => Promise.all(await applyEach(changes))
 
   async function refuse({ message }: Change, error: DatabaseError | OnChangeError): Promise<ChangeResult> {
@@ -81,10 +81,11 @@ export function createRepository({
    * Stores a message that cannot be used as failed, for a replay. Repeating it counts one more attempt. A message that was applied
    * before stays so. Resolves to whether that is the case.
    */
-  const fail = (message: Message, reason: string): Promise<boolean> => guarded(failMessage(pool, message, reason))
+  const fail = (message: Message, reason: string): Promise<boolean> =>
+    withUnavailable(failMessage(pool, message, reason))
 
   /** The current rows of users and states of their sessions, in the order of the keys. */
-  const readAuthStates = (keys: AuthKey[]): Promise<AuthState[]> => guarded(findAuthStates(pool, keys))
+  const readAuthStates = (keys: AuthKey[]): Promise<AuthState[]> => withUnavailable(findAuthStates(pool, keys))
 
   /** The current row of a user and state of a session. */
   async function findAuthState(key: AuthKey): Promise<AuthState> {
@@ -93,37 +94,37 @@ export function createRepository({
   }
 
   /** A summary of the ledger, for health checks. */
-  const ledgerSummary = () => guarded(findLedgerSummary(pool))
+  const ledgerSummary = () => withUnavailable(findLedgerSummary(pool))
 
   /** A page of failed messages, oldest first. */
   const failedEvents = (filter: FailedEventsFilter, page: { after?: FailedEventsCursor; limit: number }) =>
-    guarded(findFailedEvents(pool, filter, page))
+    withUnavailable(findFailedEvents(pool, filter, page))
 
   /** The row counts of the tables, at a low cost. */
-  const tableStatistics = () => guarded(findTableStatistics(pool))
+  const tableStatistics = () => withUnavailable(findTableStatistics(pool))
 
   /** The ledger over time, the last webhook of each type, and the newest failed ones. */
   const dashboard = async (stepSeconds: number, count: number) => ({
-    buckets: await guarded(findLedgerBuckets(pool, stepSeconds, count)),
-    lastByType: await guarded(findLastOfTypes(pool)),
-    failedEvents: await guarded(findFailedHeads(pool)),
+    buckets: await withUnavailable(findLedgerBuckets(pool, stepSeconds, count)),
+    lastByType: await withUnavailable(findLastOfTypes(pool)),
+    failedEvents: await withUnavailable(findFailedHeads(pool)),
   })
 
   /** Discards failed messages for good. Resolves to the ids of those that were failed. */
-  const discard = (ids: readonly string[]) => guarded(discardMessages(pool, ids))
+  const discard = (ids: readonly string[]) => withUnavailable(discardMessages(pool, ids))
 
   /** Marks failed messages that a newer state of their object has superseded. Returns how many. */
-  const supersede = () => guarded(supersedeMessages(pool))
+  const supersede = () => withUnavailable(supersedeMessages(pool))
 
   /** The id of the Clerk instance whose users the tables hold; undefined if it is not known yet. */
-  const instanceId = () => guarded(findInstanceId(pool))
+  const instanceId = () => withUnavailable(findInstanceId(pool))
 
   /** Deletes old messages of the ledger, unless another replica is doing so. Returns how many. */
-  const prune = (retentionDays: number) => guarded(pruneMessages(pool, retentionDays))
+  const prune = (retentionDays: number) => withUnavailable(pruneMessages(pool, retentionDays))
 
-  /** The same for sessions that ended by an event or by their times. They are kept for at least a week, because redeliveries by Svix must find them. */
+  /** Deletes sessions that ended by an event or by their times, unless another replica is doing so. They are kept for at least a week, because redeliveries by Svix must find them. */
   const pruneSessions = (retentionDays: number) =>
-    guarded(pruneFinalSessions(pool, Math.max(retentionDays, MIN_SESSION_DAYS)))
+    withUnavailable(pruneFinalSessions(pool, Math.max(retentionDays, MIN_SESSION_DAYS)))
 
   return {
     apply,
@@ -132,20 +133,20 @@ export function createRepository({
     findAuthState,
     findAuthStates: readAuthStates,
     /** The organizations of which a user is currently a member, by name and then id. */
-    findOrganizationsOf: (userId: string) => guarded(findOrganizationsOf(pool, userId)),
+    findOrganizationsOf: (userId: string) => withUnavailable(findOrganizationsOf(pool, userId)),
     ledgerSummary,
     failedEvents,
     tableStatistics,
     dashboard,
     /** Finds users by id or exact email address, or members by the id of their organization, for the dashboard. */
-    searchUsers: (idOrEmail: string) => guarded(searchUsers(pool, idOrEmail)),
+    searchUsers: (idOrEmail: string) => withUnavailable(searchUsers(pool, idOrEmail)),
     discard,
     supersede,
     instanceId,
     prune,
     pruneSessions,
     /** Deletes changes of the feed that are older than the retention. Returns how many. */
-    pruneChanges: (retentionDays: number) => guarded(pruneChanges(pool, retentionDays)),
+    pruneChanges: (retentionDays: number) => withUnavailable(pruneChanges(pool, retentionDays)),
     counts,
   }
 }
@@ -164,12 +165,12 @@ function asUnavailable(error: unknown): unknown {
 
 /** A result that comes later. Its rejection is marked as handled, because the caller may not await it yet. */
 function late<T>(result: Promise<T>): Promise<T> {
-  const answer = guarded(result)
+  const answer = withUnavailable(result)
   answer.catch(() => undefined)
   return answer
 }
 
-async function guarded<T>(work: Promise<T>): Promise<T> {
+async function withUnavailable<T>(work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {

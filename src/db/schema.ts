@@ -36,7 +36,7 @@ export const webhookEventsIn = (table: MakeTable) =>
       receivedAt: time('received_at').notNull().defaultNow(),
       lastReceivedAt: time('last_received_at').notNull().defaultNow(),
       processedAt: time('processed_at'),
-      /** The body as received: kept only while it is failed, or with WEBHOOK_STORE_PAYLOADS. */
+      /** The body, without what PostgreSQL cannot store. Kept while it is failed, and of applied messages with WEBHOOK_STORE_PAYLOADS. */
       payload: text('payload'),
       /** The user that a failed event or a kept payload is about, whose deletion erases the payload. */
       userId: text('user_id'),

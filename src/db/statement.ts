@@ -95,4 +95,4 @@ export const $ = (n: number): SQL => sql.raw(`$${n}`)
 export const milliseconds = (time: SQL): SQL => sql`(extract(epoch from ${time}) * 1000)::float8`
 
 /** The time that the input row `i` holds in milliseconds. */
-export const timeOf = (name: string): SQL => sql.raw(`to_timestamp(i.${name} / 1000)`)
+export const sqlTimeOf = (name: string): SQL => sql.raw(`to_timestamp(i.${name} / 1000)`)

@@ -10,7 +10,7 @@ import { newestById } from '../domain/version.ts'
 import { takesPrecedence, type Versioned } from '../domain/versioned.ts'
 import { getTableColumns, type PgColumn, type PgTable, type SQL, sql } from './drizzle.ts'
 import type { InFeed, Resource, Writing } from './resource.ts'
-import { $, type Call, type Qualify, statement, timeOf } from './statement.ts'
+import { $, type Call, type Qualify, sqlTimeOf, statement } from './statement.ts'
 import { time } from './table.ts'
 
 /** The version columns of every such table. */
@@ -114,8 +114,8 @@ export function versionedResource<Name extends keyof States>(options: VersionedO
               [input('event_at')]: version.eventAt,
               [input('deleted')]: deletedAt !== null,
             },
-      isCurrent: (t) => sql`(select r.clerk_updated_at = ${timeOf(input('at'))}
-    and r.clerk_event_at is not distinct from ${timeOf(input('event_at'))}
+      isCurrent: (t) => sql`(select r.clerk_updated_at = ${sqlTimeOf(input('at'))}
+    and r.clerk_event_at is not distinct from ${sqlTimeOf(input('event_at'))}
     and (r.deleted_at is not null) = ${sql.raw(`i.${input('deleted')}`)}
     from ${t(table)} r where r.id = ${sql.raw(`i.${input('id')}`)})`,
       isSuperseded: (t) => sql`exists (select 1 from ${t(table)} r where r.id = e.object_id

@@ -10,7 +10,7 @@
  * - message: one webhook, by its Svix id; every delivery of it has the same id.
  * - ledger: the table of all messages, `webhook_events`.
  * - outcome: the result of a delivery: applied, duplicate, stale or ignored.
- * - path: how a change arrives: by webhook, from the Backend API, or from a token's claims.
+ * - path: how a change arrives: by webhook, from the Backend API, or from a token's claims; in code its `source`, in the feed its `cause`.
  * - drift: a difference between a row and what Clerk says about it.
  */
 
@@ -31,7 +31,7 @@ export interface Message {
   objectId: string | null
   /** The timestamp of the envelope: when it happened at Clerk. */
   eventAt: number | null
-  /** The body as received; kept while it is failed, or always with `WEBHOOK_STORE_PAYLOADS`. */
+  /** The body, without what PostgreSQL cannot store. Kept while the message is failed; with `WEBHOOK_STORE_PAYLOADS` also when it was applied (see db/ledger.ts). */
   payload: string
   /** The Clerk instance that the envelope names. */
   instanceId?: string | null

@@ -44,7 +44,7 @@ export function cleanJson(value: unknown, depth = 0): unknown {
   return copy
 }
 
-// Matches at least 16 digits, or an exponent, only where a number can be, because ids and URLs often contain digits before an e.
+// A number of 16 digits or more, or with an exponent. Only where a number can begin: ids and URLs often contain digits before an e.
 const UNUSUAL_NUMBER = /(?:^|[:,[\s])-?\d(?:[\d.]{15}|[\d.]*[eE])/
 
 /**

@@ -66,7 +66,7 @@ export interface Position {
 export const START: Position = { xid: '0', seq: '0' }
 
 /** Whether `a` comes after `b` in the feed. */
-export function isBehind(a: Position, b: Position): boolean {
+export function isAfter(a: Position, b: Position): boolean {
   const [aXid, bXid] = [BigInt(a.xid), BigInt(b.xid)]
   return aXid === bXid ? BigInt(a.seq) > BigInt(b.seq) : aXid > bXid
 }

@@ -2,7 +2,7 @@
 import { CLOCK_TOLERANCE_SECONDS } from './session-token.ts'
 
 /** A session cookie with its unverified claims. */
-export interface CookieCopy {
+export interface SentCookie {
   token: string
   /** Null if it cannot be parsed. */
   claims: { iss?: unknown; sub?: unknown; exp?: unknown; iat?: unknown } | null
@@ -18,12 +18,12 @@ const MAX_TRIED = 3
  * @param names the cookies of each name, in order of precedence
  * @returns 'ambiguous' if cookies of one name belong to different users, because one of them may have been planted by another site
  */
-export function chooseCopies(
-  names: readonly CookieCopy[][],
+export function chooseCookies(
+  names: readonly SentCookie[][],
   { issuer, nowSeconds }: { issuer: string; nowSeconds: number },
 ): string[] | 'ambiguous' {
-  const isOurs = ({ claims }: CookieCopy) => claims?.iss === issuer && typeof claims.sub === 'string'
-  const isLive = ({ claims }: CookieCopy) =>
+  const isOurs = ({ claims }: SentCookie) => claims?.iss === issuer && typeof claims.sub === 'string'
+  const isLive = ({ claims }: SentCookie) =>
     typeof claims?.exp === 'number' && claims.exp + CLOCK_TOLERANCE_SECONDS >= nowSeconds
   for (const copies of names) {
     const counting = copies.filter((copy) => isOurs(copy) && isLive(copy))

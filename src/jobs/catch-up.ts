@@ -56,10 +56,11 @@ export interface CatchUpState {
   startedAt: string
   /** All changes up to this `updated_at` are known, in ms since 1970. */
   through: number
-  /** How many more users Clerk counts than the table: last time, and a difference that a search could not repair. */
+  /** How many more users Clerk counted than the table, at the last catch-up. */
   difference: number
+  /** A difference that a search could not repair, and that is not searched for again. */
   accepted: number
-  /** The same for organizations and memberships (`0 and 2`), and when Clerk was last asked for them (ms). */
+  /** `difference` and `accepted` of organizations and memberships (`0 and 2`), and when Clerk was last asked for them (ms). */
   organizations: { difference: string; accepted: string; askedAt: number }
   /** Lost changes of this day (UTC). */
   lost: Undelivered & { day: string }

@@ -15,7 +15,7 @@ import {
 import type { FeedEntry } from '../db/changes/read.ts'
 import { withLease } from '../db/lease.ts'
 import type { Pool } from '../db/pool.ts'
-import { type FeedType, isBehind, toCursor, typeOf } from '../domain/feed.ts'
+import { type FeedType, isAfter, toCursor, typeOf } from '../domain/feed.ts'
 import { createLanes, type Item, SVIX_SCHEDULE_MS } from './delivery-lanes.ts'
 import type { ChangeWatch } from './watch-changes.ts'
 
@@ -131,7 +131,7 @@ async function deliverWhileAlone(consumer: ConsumerOptions, options: DeliverOpti
     const open = lanes.firstOpen()
     // Just before the first open delivery.
     const done = open ? { xid: open.xid, seq: String(BigInt(open.seq) - 1n) } : place
-    const isFurther = isBehind(done, written)
+    const isFurther = isAfter(done, written)
     const calls = [
       ...(keeping.length > 0
         ? [

@@ -128,7 +128,7 @@ async function checkList(kind: ListKind, report: OrganizationsReport, options: O
       isWhole = isOne
       for (const id of ids) hash.update(`${id}\n`)
       await seen?.add(ids)
-      // Drift is counted only in the first pass, because later passes find it repaired.
+      // Without fixing, only the first pass compares: a later one would count the same drift again. When fixing, later passes find it repaired.
       if (isFirst || isFixing) await checkPage(changes)
       if (!isFirst) continue
       found.checked += ids.length

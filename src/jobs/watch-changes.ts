@@ -6,7 +6,7 @@ import pg from 'pg'
 import { type FeedPage, findLatest, readChanges } from '../db/changes/read.ts'
 import { WAKE_UP_CHANNEL } from '../db/changes/trigger-sql.ts'
 import type { Pool } from '../db/pool.ts'
-import { isBehind, type Position } from '../domain/feed.ts'
+import { isAfter, type Position } from '../domain/feed.ts'
 
 export interface WatchOptions {
   pool: Pool
@@ -46,8 +46,9 @@ const RECONNECT_MS = 5_000
 
 export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions): ChangeWatch {
   const waiters = new Set<Waiter>()
-  /** The newest position that was seen, and the highest that a reader can have by now. */
+  /** The newest position that was seen. */
   let seen: Position | undefined
+  /** The highest transaction that a reader can have by now. */
   let horizon = 0n
   let pauseMs = FIRST_PAUSE_MS
   let timer: NodeJS.Timeout | undefined
@@ -101,7 +102,7 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
   /** Answers waiting readers with one query. Returns whether there may be more changes for the remaining ones. */
   async function serve(): Promise<boolean> {
     const present = [...waiters]
-    const after = present.map((waiter) => waiter.after).reduce((a, b) => (isBehind(a, b) ? b : a))
+    const after = present.map((waiter) => waiter.after).reduce((a, b) => (isAfter(a, b) ? b : a))
     isStale = false
     const page = await readChanges(pool, after, PAGE)
     isHeld = page.isHeld
@@ -118,7 +119,7 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
 
   function note(page: FeedPage): void {
     const last = page.entries.at(-1)?.position
-    if (seen === undefined || (last && isBehind(last, seen))) seen = last ?? page.next
+    if (seen === undefined || (last && isAfter(last, seen))) seen = last ?? page.next
     noteHorizon(page.horizon)
   }
 
@@ -138,7 +139,7 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
       noteHorizon(place.xid)
       return place
     },
-    isUpToDate: (after) => !isStale && seen !== undefined && !isBehind(seen, after) && BigInt(after.xid) <= horizon,
+    isUpToDate: (after) => !isStale && seen !== undefined && !isAfter(seen, after) && BigInt(after.xid) <= horizon,
     wait(after, limit, signal) {
       if (isEnded || signal.aborted) return Promise.resolve(undefined)
       const { promise, resolve } = Promise.withResolvers<FeedPage | undefined>()
@@ -170,7 +171,7 @@ export function watchChanges({ pool, connectionString, onTrouble }: WatchOptions
 
 /** The part of a page for a reader that is further ahead than others, or wants fewer changes. */
 function partOf(page: FeedPage, { after, limit }: Waiter): FeedPage {
-  const rest = page.entries.filter(({ position }) => isBehind(position, after))
+  const rest = page.entries.filter(({ position }) => isAfter(position, after))
   const entries = rest.slice(0, limit)
   return {
     ...page,

@@ -133,7 +133,7 @@ export default fp<AuthOptions>(
     app.addHook('onClose', async () => jwks?.close())
 
     // The checks that need no key come first, so that a token that fails them never causes a fetch of keys.
-    async function keyOf(request: FastifyRequest, { header, payload, signature }: DecodedJwt): Promise<string> {
+    async function pemOf(request: FastifyRequest, { header, payload, signature }: DecodedJwt): Promise<string> {
       // The last character has unused bits: without this check, a token could be spelled in several ways.
       if (Buffer.from(signature, 'base64url').toString('base64url') !== signature) throw new InvalidToken(MALFORMED)
       const nowSeconds = Date.now() / 1000
@@ -150,7 +150,7 @@ export default fp<AuthOptions>(
       // A separate namespace, so that the app can use @fastify/jwt for other tokens.
       namespace: 'clerk',
       decoratorName: 'clerkJwt',
-      secret: keyOf as never,
+      secret: pemOf as never,
       decode: { complete: true },
       verify: {
         complete: true,
@@ -176,6 +176,7 @@ export default fp<AuthOptions>(
       const verdict = verifiedTokens.find(token, Date.now())
       if (!verdict || (isCookie && verdict.token.claims.azp === undefined)) return undefined
       const key = findKey(verdict.kid)
+      // Not a promise: the key is known without a fetch.
       return 'state' in key && key.state === 'found' && key.pem === verdict.pem ? verdict.token : undefined
     }
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { parseCookie } from 'cookie'
 import type { FastifyRequest } from 'fastify'
 import { type JsonObject, parseJson } from '../domain/clean.ts'
-import { type CookieCopy, chooseCopies } from '../domain/session-cookie.ts'
+import { chooseCookies, type SentCookie } from '../domain/session-cookie.ts'
 import { InvalidToken, MissingToken } from '../errors.ts'
 
 /** A token as it was sent. */
@@ -48,7 +48,7 @@ export function createCredentialFinder({ issuer, allowsCookies, publishableKey }
     if (!cookie.includes(COOKIE)) return []
     const sent = cookie.split(';').map((pair) => parseCookie(pair))
     const names = cookieNames.map((name) => sent.flatMap((pair) => pair[name] || []).map(readCopy))
-    const tokens = chooseCopies(names, { issuer, nowSeconds: Date.now() / 1000 })
+    const tokens = chooseCookies(names, { issuer, nowSeconds: Date.now() / 1000 })
     if (tokens === 'ambiguous') throw new InvalidToken('its cookie was sent several times for different users')
     return tokens
   }
@@ -70,7 +70,7 @@ function findBearer(request: FastifyRequest): string | undefined {
 }
 
 /** A cookie's token with its claims, which are not verified yet. */
-function readCopy(token: string): CookieCopy {
+function readCopy(token: string): SentCookie {
   const [, payload = ''] = token.length > MAX_TOKEN_LENGTH ? [] : token.split('.')
   try {
     const claims = parseJson(Buffer.from(payload, 'base64url').toString('utf8'))

@@ -111,7 +111,7 @@ export default fp<UserSyncOptions>(
       return { state, created, source: outcome === 'applied' ? 'session_claims' : 'database' }
     }
 
-    /** The same; a read-only database, such as a standby during a failover, answers with the row. */
+    /** Like `writeClaims`; but if the database is read-only, such as a standby during a failover, resolves to the row. */
     async function writeOrRead(auth: SessionToken, key: AuthKey): Promise<Refreshed> {
       try {
         return await writeClaims(auth, key)
@@ -137,7 +137,7 @@ export default fp<UserSyncOptions>(
     app.decorateRequest('clerkUser', null)
 
     async function sync(request: FastifyRequest, auth: SessionToken): Promise<Refreshed> {
-      const key = keyOf(auth)
+      const key = authKeyOf(auth)
       // The claims of a new token are usually newer than the row, so they are written without reading it first.
       if (!findAtClerk && !auth.isPending && mayChangeRow(auth)) return writeOrRead(auth, key)
       const before = await repository.findAuthState(key)
@@ -156,7 +156,7 @@ export default fp<UserSyncOptions>(
     })
 
     async function admit(request: FastifyRequest, auth: SessionToken, asksForMembership: boolean): Promise<void> {
-      const key = keyOf(auth, asksForMembership)
+      const key = authKeyOf(auth, asksForMembership)
       let state = await repository.findAuthState(key)
       if (autoSync && state.user === undefined && (!state.isDeleted || mayBeOutdated(state))) {
         const startedAt = performance.now()
@@ -177,7 +177,7 @@ export default fp<UserSyncOptions>(
       const auth = clerkAuth as SessionToken
       const [organizations, { organization: rows }] = await Promise.all([
         repository.findOrganizationsOf(auth.userId),
-        repository.findAuthState(keyOf(auth, true)),
+        repository.findAuthState(authKeyOf(auth, true)),
       ])
       return { active: (rows && membershipOf(auth, rows)?.id) ?? null, organizations }
     })
@@ -199,7 +199,7 @@ interface Refreshed extends Omit<SyncResult, 'user'> {
 }
 
 /** @param asksForMembership whether the rows of the active organization are needed */
-function keyOf(auth: SessionToken, asksForMembership = false): AuthKey {
+function authKeyOf(auth: SessionToken, asksForMembership = false): AuthKey {
   const { userId, sessionId } = auth
   // Most requests do not ask, and need not decode the token's rights.
   const organization = asksForMembership ? auth.authorization.organization : null

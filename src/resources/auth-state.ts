@@ -86,7 +86,7 @@ const selectStates = statement<StateRow>('auth_states', (t) =>
 const version = (of: string) => sql`${milliseconds(sql.raw(`${of}.clerk_updated_at`))} as ${sql.raw(of)}_at,
     ${milliseconds(sql.raw(`${of}.clerk_event_at`))} as ${sql.raw(of)}_event_at`
 
-/** The same, with the membership. */
+/** Like `selectStates`, with the membership. */
 const selectStatesWithMembership = statement<StateRow & MembershipRow>('auth_states_membership', (t) =>
   states(t, {
     arrays: '(select $1::text[]), (select $2::text[]), (select $3::text[]), (select $4::text[]), (select $5::float8[])',

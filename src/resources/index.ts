@@ -1,4 +1,4 @@
-/** The resources that are stored, in the order in which they are written. To add one, add a folder and a line here. */
+/** The resources that are stored, in the order in which they are written. To add one: CONTRIBUTING.md, "A resource". */
 import type { Resource } from '../db/resource.ts'
 import type { EventReader } from '../domain/payload.ts'
 import { invitation } from './invitation/index.ts'

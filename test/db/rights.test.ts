@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
-import { keepChanges } from '../../src/db/changes/enable.ts'
+import { setChangeFeed } from '../../src/db/changes/enable.ts'
 import { MIGRATIONS, MIGRATIONS_TABLE, migrate, SchemaError } from '../../src/db/migrate.ts'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { startCommandLine } from '../helpers/command-line.ts'
@@ -234,7 +234,7 @@ test("version 1 beside an application's own table or function of a name that it 
 test('the change feed moves with the tables', async (t) => {
   const database = await createDatabase(t, { isEmpty: true })
   await migrate(database.url, { schema: 'public' })
-  await keepChanges(database.url, { schema: 'public', isEnabled: true })
+  await setChangeFeed(database.url, { schema: 'public', isEnabled: true })
   const { run } = await startCommandLine(t, {}, { DATABASE_URL: database.url })
   t.match(await run('migrate', '--from-schema', 'public'), {
     code: 0,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Test, test } from 'tap'
 import { addConsumer } from '../../src/db/changes/consumers.ts'
-import { keepChanges } from '../../src/db/changes/enable.ts'
+import { setChangeFeed } from '../../src/db/changes/enable.ts'
 import { type ConsumerOptions, type DeliverOptions, deliverChanges } from '../../src/jobs/deliver-changes.ts'
 import { watchChanges } from '../../src/jobs/watch-changes.ts'
 import { snapshot, startRepository, T0 } from '../helpers/repository.ts'
@@ -11,7 +11,7 @@ import { waitUntil } from '../helpers/wait-until.ts'
 async function startConsumer(t: Test, consumer: Partial<ConsumerOptions>, options: Partial<DeliverOptions> = {}) {
   const started = await startRepository(t)
   const { pool, database } = started
-  await keepChanges(database.url, { isEnabled: true })
+  await setChangeFeed(database.url, { isEnabled: true })
   await addConsumer(pool, 'test')
   const delivered: string[] = []
   const lost: string[] = []

@@ -88,7 +88,7 @@ const PRIVATE_WORDS = [
   "nobody's business",
 ]
 
-test('no text uses the words that STYLE replaced', async (t) => {
+test('no text uses these words, which have plain replacements', async (t) => {
   const words = new RegExp(`\\b(${PRIVATE_WORDS.join('|')})\\b`, 'i')
   const files = execFileSync('git', ['ls-files', '-z'], { cwd: ROOT, encoding: 'utf8' })
     .split('\0')

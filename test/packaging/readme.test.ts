@@ -110,7 +110,7 @@ test('.env.example has every setting, each with a comment, and only defaults', a
   t.strictSame(
     names.toSorted(),
     [...settingNames(), 'DOMAIN', 'POSTGRES_PASSWORD'].toSorted(),
-    'the last three are for compose',
+    'the last two are for compose',
   )
   const defaults = loadConfig({}, { dotenvPath: '/nonexistent/.env' }) as unknown as Record<string, unknown>
   for (const { name, value, comment } of settings) {

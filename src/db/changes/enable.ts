@@ -24,7 +24,7 @@ const RETRY_MS = 500
  * Creates the current triggers of the change feed, or drops them. Repeating it changes nothing, and then needs no more rights than
  * serving does. The tables must be migrated. Resolves to whether anything changed. Rejects with `SchemaError` if a right is missing, otherwise with PostgreSQL's error.
  */
-export async function keepChanges(connectionString: string, options: KeepChangesOptions): Promise<boolean> {
+export async function setChangeFeed(connectionString: string, options: KeepChangesOptions): Promise<boolean> {
   const schema = plain(options.schema ?? DEFAULT_SCHEMA)
   const wanted = resources.map((resource) => feedTriggers(schema, resource))
   for (let attempt = 1; ; attempt += 1) {

@@ -1,6 +1,6 @@
 /** Reads the change feed in the order of transactions, up to the point where no older transaction can still commit. */
 
-import { type FeedChange, isBehind, type Position, START } from '../../domain/feed.ts'
+import { type FeedChange, isAfter, type Position, START } from '../../domain/feed.ts'
 import { sql } from '../drizzle.ts'
 import { syncState } from '../schema.ts'
 import { $, type Executor, milliseconds, type Qualify, statement } from '../statement.ts'
@@ -77,7 +77,7 @@ export async function readChanges(executor: Executor, after: Position | undefine
   const found = rows.filter((row): row is typeof row & EntryRow => row.xid !== null)
   const entries = found.slice(0, limit).map(toEntry)
   const isExpired =
-    after !== undefined && ((pruned !== null && isBehind(pruned, after)) || BigInt(after.xid) > BigInt(newest))
+    after !== undefined && ((pruned !== null && isAfter(pruned, after)) || BigInt(after.xid) > BigInt(newest))
   // A reader without new changes can continue from here: everything that this snapshot did not see has a higher id.
   const here = { xid: horizon, seq: '0' }
   return {

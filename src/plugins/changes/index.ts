@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { addConsumer, type DeadLetter, findDeadLetters } from '../../db/changes/consumers.ts'
-import { keepChanges } from '../../db/changes/enable.ts'
+import { setChangeFeed } from '../../db/changes/enable.ts'
 import type { FeedEntry } from '../../db/changes/read.ts'
 import { type ChangesStatus, findChangesStatus } from '../../db/changes/status.ts'
 import { isDatabaseTrouble } from '../../db/errors.ts'
@@ -118,13 +118,13 @@ export default fp<ChangesOptions>(
       if (isReady) throw new Error('clerkOn must be called before the app is ready')
       consumers.push(consumerOf([type].flat(), options, handler, consumers))
     })
-    app.decorate('clerkChangesStatus', () => guarded(findChangesStatus(pool)))
-    app.decorate('clerkDeadLetters', (limit) => guarded(findDeadLetters(pool, {}, limit)))
+    app.decorate('clerkChangesStatus', () => withUnavailable(findChangesStatus(pool)))
+    app.decorate('clerkDeadLetters', (limit) => withUnavailable(findDeadLetters(pool, {}, limit)))
 
-    await whenReachable(app, stop.signal, () => keepChanges(connectionString, { schema, isEnabled: true }))
+    await whenReachable(app, stop.signal, () => setChangeFeed(connectionString, { schema, isEnabled: true }))
 
     const watch = watchChanges({ pool, connectionString, onTrouble })
-    app.decorate('clerkChangesFeed', { watch, closing: stop.signal, guarded })
+    app.decorate('clerkChangesFeed', { watch, closing: stop.signal, withUnavailable })
     if (token !== undefined) {
       await app.register(async (ours) => {
         if (!ours.hasPlugin('clerk-error-replies')) await ours.register(errorReplies)
@@ -232,7 +232,7 @@ async function whenReachable(app: FastifyInstance, signal: AbortSignal, work: ()
   }
 }
 
-async function guarded<T>(work: Promise<T>): Promise<T> {
+async function withUnavailable<T>(work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {

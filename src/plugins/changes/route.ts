@@ -18,7 +18,7 @@ export interface ChangesFeed {
   /** Answers all waiting requests, for example when the app closes. */
   closing: AbortSignal
   /** Converts database errors into the error reply. */
-  guarded: <T>(work: Promise<T>) => Promise<T>
+  withUnavailable: <T>(work: Promise<T>) => Promise<T>
 }
 
 export interface ChangesRouteOptions {
@@ -67,7 +67,7 @@ export const ChangesReply = Type.Object(
 /** `GET /api/changes`: the change feed by long poll. Needs the plugin `clerk-changes`. */
 const changes: FastifyPluginAsyncTypebox<ChangesRouteOptions> = async (app, options) => {
   checkOptions('clerkChanges', OPTIONS, options)
-  const { watch, closing, guarded } = app.clerkChangesFeed
+  const { watch, closing, withUnavailable } = app.clerkChangesFeed
   const check = createTokenCheck(options.token)
 
   app.get(
@@ -103,7 +103,7 @@ const changes: FastifyPluginAsyncTypebox<ChangesRouteOptions> = async (app, opti
 
       const place = await placeOf(after)
       if (wait > 0 && place !== undefined && watch.isUpToDate(place) && !raw.destroyed) return replyOf(place)
-      const page = await guarded(watch.read(place, limit))
+      const page = await withUnavailable(watch.read(place, limit))
       if (page.isExpired) throw new CursorExpired()
       if (page.entries.length > 0 || wait === 0) return describe(page)
       return replyOf(page.next)
@@ -117,7 +117,7 @@ const changes: FastifyPluginAsyncTypebox<ChangesRouteOptions> = async (app, opti
 
   async function placeOf(after: string | undefined): Promise<Position | undefined> {
     if (after === undefined) return undefined
-    if (after === 'latest') return guarded(watch.latest())
+    if (after === 'latest') return withUnavailable(watch.latest())
     const place = fromCursor(after)
     if (!place) throw new InvalidCursor()
     return place

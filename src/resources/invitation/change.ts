@@ -44,7 +44,7 @@ export function invitationSnapshot(invitation: ClerkInvitation, origin: Origin, 
   }
 }
 
-/** The change for an invitation that the Backend API did not know at `askedAt`. */
+/** The state for an invitation that the Backend API did not know at `askedAt`. */
 export const missingInvitation = (id: string, askedAt: number): InvitationState =>
   inferredDeletion(id, askedAt, { organizationId: null, email: null, role: null, status: null, userId: null })
 

@@ -40,7 +40,7 @@ export function membershipStates(membership: ClerkMembership, origin: Origin): S
   }
 }
 
-/** The change for a membership that the Backend API did not know at `askedAt`. */
+/** The state for a membership that the Backend API did not know at `askedAt`. */
 export function missingMembership(
   { id, ...ids }: Pick<MembershipData, 'organizationId' | 'userId'> & { id: string },
   askedAt: number,

@@ -36,6 +36,7 @@ function endings(changes: readonly Change[]) {
   return users.length + organizations.length > 0 ? [end.call(users, organizations)] : []
 }
 
+// Whether it has ended; the exact time is `ended_at` below.
 const endedAt = sql`coalesce(to_timestamp(i.deleted_at / 1000), u.deleted_at, o.deleted_at)`
 
 export const membership = versionedResource({
@@ -54,8 +55,8 @@ export const membership = versionedResource({
     isThere: (row) => `${row}.ended_at is null and ${row}.deleted_at is null`,
     owners: [organizationMemberships.userId, organizationMemberships.organizationId],
   },
-  // A membership locks no row of a user that is known already. This lock orders it with the user's deletion, so that it sees the
-  // tombstone, or is ended, and no body stays stored.
+  // Writing a membership does not lock the row of a known user. This lock makes it and the deletion of its user wait for each other:
+  // the membership sees the tombstone, or the deletion ends it, and no payload about the user stays stored.
   locksOf: ({ membership }) => (membership?.data.userId ? [`user ${membership.data.userId}`] : []),
   endedBy: [
     { idOf: deletedUserOf, column: organizationMemberships.userId },

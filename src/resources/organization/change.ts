@@ -49,7 +49,7 @@ export function embeddedOrganization(organization: ClerkOrganization, origin: Or
   }
 }
 
-/** The change for an organization that the Backend API did not know at `askedAt`. */
+/** The state for an organization that the Backend API did not know at `askedAt`. */
 export const missingOrganization = (id: string, askedAt: number): OrganizationState =>
   inferredDeletion(id, askedAt, WIPED)
 

@@ -40,7 +40,7 @@ export function roleSnapshot(role: ClerkRole, origin: Origin): RoleState {
   }
 }
 
-/** The change for a role that the Backend API did not know at `askedAt`. */
+/** The state for a role that the Backend API did not know at `askedAt`. */
 export const missingRole = (id: string, askedAt: number): RoleState => inferredDeletion(id, askedAt, WIPED)
 
 const changed = (type: string): [string, EventReader] => [

@@ -1,6 +1,6 @@
 import { sql } from '../../db/drizzle.ts'
 import type { InLedger, Resource, Writing } from '../../db/resource.ts'
-import { timeOf } from '../../db/statement.ts'
+import { sqlTimeOf } from '../../db/statement.ts'
 import type { Change } from '../../domain/change.ts'
 import { newestById } from '../../domain/version.ts'
 import { deletedUserOf } from '../user/change.ts'
@@ -16,8 +16,8 @@ const inLedger: InLedger<SessionState> = {
     session_event_at: version.eventAt,
     session_status: status,
   }),
-  isCurrent: (t) => sql`(select s.clerk_updated_at = ${timeOf('session_at')}
-    and s.clerk_event_at is not distinct from ${timeOf('session_event_at')}
+  isCurrent: (t) => sql`(select s.clerk_updated_at = ${sqlTimeOf('session_at')}
+    and s.clerk_event_at is not distinct from ${sqlTimeOf('session_event_at')}
     and (s.status = i.session_status or s.ended_by_deletion)
     from ${t(sessions)} s where s.id = i.session_id)`,
   isSuperseded: (t) => sql`exists (select 1 from ${t(sessions)} s where s.id = e.object_id

@@ -3,8 +3,8 @@ import { type MakeTable, makeTable, time } from '../../db/table.ts'
 import { FINAL_SESSION_STATUSES } from './change.ts'
 
 /** The final statuses as a list in SQL. */
-export const FINAL = sql.raw(`(${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
-const isFinal = sql`status in ${FINAL}`
+export const FINAL_SQL = sql.raw(`(${FINAL_SESSION_STATUSES.map((status) => `'${status}'`).join(', ')})`)
+const isFinalSql = sql`status in ${FINAL_SQL}`
 
 /** One row per session that an event was received about. No foreign key, because events arrive in any order. */
 export const sessionsIn = (table: MakeTable) =>
@@ -29,8 +29,8 @@ export const sessionsIn = (table: MakeTable) =>
     (table) => [
       index('sessions_user_id_idx').on(table.userId),
       // For pruning; only ended sessions are in the index.
-      index('sessions_final_idx').on(table.updatedAt).where(isFinal),
-      index('sessions_lapsed_idx').on(sql`greatest("expire_at", "abandon_at")`).where(sql`not (${isFinal})`),
+      index('sessions_final_idx').on(table.updatedAt).where(isFinalSql),
+      index('sessions_lapsed_idx').on(sql`greatest("expire_at", "abandon_at")`).where(sql`not (${isFinalSql})`),
     ],
   )
 

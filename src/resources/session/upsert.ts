@@ -4,15 +4,15 @@ import { pruning } from '../../db/pruning.ts'
 import { $, type Executor, statement } from '../../db/statement.ts'
 import { users } from '../user/table.ts'
 import type { SessionState } from './change.ts'
-import { FINAL, sessions } from './table.ts'
+import { FINAL_SQL, sessions } from './table.ts'
 
-const isEndedByDeletion = sql`(u.id is not null and i.status not in ${FINAL})`
+const isEndedByDeletion = sql`(u.id is not null and i.status not in ${FINAL_SQL})`
 
 // Rows compare from left to right: a final state beats any other, then the newer one, then (the same everywhere) the name.
 // Ended by a deletion is weaker than ended by an event: otherwise the final status would depend on the order of arrival.
 const rank = (row: 's' | 'excluded') => {
   const r = sql.raw(row)
-  return sql`(${r}.status in ${FINAL} and not ${r}.ended_by_deletion,
+  return sql`(${r}.status in ${FINAL_SQL} and not ${r}.ended_by_deletion,
     ${r}.clerk_updated_at, coalesce(${r}.clerk_event_at, '-infinity'), ${r}.status)`
 }
 
@@ -60,19 +60,19 @@ export const upsertSessions = (states: SessionState[]) =>
 const end = statement(
   'sessions_end',
   (t) => sql`update ${t(sessions)} set status = 'ended', ended_by_deletion = true, updated_at = now()
-  where user_id = any(${$(1)}::text[]) and status not in ${FINAL}`,
+  where user_id = any(${$(1)}::text[]) and status not in ${FINAL_SQL}`,
 )
 
 /** The statement that ends every session of these users that is not over yet. */
 export const endSessionsOf = (userIds: string[]) => end.call(userIds)
 
-const pruneFinal = pruning('sessions_prune', sessions, sql`updated_at`, sql`status in ${FINAL}`)
+const pruneFinal = pruning('sessions_prune', sessions, sql`updated_at`, sql`status in ${FINAL_SQL}`)
 // Clerk sends no event for most of these, but they are past every time at which Clerk ends a session.
 const pruneLapsed = pruning(
   'sessions_prune_lapsed',
   sessions,
   sql`greatest(expire_at, abandon_at)`,
-  sql`status not in ${FINAL}`,
+  sql`status not in ${FINAL_SQL}`,
 )
 
 /** Deletes sessions that have been over, by an event or by their times, for more than so many days. Returns how many. */

@@ -71,8 +71,8 @@ export interface UserSnapshot extends UserState {
   /** When Clerk created the user, in milliseconds since 1970. */
   clerkCreatedAt: number | null
   /**
-   * A version of the row that Clerk did not have when asked later: the snapshot replaces the row if it still has exactly this
-   * version.
+   * The row's version, read before Clerk was asked. If Clerk's answer is older, the row is wrong, and the snapshot replaces it
+   * unless its version has changed since.
    */
   corrects?: Version | null
 }

@@ -1,7 +1,7 @@
 /** Compares the rows of `users` with Clerk, for a reconcile. */
 import { sql } from '../../db/drizzle.ts'
 import { reconcileSeen } from '../../db/schema.ts'
-import { $, type Executor, milliseconds, statement, timeOf } from '../../db/statement.ts'
+import { $, type Executor, milliseconds, sqlTimeOf, statement } from '../../db/statement.ts'
 import type { ComparedRow, Difference } from '../../domain/drift.ts'
 import type { Version } from '../../domain/version.ts'
 import type { UserSnapshot } from './change.ts'
@@ -26,8 +26,8 @@ const compare = statement<CompareRow>(
   (t) => sql`select i.id, ${version('u')},
     case when u.id is null or (u.deleted_at is not null and u.sync_source = 'clerk_api') then 'missing'
       when u.deleted_at is not null then 'deleted'
-      when u.clerk_updated_at is null or u.clerk_updated_at < ${timeOf('clerk_updated_at')} then 'stale'
-      when u.clerk_updated_at > ${timeOf('clerk_updated_at')} then 'newer'
+      when u.clerk_updated_at is null or u.clerk_updated_at < ${sqlTimeOf('clerk_updated_at')} then 'stale'
+      when u.clerk_updated_at > ${sqlTimeOf('clerk_updated_at')} then 'newer'
       when (${list(COMPARED, (name) => `u.${name}`)}) is distinct from (${inputsOf(COMPARED)}) then 'different'
       else 'same' end as difference
   from json_to_recordset(${$(1)}::json) as i(${inputTypesOf(INPUT)})

@@ -26,4 +26,4 @@ const erase = statement(
 )
 
 /** Makes the call that removes the payloads about these users if they are deleted. */
-export const eraseBodiesAbout = (userIds: string[]) => erase.call(userIds)
+export const erasePayloadsAbout = (userIds: string[]) => erase.call(userIds)

@@ -1,6 +1,6 @@
 import { sql } from '../../db/drizzle.ts'
 import type { InLedger, Resource, Writing, Written } from '../../db/resource.ts'
-import { timeOf } from '../../db/statement.ts'
+import { sqlTimeOf } from '../../db/statement.ts'
 import type { Change } from '../../domain/change.ts'
 import { newestById } from '../../domain/version.ts'
 import {
@@ -12,7 +12,7 @@ import {
   type UserSnapshot,
   userEvents,
 } from './change.ts'
-import { eraseBodiesAbout, isAboutErased, isErased } from './erase.ts'
+import { erasePayloadsAbout, isAboutErased, isErased } from './erase.ts'
 import { rewindVersions } from './rewind.ts'
 import { users } from './table.ts'
 import { isTime, profileColumns, stateColumns, upsertUsers } from './upsert.ts'
@@ -20,14 +20,14 @@ import { isTime, profileColumns, stateColumns, upsertUsers } from './upsert.ts'
 const inLedger: InLedger<UserChange> = {
   columns: { user_id: 'text', user_at: 'float8', user_event_at: 'float8', user_deleted: 'boolean' },
   input(user) {
-    // These claims are the user part of a membership event, and do not decide the outcome of its message.
+    // With a message, claims are always the user part of a membership event; they do not decide its outcome.
     if (user.kind === 'claims') return {}
     const [at, eventAt] =
       user.kind === 'snapshot' ? [user.version.updatedAt, user.version.eventAt] : [user.deletedAt, user.deletedAt]
     return { user_id: user.id, user_at: at, user_event_at: eventAt, user_deleted: user.kind === 'deletion' }
   },
-  isCurrent: (t) => sql`(select u.clerk_updated_at = ${timeOf('user_at')}
-    and u.clerk_event_at is not distinct from ${timeOf('user_event_at')}
+  isCurrent: (t) => sql`(select u.clerk_updated_at = ${sqlTimeOf('user_at')}
+    and u.clerk_event_at is not distinct from ${sqlTimeOf('user_event_at')}
     and (u.deleted_at is not null) = i.user_deleted
     from ${t(users)} u where u.id = i.user_id)`,
   // Failed messages about a deleted user are superseded, including those about sessions.
@@ -45,7 +45,7 @@ export const user: Resource<UserChange> = {
   erasure: {
     calls(changes) {
       const deleted = changes.flatMap(({ user }) => (user?.kind === 'deletion' ? user.id : []))
-      return deleted.length > 0 ? [eraseBodiesAbout(deleted)] : []
+      return deleted.length > 0 ? [erasePayloadsAbout(deleted)] : []
     },
     isErased: isAboutErased,
   },
@@ -59,17 +59,17 @@ export const user: Resource<UserChange> = {
 
 function write(changes: readonly Change[]): Writing {
   const full: (UserSnapshot | UserDeletion)[] = []
-  const guarded: UserChange[] = []
+  const dependent: UserChange[] = []
   for (const { user } of changes) {
     if (user === undefined) continue
-    if (user.kind === 'claims' || isInferred(user)) guarded.push(user)
+    if (user.kind === 'claims' || isInferred(user)) dependent.push(user)
     else full.push(user)
   }
   const winners = newestById(full, supersedes)
   const corrections = full.filter((change) => change.kind === 'snapshot' && change.corrects) as UserSnapshot[]
   const rounds = roundsOf(
     winners,
-    guarded.filter((change) => !isUndone(change, full)),
+    dependent.filter((change) => !isUndone(change, full)),
   ).map((round) => ({
     round,
     // The winner of several snapshots is dated by the latest report of the user.
@@ -102,7 +102,7 @@ function write(changes: readonly Change[]): Writing {
   }
 }
 
-/** The snapshot, with the time of the batch's latest state of the user, to compare with inferred deletions. */
+/** The snapshot, dated by the latest report of the user in this batch: that time is compared with inferred deletions. */
 function seenWith(change: UserChange, others: readonly UserChange[]): UserChange {
   if (change.kind !== 'snapshot') return change
   const dates = others.flatMap((other) => (other.id === change.id && other.kind === 'snapshot' ? saidAt(other) : []))
@@ -123,10 +123,10 @@ const dateOf = (change: UserChange) =>
  * Splits changes into rounds with one change per id. Claims and inferred deletions, which depend on the row, follow in later
  * rounds if they share an id with others, oldest first.
  */
-function roundsOf(winners: UserChange[], guarded: UserChange[]): UserChange[][] {
+function roundsOf(winners: UserChange[], dependent: UserChange[]): UserChange[][] {
   const rounds: UserChange[][] = []
   let round: UserChange[] = [...winners]
-  let waiting = guarded.sort((a, b) => dateOf(a) - dateOf(b))
+  let waiting = dependent.sort((a, b) => dateOf(a) - dateOf(b))
   while (round.length > 0 || waiting.length > 0) {
     // Later rounds contain only ids that an earlier round has locked.
     const ids = new Set(round.map(({ id }) => id))

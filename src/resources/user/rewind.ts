@@ -1,4 +1,4 @@
-/** Resets versions that Clerk does not have, because the guard would refuse every older snapshot. */
+/** Resets a row's version that is newer than Clerk's own: the upsert would otherwise refuse every snapshot as older. */
 import { sql } from '../../db/drizzle.ts'
 import { $, statement } from '../../db/statement.ts'
 import type { Version } from '../../domain/version.ts'

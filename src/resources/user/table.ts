@@ -18,7 +18,7 @@ export const usersIn = (table: MakeTable) =>
       lastSignInAt: time('last_sign_in_at'),
       /** Clerk's `external_id`: the user's id in another system. */
       externalId: text('external_id'),
-      /** The primary email address. */
+      /** The primary phone number. */
       phoneNumber: text('phone_number'),
       banned: boolean('banned').notNull().default(false),
       /** Temporarily locked after too many attempts to sign in. */
@@ -40,7 +40,7 @@ export const usersIn = (table: MakeTable) =>
       claimsColumns: text('claims_columns').array(),
       syncSource: text('sync_source').notNull(),
       createdAt: time('created_at').notNull().defaultNow(),
-      /** Changes only if a visible column above changed. */
+      /** Changes only if a column from `email` to `privateMetadata` changed, or the user was deleted or came back. */
       updatedAt: time('updated_at').notNull().defaultNow(),
       /** With `sync_source` = `clerk_api` the deletion was inferred and can be undone; otherwise it is final. */
       deletedAt: time('deleted_at'),

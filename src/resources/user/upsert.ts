@@ -3,11 +3,11 @@
  * - Nothing changes the tombstone of an event.
  * - A snapshot is written if its version is at least the row's.
  * - Claims are written if they are strictly newer than the row's version and than earlier claims.
- * - An inferred deletion is written unless Clerk has reported the user since, and a later snapshot undoes it.
+ * - An inferred deletion is written unless Clerk has reported the user since. A later snapshot undoes it.
  */
 import { type PgColumn, type SQL, sql } from '../../db/drizzle.ts'
 import { $, type Qualify, statement } from '../../db/statement.ts'
-import { FINAL, sessions } from '../session/table.ts'
+import { FINAL_SQL, sessions } from '../session/table.ts'
 import {
   EMPTY_PROFILE,
   EMPTY_STATE,
@@ -120,7 +120,7 @@ const merged = (column: PgColumn): SQL => {
       when ${named} and ((${claimsAreNewer}) or not coalesce(${namedBefore}, false)) then ${sql.raw(proposed(column.name))}
       else ${sql.raw(current(column.name))} end`
 }
-// Claims do not contain the other columns.
+// Claims never set these.
 const unlessClaims = (column: PgColumn): SQL =>
   sql`case when ${isClaims} then u.${sql.raw(column.name)} else excluded.${sql.raw(column.name)} end`
 const join = (fragments: SQL[]) => sql.join(fragments, sql`, `)
@@ -130,7 +130,7 @@ const saysMore = sql`${isDeletion} or u.deleted_at is not null or (${list(SAID, 
 // Claims that would not be written, as in most syncs, are left out here, so that they lock no row and cause no disk write. The guard
 // below decides finally.
 const haveNoEffect = (t: Qualify): SQL => sql`(
-    exists (select 1 from ${t(sessions)} s where s.id = i.session_id and s.status in ${FINAL})
+    exists (select 1 from ${t(sessions)} s where s.id = i.session_id and s.status in ${FINAL_SQL})
     or exists (select 1 from ${t(users)} u where u.id = i.id and not coalesce(u.deleted_at is null
       and (${areNewer('to_timestamp(i.claims_issued_at / 1000)')}
         or ${isVersionless} and not i.claims_columns <@ u.claims_columns), true)))`

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Test, test } from 'tap'
-import { keepChanges } from '../../../src/db/changes/enable.ts'
+import { setChangeFeed } from '../../../src/db/changes/enable.ts'
 import type { OnChange } from '../../../src/db/changes/on-change.ts'
 import { createPool } from '../../../src/db/pool.ts'
 import { createRepository } from '../../../src/db/repository.ts'
@@ -10,7 +10,7 @@ import { message, SECOND, session, snapshot, T0 } from '../../helpers/repository
 
 async function start(t: Test, onChange: OnChange, given?: TestDatabase) {
   const database = given ?? (await createDatabase(t))
-  await keepChanges(database.url, { isEnabled: true })
+  await setChangeFeed(database.url, { isEnabled: true })
   await database.query('create table if not exists public.jobs (id text primary key)')
   const pool = createPool({ connectionString: database.url, onError: () => undefined })
   t.teardown(() => pool.end())

@@ -1,7 +1,7 @@
 /** The feed by logical replication, read with PostgreSQL's own `pgoutput`, as Debezium and others do. */
 import pg from 'pg'
 import { test } from 'tap'
-import { keepChanges } from '../../../src/db/changes/enable.ts'
+import { setChangeFeed } from '../../../src/db/changes/enable.ts'
 import { pruneChanges } from '../../../src/db/changes/prune.ts'
 import { migrate } from '../../../src/db/migrate.ts'
 import { createPool } from '../../../src/db/pool.ts'
@@ -63,7 +63,7 @@ function decode(messages: Buffer[]): { kind: string; row: Record<string, string 
 test('logical replication has each change once, in the order of commits, and pruning does not break it', async (t) => {
   const { url } = await startOwnPostgres(t, { settings: ['wal_level=logical', 'fsync=off'] })
   await migrate(url)
-  await keepChanges(url, { isEnabled: true })
+  await setChangeFeed(url, { isEnabled: true })
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   t.teardown(() => client.end())

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Test, test } from 'tap'
 import { addConsumer, findPlace } from '../../../src/db/changes/consumers.ts'
-import { keepChanges } from '../../../src/db/changes/enable.ts'
+import { setChangeFeed } from '../../../src/db/changes/enable.ts'
 import { pruneChanges } from '../../../src/db/changes/prune.ts'
 import { type FeedEntry, findLatest, readChanges } from '../../../src/db/changes/read.ts'
 import { fromCursor, type Position, START, toCursor } from '../../../src/domain/feed.ts'
@@ -10,7 +10,7 @@ import { waitUntil } from '../../helpers/wait-until.ts'
 
 async function startFeed(t: Test) {
   const started = await startRepository(t)
-  await keepChanges(started.database.url, { isEnabled: true })
+  await setChangeFeed(started.database.url, { isEnabled: true })
   /** Waits until everything that was committed may be read: other tests write to the same server. */
   const settled = () => waitUntil('nothing held', async () => !(await readChanges(started.pool, START, 1)).isHeld)
   return { ...started, settled }
@@ -111,7 +111,7 @@ test('consumers continue after a restore into a server with lower transaction id
   await database.query('update change_consumers set xid = $1, seq = $2', [String(2n ** 50n), position.seq])
   await database.query('update changes set xid = $1', [String(2n ** 50n)])
   t.match(await readChanges(pool, START, 10), { entries: [], isHeld: true })
-  await keepChanges(database.url, { isEnabled: true })
+  await setChangeFeed(database.url, { isEnabled: true })
   await settled()
   t.equal((await readChanges(pool, position, 10)).isExpired, true, 'a cursor of before')
   t.strictSame(idsOf((await readChanges(pool, await findPlace(pool, 'test'), 10)).entries), ['user_2', 'user_3'])

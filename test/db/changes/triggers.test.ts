@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { keepChanges } from '../../../src/db/changes/enable.ts'
+import { setChangeFeed } from '../../../src/db/changes/enable.ts'
 import { resources } from '../../../src/resources/index.ts'
 import { claims, deletion, message, SECOND, session, snapshot, startRepository, T0 } from '../../helpers/repository.ts'
 
@@ -9,7 +9,7 @@ const TRIGGERS_OF_ALL = 4 * resources.length
 async function startTold(t: Parameters<typeof startRepository>[0]) {
   const started = await startRepository(t)
   const { database } = started
-  await keepChanges(database.url, { isEnabled: true })
+  await setChangeFeed(database.url, { isEnabled: true })
   async function told() {
     const rows = await database.query(
       'with gone as (delete from changes returning *) select * from gone order by xid, seq',
@@ -151,22 +151,22 @@ test('the feed can be turned on and off; while it is off there are no triggers a
   await apply({ user: snapshot('user_1', T0) })
   t.equal(await triggers(), 0)
   for (const isEnabled of [true, true, false, false, true]) {
-    await keepChanges(database.url, { isEnabled })
+    await setChangeFeed(database.url, { isEnabled })
     t.equal(await triggers(), isEnabled ? TRIGGERS_OF_ALL : 0)
   }
   await database.query('alter table users disable trigger changes_insert')
-  await keepChanges(database.url, { isEnabled: true })
+  await setChangeFeed(database.url, { isEnabled: true })
   await database.query(
     'create or replace function changes_of_sessions() returns trigger language plpgsql as $$ begin return null; end $$',
   )
   await database.query("comment on function changes_of_sessions() is 'of another release'")
-  await keepChanges(database.url, { isEnabled: true })
+  await setChangeFeed(database.url, { isEnabled: true })
   await apply(
     { user: snapshot('user_2', T0) },
     { message: message('m'), session: session('sess_1', 'user_2', 'active', T0) },
   )
   t.equal((await database.query('select from changes')).length, 2, 'what was broken is as it should be again')
-  await keepChanges(database.url, { isEnabled: false })
+  await setChangeFeed(database.url, { isEnabled: false })
   t.strictSame(
     await database.query(
       "select from pg_proc where pronamespace = 'clerk'::regnamespace and proname like 'changes_of%'",
@@ -185,15 +185,15 @@ test('a role that may not create or drop triggers gets the SQL, which is suffici
   const url = new URL(database.url)
   url.username = role
   url.password = 'secret'
-  await keepChanges(url.href, { isEnabled: false })
+  await setChangeFeed(url.href, { isEnabled: false })
   for (const isEnabled of [true, false]) {
-    const error = await keepChanges(url.href, { isEnabled }).then(
+    const error = await setChangeFeed(url.href, { isEnabled }).then(
       () => undefined,
       (error: Error) => error,
     )
     t.match(error, { name: 'SchemaError', message: isEnabled ? /CHANGES=true needs triggers/ : /CHANGES is off/ })
     await database.query(error?.message.split('run:\n')[1] as string)
-    await keepChanges(url.href, { isEnabled })
+    await setChangeFeed(url.href, { isEnabled })
   }
   await database.query(`drop owned by ${role}; drop role ${role}`)
 })
@@ -203,11 +203,11 @@ test('a lock on a table delays the creation of triggers, which does not block it
   const client = await database.connect()
   t.teardown(() => client.release(true))
   await client.query("begin; insert into clerk.users (id, sync_source) values ('user_1', 'x')")
-  const enabling = keepChanges(database.url, { isEnabled: true })
+  const enabling = setChangeFeed(database.url, { isEnabled: true })
   setTimeout(() => client.query('commit'), 1_500)
   await enabling
   t.equal((await database.query('select from pg_trigger where not tgisinternal')).length, TRIGGERS_OF_ALL)
-  await t.rejects(keepChanges(database.url, { isEnabled: true, schema: 'nowhere' }))
+  await t.rejects(setChangeFeed(database.url, { isEnabled: true, schema: 'nowhere' }))
 })
 
 test('a user comes back as created after an inferred deletion', async (t) => {

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import { type Test, test } from 'tap'
 import { Agent, request } from 'undici'
-import { keepChanges } from '../../../src/db/changes/enable.ts'
+import { setChangeFeed } from '../../../src/db/changes/enable.ts'
 import { statementTracing } from '../../../src/db/channels.ts'
 import { createClerkEmulator } from '../../../src/emulator/index.ts'
 import clerkChanges from '../../../src/plugins/changes/index.ts'
@@ -241,12 +241,12 @@ test('health names a transaction that delays the feed, and how many changes were
 
 test('health is degraded while the tables have no triggers of the feed', async (t) => {
   const { call, database } = await startFeed(t)
-  await keepChanges(database.url, { isEnabled: false })
+  await setChangeFeed(database.url, { isEnabled: false })
   t.match((await call('/readyz')).body, {
     status: 'degraded',
     checks: { changes: { status: 'degraded', reason: /^changes are not recorded, .*users: restart a replica/ } },
   })
-  await keepChanges(database.url, { isEnabled: true })
+  await setChangeFeed(database.url, { isEnabled: true })
   t.match((await call('/readyz')).body, { checks: { changes: { status: 'ok' } } })
 })
 
