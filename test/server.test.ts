@@ -142,11 +142,12 @@ test('a host that is no address is a clear message; settings that do nothing are
   const nowhere = runNode(t, ['src/server.ts'], { ...settings, HOST: 'host.invalid' })
   t.equal(await nowhere.exit, 1)
   t.match(nowhere.output(), /cannot listen: HOST is no address of this machine \(getaddrinfo \w+ host\.invalid\)/)
-  const ignored = { CHANGES_TOKEN: 'token-of-the-change-feed', RECONCILE_INTERVAL_MINUTES: '5' }
+  const ignored = { TRUST_PROXY: 'true', CHANGES_TOKEN: 'token-of-the-change-feed', RECONCILE_INTERVAL_MINUTES: '5' }
   const server = runNode(t, ['src/server.ts'], { ...settings, ...ignored })
   await server.until(/Server listening/)
   t.match(server.output(), /the change feed is off, although CHANGES_TOKEN or CHANGES_WEBHOOK_URL is set/)
   t.match(server.output(), /nothing is reconciled, although RECONCILE_INTERVAL_MINUTES is set/)
+  t.match(server.output(), /TRUST_PROXY=true lets every client forge its address/)
   server.child.kill('SIGTERM')
   t.equal(await server.exit, 0)
 })

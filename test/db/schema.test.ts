@@ -1,14 +1,13 @@
 import { getTableConfig } from 'drizzle-orm/pg-core'
 import { test } from 'tap'
-import { reconcileSeen, syncState, webhookEvents } from '../../src/db/schema.ts'
-import { sessions } from '../../src/resources/session/table.ts'
-import { users } from '../../src/resources/user/table.ts'
+import * as tables from '../../src/db/migration-tables.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { claims, deletion, SECOND, session, snapshot, startRepository, T0 } from '../helpers/repository.ts'
 
 test('the tables are what the migrations made', async (t) => {
   const database = await createDatabase(t)
-  for (const table of [users, sessions, webhookEvents, syncState, reconcileSeen]) {
+  t.equal(Object.keys(tables).length, 12)
+  for (const table of Object.values(tables)) {
     const { name, columns, indexes } = getTableConfig(table)
     const made = await database.query(
       `select a.attname as name, format_type(atttypid, atttypmod) as type, attnotnull as required

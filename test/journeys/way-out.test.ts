@@ -41,11 +41,13 @@ test('with NODE_USE_ENV_PROXY, keys and profiles are fetched through the proxy',
     NODE_USE_ENV_PROXY: '1',
     HTTP_PROXY: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`,
   }
-  const { until } = runNode(t, [join(ROOT, 'src/server.ts')], env)
+  const { until, child, exit } = runNode(t, [join(ROOT, 'src/server.ts')], env)
   const [, url = ''] = await until(/Server listening at (http:\/\/127\.0\.0\.1:\d+)/)
   const user = clerk.createUser({ email: 'ada@example.com' })
   const token = clerk.sessionToken(clerk.signIn(user.id).id, { claims: { iss: issuer } })
   const reply = await fetch(`${url}/api/auth/profile`, { headers: { authorization: `Bearer ${token}` } })
   t.match(await reply.json(), { user: { id: user.id, email: 'ada@example.com' } })
   t.strictSame([...asked].sort(), ['api.nowhere.invalid:80', 'clerk.nowhere.invalid:80'], 'keys and profile')
+  child.kill('SIGTERM')
+  t.equal(await exit, 0)
 })
