@@ -11,7 +11,7 @@ import type { Change, Outcome } from '../domain/change.ts'
 import type { OrganizationsReport } from '../domain/drift.ts'
 import { compareUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
-import { checkOrganizations } from './organizations.ts'
+import { reconcileOrganizations } from './organizations.ts'
 import { createTurns } from './turns.ts'
 
 /** The progress of a backfill, kept in the database, so that the next run resumes there. */
@@ -127,7 +127,7 @@ async function fillOrganizations({
   signal,
 }: Pick<BackfillOptions, 'database' | 'api' | 'signal'>): Promise<OrganizationsReport | null> {
   try {
-    return await checkOrganizations({ database, api, signal, isFixing: true, findsGone: false })
+    return await reconcileOrganizations({ database, api, signal, isFixing: true, findsGone: false })
   } catch (error) {
     if (signal.aborted) return null
     throw error

@@ -17,7 +17,7 @@ import { changedSince } from './changed-users.ts'
 import { searchByCount } from './count-search.ts'
 import type { JobDatabase } from './database.ts'
 import { deletionLimit } from './deletion-limit.ts'
-import { checkOrganizations, countLivingObjects, type OrganizationCounts } from './organizations.ts'
+import { countLivingObjects, type OrganizationCounts, reconcileOrganizations } from './organizations.ts'
 
 export interface CatchUpOptions {
   database: JobDatabase
@@ -26,7 +26,7 @@ export interface CatchUpOptions {
   /** Called before the first write; must reject if secret key and database belong to different instances. */
   checkIdentity?: (executor: Executor) => Promise<void>
   /** How long a webhook may be in transit before it counts as lost; default a minute. */
-  settleMs?: number
+  transitMs?: number
   /** If more users would be deleted, none is; default 50 or a tenth of the users, whichever is more. */
   maxDeletions?: number
   /** Does nothing if the last catch-up started less than this long ago; default 0. */
@@ -67,7 +67,7 @@ export interface CatchUpState {
 }
 
 export const CATCH_UP_JOB = 'catch-up'
-const SETTLE_MS = 60_000
+const TRANSIT_MS = 60_000
 // The interval at which Clerk is asked for organizations while there are none.
 const NO_ORGANIZATIONS_MS = 120_000
 const NOTHING: Undelivered = { created: 0, updated: 0, deleted: 0 }
@@ -88,10 +88,10 @@ export async function catchUp(options: CatchUpOptions): Promise<CatchUpRun> {
 }
 
 async function run(options: CatchUpOptions, last: CatchUpState | undefined): Promise<CatchUpReport> {
-  const { database, api, signal, settleMs = SETTLE_MS } = options
+  const { database, api, signal, transitMs = TRANSIT_MS } = options
   const { pool } = database
   const startedAt = Date.now()
-  const settledAt = startedAt - settleMs
+  const settledAt = startedAt - transitMs
   const report: CatchUpReport = {
     checked: 0,
     healed: { ...NOTHING },
@@ -248,7 +248,7 @@ async function catchUpOrganizations(
   const difference = differenceOf(await countAtClerk(api), ours)
   if (difference === last.accepted || difference !== last.difference) return { ...last, difference, askedAt }
   await writer.beforeWriting()
-  const found = await checkOrganizations({ database, api, signal, isFixing: true, findsGone: true, maxDeletions })
+  const found = await reconcileOrganizations({ database, api, signal, isFixing: true, findsGone: true, maxDeletions })
   for (const list of Object.values(found) as (typeof found)['organization'][]) {
     report.organizations += list.missing.repaired + list.stale.repaired + list.gone.repaired
     report.deletionsWithheld += list.deletionsWithheld

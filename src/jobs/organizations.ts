@@ -72,11 +72,11 @@ const SAMPLE = 20
  * Compares every list with its table. May run beside webhooks and be repeated; one job at a time. Does nothing if the instance
  * has no organizations. Rejects if Clerk or the database is unavailable.
  */
-export async function checkOrganizations(options: OrganizationsOptions): Promise<OrganizationsReport> {
+export async function reconcileOrganizations(options: OrganizationsOptions): Promise<OrganizationsReport> {
   const report = noOrganizationsReport()
   for (const kind of LIST_KINDS) {
     try {
-      await checkList(kind, report, options)
+      await reconcileList(kind, report, options)
     } catch (error) {
       if (!hasNoOrganizations(error)) throw error
       if (kind === 'organization') break
@@ -90,7 +90,11 @@ export async function checkOrganizations(options: OrganizationsOptions): Promise
   return report
 }
 
-async function checkList(kind: ListKind, report: OrganizationsReport, options: OrganizationsOptions): Promise<void> {
+async function reconcileList(
+  kind: ListKind,
+  report: OrganizationsReport,
+  options: OrganizationsOptions,
+): Promise<void> {
   const { database, api, signal, isFixing, onProgress } = options
   const { pool, repository } = database
   const seen = options.findsGone ? await createSeenIds(pool) : undefined
@@ -99,7 +103,7 @@ async function checkList(kind: ListKind, report: OrganizationsReport, options: O
   const found = report[kind]
   const rows = ROWS[kind]
 
-  async function checkPage(changes: Change[]): Promise<void> {
+  async function reconcilePage(changes: Change[]): Promise<void> {
     const states = changes.map((change) => change[kind] as Versioned)
     const differences = await rows.compare(pool, states)
     const drifting = changes.filter((_, i) => isDrift(differences.get((states[i] as Versioned).id)))
@@ -129,7 +133,7 @@ async function checkList(kind: ListKind, report: OrganizationsReport, options: O
       for (const id of ids) hash.update(`${id}\n`)
       await seen?.add(ids)
       // Without fixing, only the first pass compares: a later one would count the same drift again. When fixing, later passes find it repaired.
-      if (isFirst || isFixing) await checkPage(changes)
+      if (isFirst || isFixing) await reconcilePage(changes)
       if (!isFirst) continue
       found.checked += ids.length
       found.unusable.push(...unusable.slice(0, SAMPLE - found.unusable.length))
@@ -147,14 +151,14 @@ async function checkList(kind: ListKind, report: OrganizationsReport, options: O
     if (isSame) break
   }
   if (!seen) return
-  await checkGone(kind, report, options, startedAt)
+  await reconcileGone(kind, report, options, startedAt)
   await seen.clear()
 }
 
 const isDrift = (difference: string | undefined) => difference === 'missing' || difference === 'stale'
 
 /** Handles rows that no list contained, after asking Clerk for each whether it exists. */
-async function checkGone(
+async function reconcileGone(
   kind: ListKind,
   report: OrganizationsReport,
   { database, api, isFixing, maxDeletions, signal }: OrganizationsOptions,

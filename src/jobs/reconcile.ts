@@ -20,7 +20,7 @@ import type { UserDeletion, UserSnapshot } from '../resources/user/change.ts'
 import { compareUsers, createSeenIds, findLiving, measureUsers } from '../resources/user/drift.ts'
 import type { JobDatabase } from './database.ts'
 import { deletionLimit } from './deletion-limit.ts'
-import { checkOrganizations } from './organizations.ts'
+import { reconcileOrganizations } from './organizations.ts'
 import { createTurns } from './turns.ts'
 
 export interface ReconcileOptions {
@@ -36,7 +36,7 @@ export interface ReconcileOptions {
   /** Ranges of creation time that are read in parallel; default 8. */
   lanes?: number
   /** How long Clerk's replicas may take to show a version that a webhook has already delivered; default 5 s. */
-  settleMs?: number
+  replicaLagMs?: number
   /** How long to wait for another process to finish its reconcile; default 0. */
   waitMs?: number
   /** Does nothing if the last complete repair started less than this long ago; default 0. */
@@ -92,7 +92,7 @@ export async function reconcile(options: ReconcileOptions): Promise<ReconcileRun
 
 /** @param since the time (ms) from which webhooks should have delivered every change */
 async function search(since: number, options: ReconcileOptions): Promise<ReconcileReport> {
-  const { api, signal, isFixing, lanes, settleMs = 5_000, onProgress } = options
+  const { api, signal, isFixing, lanes, replicaLagMs = 5_000, onProgress } = options
   const { pool, repository } = options.database
   const compare = (users: readonly UserSnapshot[]) => compareUsers(pool, users)
   const findUsers = (ids: readonly string[]) => api.listUsers({ ids, limit: MAX_IDS })
@@ -167,14 +167,14 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     const corrected = users.map((user) => ({ ...user, corrects: versions.get(user.id) }))
     const rows = await compare(corrected)
     const isFresh = rows.some(({ difference, version }) => {
-      return difference === 'newer' && Math.abs(Date.now() - (version as Version).updatedAt) < settleMs
+      return difference === 'newer' && Math.abs(Date.now() - (version as Version).updatedAt) < replicaLagMs
     })
     if (!isFresh || !mayWait) return settle(corrected, rows)
-    await sleep(settleMs, undefined, { signal })
+    await sleep(replicaLagMs, undefined, { signal })
     return lookAgain(ids, false)
   }
 
-  async function checkPage(users: UserSnapshot[], ids: readonly string[]): Promise<void> {
+  async function reconcilePage(users: UserSnapshot[], ids: readonly string[]): Promise<void> {
     await seen.add(ids)
     const rows = new Map((await compare(users)).map((row) => [row.id, row]))
     const doubtful: string[] = []
@@ -197,7 +197,7 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
       for (const ids of batchesOf(unseen)) {
         const { users, ids: found } = await findUsers(ids)
         // Users that do exist after all are compared too.
-        await checkPage(users, found)
+        await reconcilePage(users, found)
         const absent = ids.filter((id) => !found.includes(id))
         const livingNow = await findLiving(pool, absent)
         yield absent.filter((id) => livingNow.has(id))
@@ -227,7 +227,7 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     const total = await api.countUsers()
     const checking = createTurns(CHECKS_AT_ONCE)
     async function take({ users, unusable, ids }: UserPage): Promise<void> {
-      await checking(() => checkPage(users, ids))
+      await checking(() => reconcilePage(users, ids))
       report.checked += ids.length
       report.unusable.push(...unusable.map(({ id }) => id).slice(0, SAMPLE - report.unusable.length))
       onProgress?.({ checked: report.checked, total, drifting: countOf(drift) })
@@ -241,7 +241,14 @@ async function search(since: number, options: ReconcileOptions): Promise<Reconci
     else if (isFixing) await deleteGone()
     await seen.clear()
     const { database, maxDeletions } = options
-    report.organizations = await checkOrganizations({ database, api, signal, isFixing, findsGone: true, maxDeletions })
+    report.organizations = await reconcileOrganizations({
+      database,
+      api,
+      signal,
+      isFixing,
+      findsGone: true,
+      maxDeletions,
+    })
     report.isComplete = true
   } catch (error) {
     if (!signal.aborted) throw error

@@ -26,7 +26,7 @@ import { tokenTracing } from './channels.ts'
 import { checkOptions, flag, object, optional, optionsOf, text, texts } from './check-options.ts'
 import { type Credential, createCredentialFinder } from './credentials.ts'
 import errorHeaders from './error-headers.ts'
-import { checkConditions, type GuardFactory, guardFactory } from './guards.ts'
+import { assertConditions, checkConditions, type GuardFactory, guardFactory } from './guards.ts'
 import privateReplies from './private-replies.ts'
 
 export interface AuthOptions {
@@ -227,7 +227,10 @@ export default fp<AuthOptions>(
       }
       return token
     }
-    app.decorate('clerkCheckConditions', checkConditions)
+    app.decorate('clerkCheckConditions', async (request, conditions) => {
+      assertConditions('clerkCheckConditions', conditions)
+      await checkConditions(request, conditions)
+    })
     app.decorate(
       'requireClerkAuth',
       guardFactory('requireClerkAuth', async (request) => {

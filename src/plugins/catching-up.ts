@@ -6,24 +6,24 @@ import { type ClerkJobOptions, JOB_OPTIONS, repeat } from './clerk-job.ts'
 
 export interface CatchingUpOptions extends ClerkJobOptions {
   /** How long a webhook may be in transit before it counts as lost; default a minute. */
-  settleMs?: number
+  transitMs?: number
 }
 
-const OPTIONS = optionsOf<CatchingUpOptions>({ ...JOB_OPTIONS, settleMs: optional(number) })
+const OPTIONS = optionsOf<CatchingUpOptions>({ ...JOB_OPTIONS, transitMs: optional(number) })
 
 /**
  * Asks Clerk at every interval what changed last, so that a lost webhook is repaired within two intervals, and a service
  * without a public URL has a working sync.
  */
 export default fp<CatchingUpOptions>(
-  async (app, { settleMs, ...options }) => {
+  async (app, { transitMs, ...options }) => {
     checkOptions('catchingUp', OPTIONS, options)
     repeat(
       app,
       'catch-up',
       options,
       async (tools) => {
-        const ran = await catchUp({ ...tools, settleMs })
+        const ran = await catchUp({ ...tools, transitMs })
         if (ran.state === 'done') report(ran.report)
       },
       { startsAtOnce: false },

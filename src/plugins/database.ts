@@ -1,7 +1,8 @@
 import fp from 'fastify-plugin'
 import { createBatcher } from '../db/batcher.ts'
 import type { OnChange } from '../db/changes/on-change.ts'
-import { isDatabaseTrouble, isServerError } from '../db/errors.ts'
+import { isServerError } from '../db/errors.ts'
+import { SchemaError } from '../db/migrate.ts'
 import { assertMigrated } from '../db/migration-status.ts'
 import { createPool, type PoolOptions } from '../db/pool.ts'
 import { type ChangeResult, createRepository, type Repository } from '../db/repository.ts'
@@ -120,8 +121,7 @@ export default fp<DatabaseOptions>(
       }),
     })
     app.addHook('onClose', async () => pool.end())
-    // If the database is unreachable, the app starts nevertheless, and answers 503 until it is back.
-    app.addHook('onReady', () => assertMigrated(pool).catch(unlessTrouble))
+    app.addHook('onReady', () => assertMigrated(pool).catch(onlyOfSchema))
     app.addHook('onReady', async () => {
       if (!onChange || app.hasPlugin('clerk-changes')) return
       app.log.warn(
@@ -132,6 +132,7 @@ export default fp<DatabaseOptions>(
   { name: 'clerk-database', fastify: '5.x' },
 )
 
-function unlessTrouble(error: unknown): void {
-  if (!isDatabaseTrouble(error)) throw error
+// If the database is unreachable, the app starts nevertheless, and answers 503 until it is back.
+function onlyOfSchema(error: unknown): void {
+  if (error instanceof SchemaError) throw error
 }

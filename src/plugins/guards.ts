@@ -29,8 +29,7 @@ export function guardFactory(
 ): GuardFactory {
   return (conditions = {}, ...misplaced: unknown[]) => {
     if (misplaced.length > 0) throw new TypeError(`${name} makes a guard: write onRequest: app.${name}()`)
-    const bad = findBadCondition(conditions)
-    if (bad !== undefined) throw new TypeError(`${name}: ${describeBad(bad)}`)
+    assertConditions(name, conditions)
     const hasConditions = Object.keys(conditions).length > 0
     return async (request) => {
       request.clerkIsPrivate = true
@@ -38,6 +37,12 @@ export function guardFactory(
       if (hasConditions) await checkConditions(request, conditions)
     }
   }
+}
+
+/** @throws TypeError that names the first condition that is unknown or has an invalid value */
+export function assertConditions(name: string, conditions: Conditions): void {
+  const bad = findBadCondition(conditions)
+  if (bad !== undefined) throw new TypeError(`${name}: ${describeBad(bad)}`)
 }
 
 function describeBad(condition: string): string {

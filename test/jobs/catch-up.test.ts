@@ -92,12 +92,12 @@ test('a change younger than a minute is applied, and counts as lost only if no w
   const brought = await caughtUp()
   t.strictSame(brought.healed, { created: 1, updated: 0, deleted: 0 })
   t.strictSame(brought.lost, NOTHING)
-  t.strictSame((await caughtUp({ settleMs: -5_000 })).lost.created, 1, 'a minute later, none has come')
-  t.strictSame((await caughtUp({ settleMs: -5_000 })).lost, NOTHING, 'it counts once')
+  t.strictSame((await caughtUp({ transitMs: -5_000 })).lost.created, 1, 'a minute later, none has come')
+  t.strictSame((await caughtUp({ transitMs: -5_000 })).lost, NOTHING, 'it counts once')
   const mary = clerk.createUser({ firstName: 'Mary' })
   await caughtUp()
   await query('update users set clerk_event_at = now() where id = $1', [mary.id])
-  t.strictSame((await caughtUp({ settleMs: -5_000 })).lost, NOTHING, 'a webhook has come')
+  t.strictSame((await caughtUp({ transitMs: -5_000 })).lost, NOTHING, 'a webhook has come')
   t.strictSame(await query('select first_name from users where id = any($1) order by 1', [[grace.id, mary.id]]), [
     { first_name: 'Grace' },
     { first_name: 'Mary' },

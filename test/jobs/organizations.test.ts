@@ -5,7 +5,7 @@ import { createBackendApi } from '../../src/clerk/backend-api.ts'
 import { remainingOfLists } from '../../src/domain/drift.ts'
 import { createClerkEmulator } from '../../src/emulator/index.ts'
 import { backfill } from '../../src/jobs/backfill.ts'
-import { checkOrganizations, type OrganizationsOptions } from '../../src/jobs/organizations.ts'
+import { type OrganizationsOptions, reconcileOrganizations } from '../../src/jobs/organizations.ts'
 import { reconcile } from '../../src/jobs/reconcile.ts'
 import { createTestJobDatabase } from '../helpers/job-database.ts'
 import { changeOf, organizationDeleted, userDeleted } from '../helpers/organization-events.ts'
@@ -23,7 +23,7 @@ async function start(t: Test) {
   const { database, query } = await createTestJobDatabase(t)
   const { signal } = new AbortController()
   const check = (options: Partial<OrganizationsOptions> = {}) =>
-    checkOrganizations({ database, api, signal, isFixing: true, findsGone: true, ...options })
+    reconcileOrganizations({ database, api, signal, isFixing: true, findsGone: true, ...options })
   const user = clerk.createUser({ email: 'ada@example.com' })
   const organization = clerk.organizations.create({ name: 'Acme', created_by: user.id })
   const role = clerk.organizations.createRole({ key: 'org:editor', permissions: ['org:posts:edit'] })

@@ -83,7 +83,7 @@ test("a version that Clerk's replicas may not show yet is compared again later",
   const { clerk, query, run } = await start(t, {}, { now: () => clock.nowMs })
   await run()
   const id = [...clerk.users()][0]?.id as string
-  const newer = async () => reportOf(await run({ settleMs: 2_000 })).drift.newer
+  const newer = async () => reportOf(await run({ replicaLagMs: 2_000 })).drift.newer
   // What a webhook has just told, and a replica of Clerk's does not show yet.
   const version = Date.now() + 1_500
   await query(`update users set first_name = 'Ada', clerk_updated_at = to_timestamp($2::float8 / 1000) where id = $1`, [

@@ -9,7 +9,7 @@ async function start(t: Test, options: ServiceOptions = {}) {
   const service = await startService(t, {
     change: (all) => ({
       ...all,
-      catchingUp: all.reconciling && { ...all.reconciling, intervalMs: 20, settleMs: -1_000 },
+      catchingUp: all.reconciling && { ...all.reconciling, intervalMs: 20, transitMs: -1_000 },
       reconciling: undefined,
     }),
     log: (line) => lines.push(line),

@@ -156,4 +156,6 @@ test('guards of an application accept the same conditions, and fail at startup o
     [{ maxFactorAge: 0 }, /requireClerkAuth: maxFactorAge: expected a number of minutes/],
   ]
   for (const [conditions, message] of wrong) t.throws(() => app.requireClerkAuth(conditions), message)
+  const undated = app.clerkCheckConditions({} as never, { role: undefined })
+  await t.rejects(undated, { message: /clerkCheckConditions: role: expected/ })
 })

@@ -20,7 +20,7 @@ export async function buildApp({ databaseUrl, clerk, signIn }: Options): Promise
   pool.on('error', (err) => app.log.warn({ err }, 'an idle connection was lost'))
   app.addHook('onClose', () => pool.end())
 
-  // The client understands this shape on the application's own routes, too.
+  // The application's own routes answer errors in the same shape.
   await app.register(clerkErrorReplies)
   await app.register(clerkSessionSync, { ...clerk, database: { connectionString: databaseUrl } })
   await app.register(orders, { prefix: '/api/orders', db: drizzle(pool) })
