@@ -152,7 +152,7 @@ async function assertFree(client: pg.Client, schema: string, names: readonly str
     throw new SchemaError(
       (await isOurs(client, schema))
         ? `the schema "${schema}" has tables or functions of another application with names that this version needs: ${found}. Move the tables of clerk-session-sync to a schema of their own: DATABASE_SCHEMA=${DEFAULT_SCHEMA} clerk-session-sync migrate --from-schema ${schema}`
-        : `the schema "${schema}" already has tables that do not belong to clerk-session-sync: ${found}. Set DATABASE_SCHEMA to a schema of its own (the default is "${DEFAULT_SCHEMA}"), which is created when it is missing`,
+        : `the schema "${schema}" already has tables that do not belong to clerk-session-sync: ${found}. Set DATABASE_SCHEMA (the option schema of migrate and clerkDatabase) to a schema of its own (the default is "${DEFAULT_SCHEMA}"), which is created when it is missing`,
     )
   }
   if (schema === DEFAULT_SCHEMA && (await isOurs(client, 'public'))) {

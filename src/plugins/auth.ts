@@ -26,7 +26,7 @@ import { tokenTracing } from './channels.ts'
 import { checkOptions, flag, object, optional, optionsOf, text, texts } from './check-options.ts'
 import { type Credential, createCredentialFinder } from './credentials.ts'
 import errorHeaders from './error-headers.ts'
-import { assertConditions, checkConditions, type GuardFactory, guardFactory } from './guards.ts'
+import { assertConditions, checkConditions, decorateWithGuard, type GuardFactory } from './guards.ts'
 import privateReplies from './private-replies.ts'
 
 export interface AuthOptions {
@@ -231,13 +231,10 @@ export default fp<AuthOptions>(
       assertConditions('clerkCheckConditions', conditions)
       await checkConditions(request, conditions)
     })
-    app.decorate(
-      'requireClerkAuth',
-      guardFactory('requireClerkAuth', async (request) => {
-        const auth = await app.clerkAuthenticate(request)
-        if (auth.isPending) throw new SessionPending()
-      }),
-    )
+    decorateWithGuard(app, 'requireClerkAuth', async (request) => {
+      const auth = await app.clerkAuthenticate(request)
+      if (auth.isPending) throw new SessionPending()
+    })
   },
   { name: 'clerk-auth', fastify: '5.x' },
 )

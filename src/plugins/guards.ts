@@ -1,5 +1,5 @@
 /** The common parts of all guards: they are made by a call, accept conditions, and keep replies out of caches. */
-import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import type { Authorization } from '../domain/authorization.ts'
 import { CONDITION_FORMS, type Conditions, findBadCondition, findUnmet } from '../domain/conditions.ts'
 import type { Membership } from '../domain/membership.ts'
@@ -23,12 +23,12 @@ export function authorizationOf({ clerkAuth, clerkOrganization }: FastifyRequest
 export type GuardFactory = (conditions?: Conditions) => onRequestAsyncHookHandler
 
 /** Makes a factory of guards. If it is passed as a hook itself because `()` was forgotten, it throws instead of admitting. */
-export function guardFactory(
+function guardFactory(
   name: string,
   admit: (request: FastifyRequest, conditions: Conditions) => Promise<void>,
 ): GuardFactory {
   return (conditions = {}, ...misplaced: unknown[]) => {
-    if (misplaced.length > 0) throw new TypeError(`${name} makes a guard: write onRequest: app.${name}()`)
+    if (misplaced.length > 0) throw uncalled(name)
     assertConditions(name, conditions)
     const hasConditions = Object.keys(conditions).length > 0
     return async (request) => {
@@ -50,6 +50,21 @@ function describeBad(condition: string): string {
     ? `unknown condition: ${condition}. Known: ${Object.keys(CONDITION_FORMS).join(', ')}`
     : `${condition}: expected ${CONDITION_FORMS[condition as keyof Conditions]}`
 }
+
+/** Decorates the app with a factory of guards. A route on which `()` was forgotten makes the start fail. */
+export function decorateWithGuard(
+  app: FastifyInstance,
+  name: 'requireClerkAuth' | 'requireClerkUser',
+  admit: (request: FastifyRequest, conditions: Conditions) => Promise<void>,
+): void {
+  const factory: unknown = guardFactory(name, admit)
+  app.decorate(name, factory as GuardFactory)
+  app.addHook('onRoute', ({ onRequest, preParsing, preValidation, preHandler }) => {
+    if ([onRequest, preParsing, preValidation, preHandler].flat().some((hook) => hook === factory)) throw uncalled(name)
+  })
+}
+
+const uncalled = (name: string) => new TypeError(`${name} makes a guard: write onRequest: app.${name}()`)
 
 /** Rejects with the 403 of the first condition that the user of an admitted request does not meet. */
 export async function checkConditions(request: FastifyRequest, conditions: Conditions): Promise<void> {

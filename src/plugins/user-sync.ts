@@ -27,7 +27,7 @@ import { claimsChange, claimsIssuedAt, describesUser, type SyncSource } from '..
 import type { User } from '../resources/user/payload.ts'
 import { apiCallChannel, apiSkipChannel, publish, syncChannel } from './channels.ts'
 import { backendApi, checkOptions, flag, optional, optionsOf } from './check-options.ts'
-import { type GuardFactory, guardFactory } from './guards.ts'
+import { decorateWithGuard, type GuardFactory } from './guards.ts'
 
 export interface UserSyncOptions {
   /** Whether any authenticated call syncs a missing row; default true. */
@@ -182,14 +182,11 @@ export default fp<UserSyncOptions>(
       return { active: (rows && membershipOf(auth, rows)?.id) ?? null, organizations }
     })
 
-    app.decorate(
-      'requireClerkUser',
-      guardFactory('requireClerkUser', async (request, conditions) => {
-        const auth = await app.clerkAuthenticate(request)
-        const isForwardAuth = request.routeOptions.config.isForwardAuth === true
-        await admit(request, auth, isForwardAuth || asksForMembership(conditions))
-      }),
-    )
+    decorateWithGuard(app, 'requireClerkUser', async (request, conditions) => {
+      const auth = await app.clerkAuthenticate(request)
+      const isForwardAuth = request.routeOptions.config.isForwardAuth === true
+      await admit(request, auth, isForwardAuth || asksForMembership(conditions))
+    })
   },
   { name: 'clerk-user-sync', fastify: '5.x', dependencies: ['clerk-auth', 'clerk-database'] },
 )

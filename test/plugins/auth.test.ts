@@ -86,11 +86,18 @@ test('a guard that is used before or without its plugin makes the start fail', a
   await t.rejects(async () => void (await app.ready()), new TypeError('routes.requireClerkAuth is not a function'))
 })
 
-test('a guard factory that is passed without a call refuses every request', async (t) => {
+test('a guard factory that is passed without a call makes the start fail, or refuses every request', async (t) => {
   const { clerk, token } = await signedIn(t)
   const { app, ask } = await startHost(t, { issuer: clerk.issuer })
-  app.get('/wrong', { onRequest: app.requireClerkAuth as never }, async () => ({ is: 'open' }))
   const message = 'requireClerkAuth makes a guard: write onRequest: app.requireClerkAuth()'
+  const factory = app.requireClerkAuth as never
+  for (const hooks of [{ onRequest: factory }, { preHandler: [factory] }]) {
+    t.throws(() => app.get('/wrong', hooks, async () => ({ is: 'open' })), new TypeError(message))
+  }
+  app.register(async (routes) => {
+    routes.addHook('onRequest', factory)
+    routes.get('/wrong', async () => ({ is: 'open' }))
+  })
   t.match(await ask(token(), '/wrong'), { status: 500, body: { message } })
   t.match(await ask(undefined, '/wrong'), { status: 500, body: { message } })
 })
