@@ -151,7 +151,10 @@ test("an application's own tables are reported with the remedy, and stay unchang
     await database.query(`create table public.${table} (mine text); insert into public.${table} values ('mine')`)
     const message = await messageOf(migrate(database.url, { schema: 'public' }))
     t.match(message, `the schema "public" already has tables that do not belong to clerk-session-sync: ${table}.`)
-    t.match(message, 'Set DATABASE_SCHEMA to a schema of its own (the default is "clerk")')
+    t.match(
+      message,
+      'Set DATABASE_SCHEMA (the option schema of migrate and clerkDatabase) to a schema of its own (the default is "clerk")',
+    )
     await migrate(database.url, { schema: 'clerk' })
     t.strictSame(await database.query(`select * from public.${table}`), [{ mine: 'mine' }])
     t.strictSame(await database.query("select tablename from pg_tables where schemaname = 'public'"), [
