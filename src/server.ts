@@ -231,7 +231,7 @@ export function explain(error: unknown): string {
   const { code, message, port, address, syscall } = error as NodeJS.ErrnoException & { port?: number; address?: string }
   if (code === 'EADDRINUSE')
     return `clerk-session-sync: ${address}:${port} is in use: stop the program that listens there, or set PORT or METRICS_PORT`
-  if (syscall === 'getaddrinfo' && !isDatabaseTrouble(error))
+  if (code === 'EADDRNOTAVAIL' || (syscall === 'getaddrinfo' && !isDatabaseTrouble(error)))
     return `clerk-session-sync: cannot listen: HOST is no address of this machine (${message})`
   return `clerk-session-sync: cannot start: ${databaseRemedy(error) ?? (message || code || String(error))}`
 }

@@ -139,6 +139,9 @@ test('requests that arrive while the service closes are answered 503', async (t)
 test('a host that is no address is a clear message; settings that do nothing are warnings', async (t) => {
   const database = await createDatabase(t)
   const settings = { NODE_ENV: 'test', PORT: '0', DATABASE_URL: database.url, CLERK_ISSUER: 'http://127.0.0.1:9' }
+  const elsewhere = runNode(t, ['src/server.ts'], { ...settings, HOST: '192.0.2.1' })
+  t.equal(await elsewhere.exit, 1)
+  t.match(elsewhere.output(), /cannot listen: HOST is no address of this machine \(listen EADDRNOTAVAIL/)
   const nowhere = runNode(t, ['src/server.ts'], { ...settings, HOST: 'host.invalid' })
   t.equal(await nowhere.exit, 1)
   t.match(nowhere.output(), /cannot listen: HOST is no address of this machine \(getaddrinfo \w+ host\.invalid\)/)

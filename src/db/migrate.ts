@@ -155,7 +155,8 @@ async function assertFree(client: pg.Client, schema: string, names: readonly str
         : `the schema "${schema}" already has tables that do not belong to clerk-session-sync: ${found}. Set DATABASE_SCHEMA (the option schema of migrate and clerkDatabase) to a schema of its own (the default is "${DEFAULT_SCHEMA}"), which is created when it is missing`,
     )
   }
-  if (schema === DEFAULT_SCHEMA && (await isOurs(client, 'public'))) {
+  const isMissing = schema === DEFAULT_SCHEMA && !(await isOurs(client, schema))
+  if (isMissing && (await isOurs(client, 'public'))) {
     throw new SchemaError(
       `the tables of clerk-session-sync are in the schema "public", where versions before DATABASE_SCHEMA put them, but DATABASE_SCHEMA is "${schema}". Run \`clerk-session-sync migrate --from-schema public\` to move them, or set DATABASE_SCHEMA=public to leave them there`,
     )

@@ -216,3 +216,10 @@ test('only a plain name is accepted as schema, including reserved words', async 
     t.strictSame(await apply({ session: session('sess_1', 'user_1', 'active', T0) }), ['applied'])
   }
 })
+
+test('a start with another schema by mistake does not lock the installation out', async (t) => {
+  const { url } = await createDatabase(t, { isEmpty: true })
+  await migrate(url)
+  await migrate(url, { schema: 'public' })
+  await migrate(url)
+})
