@@ -1,6 +1,7 @@
 /** The SQL of the ledger's failed messages, which can be replayed. */
 import { sql } from './drizzle.ts'
-import { toDate, isWaiting as waiting } from './ledger.ts'
+import { isWaiting as waiting } from './ledger.ts'
+import { toDate } from './ledger-summary.ts'
 import { webhookEvents } from './schema.ts'
 import { $, type Executor, milliseconds, statement } from './statement.ts'
 

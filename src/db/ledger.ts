@@ -9,8 +9,8 @@ import { lockObjects } from './locks.ts'
 import type { Pool } from './pool.ts'
 import { PRUNE_BATCH, pruning } from './pruning.ts'
 import type { Resource } from './resource.ts'
-import { syncState, webhookEvents } from './schema.ts'
-import { $, type Executor, milliseconds, type Qualify, sqlTimeOf, statement } from './statement.ts'
+import { webhookEvents } from './schema.ts'
+import { $, type Executor, type Qualify, sqlTimeOf, statement } from './statement.ts'
 
 type Known = readonly Resource[]
 
@@ -89,7 +89,7 @@ const entering = (name: string, variant: Variant) =>
   select id, outcome from entered where outcome <> 'applied'`,
   )
 const enterAny = entering('webhook_events_enter', { known: resources, keepsPayloads: true })
-// Most batches are about one resource, which costs PostgreSQL a fifth less.
+// Most batches are about one resource: their statement costs PostgreSQL a quarter less (22 and 16 µs a message in batches of 32).
 const enterAbout = new Map<string, typeof enterAny>(
   resources.map((resource) => [
     resource.name,
@@ -256,60 +256,3 @@ export async function supersedeMessages(executor: Executor): Promise<number> {
 
 /** Deletes messages that are older than the retention (see pruning.ts). Returns how many. */
 export const pruneMessages = pruning('webhook_events_prune', webhookEvents, sql`received_at`)
-
-interface Summary {
-  last_received_at: number | null
-  failed: number
-  foreign: number
-  foreign_instance: string | null
-  lost: number | null
-  read_only: boolean
-}
-
-/** When Clerk's newest message was received; test deliveries of the command line do not count. */
-export const lastReceived = (t: Qualify) => sql`(select max(received_at) from ${t(webhookEvents)} where ${isClerks})`
-
-const foreign = (t: Qualify) =>
-  sql`from ${t(webhookEvents)} where outcome = 'ignored' and error is not null and received_at > now() - interval '1 day'`
-
-const latest = statement<Summary>(
-  'webhook_events_latest',
-  (t) => sql`select ${milliseconds(lastReceived(t))} as last_received_at,
-    (select count(*)::int from (select 1 from ${t(webhookEvents)} e where ${isWaiting(t)} limit 1000) f) as failed,
-    (select count(*)::int from (select 1 ${foreign(t)} limit 1000) f) as foreign,
-    (select instance_id ${foreign(t)} order by received_at desc limit 1) as foreign_instance,
-    (select ((state->'lost'->>'created')::int + (state->'lost'->>'updated')::int + (state->'lost'->>'deleted')::int)
-      from ${t(syncState)} where job = 'catch-up' and state->'lost'->>'day' = (now() at time zone 'utc')::date::text) as lost,
-    current_setting('transaction_read_only') = 'on' as read_only`,
-)
-
-/** A summary of the ledger, for health checks. */
-export interface LedgerSummary {
-  /** When the newest message was received. */
-  lastReceivedAt: Date | null
-  /** The number of failed messages; counted up to 1,000. */
-  failed: number
-  /** The number of messages from another Clerk instance in the last day, counted up to 1,000, and the newest one's instance. */
-  foreign: number
-  foreignInstanceId: string | null
-  /** The number of changes that no webhook delivered today (UTC), found by the catch-up. */
-  lostToday: number
-  /** Whether the database is read-only, as on a standby. */
-  isReadOnly: boolean
-}
-
-/** Reads the summary at a cost that does not grow with the ledger. */
-export async function findLedgerSummary(executor: Executor): Promise<LedgerSummary> {
-  const [row] = (await latest(executor)) as [Summary]
-  return {
-    lastReceivedAt: toDate(row.last_received_at),
-    failed: row.failed,
-    foreign: row.foreign,
-    foreignInstanceId: row.foreign_instance,
-    lostToday: row.lost ?? 0,
-    isReadOnly: row.read_only,
-  }
-}
-
-/** Converts a time that a statement returned in milliseconds. */
-export const toDate = (time: number | null): Date | null => (time === null ? null : new Date(time))

@@ -1,7 +1,8 @@
+import { Type } from '@sinclair/typebox'
 import fp from 'fastify-plugin'
 import { type CatchUpReport, catchUp } from '../jobs/catch-up.ts'
 import { catchUpChannel, publish } from './channels.ts'
-import { checkOptions, number, optional, optionsOf } from './check-options.ts'
+import { checkOptions, optional, optionsOf } from './check-options.ts'
 import { type ClerkJobOptions, JOB_OPTIONS, repeat } from './clerk-job.ts'
 
 export interface CatchingUpOptions extends ClerkJobOptions {
@@ -9,21 +10,24 @@ export interface CatchingUpOptions extends ClerkJobOptions {
   transitMs?: number
 }
 
-const OPTIONS = optionsOf<CatchingUpOptions>({ ...JOB_OPTIONS, transitMs: optional(number) })
+const OPTIONS = optionsOf<CatchingUpOptions>({
+  ...JOB_OPTIONS,
+  transitMs: optional(Type.Number({ description: 'a number' })),
+})
 
 /**
  * Asks Clerk at every interval what changed last, so that a lost webhook is repaired within two intervals, and a service
  * without a public URL has a working sync.
  */
 export default fp<CatchingUpOptions>(
-  async (app, { transitMs, ...options }) => {
+  async (app, options) => {
     checkOptions('catchingUp', OPTIONS, options)
     repeat(
       app,
       'catch-up',
       options,
       async (tools) => {
-        const ran = await catchUp({ ...tools, transitMs })
+        const ran = await catchUp({ ...tools, transitMs: options.transitMs })
         if (ran.state === 'done') report(ran.report)
       },
       { startsAtOnce: false },

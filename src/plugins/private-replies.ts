@@ -34,12 +34,7 @@ export default fp(
 
 /** Adds names to `Vary`, each once, and keeps the existing ones. */
 export function addVary(reply: FastifyReply, names: readonly string[]): void {
-  const given = reply.getHeader('vary')
-  if (given === undefined) {
-    reply.header('vary', names.join(', '))
-    return
-  }
-  const present = [given].flat().join(',')
+  const present = [reply.getHeader('vary') ?? []].flat().join(',')
   const listed = present.toLowerCase().split(/\s*,\s*/)
   const missing = names.filter((name) => !listed.includes(name.toLowerCase()))
   if (listed.includes('*') || missing.length === 0) return

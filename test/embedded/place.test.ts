@@ -1,28 +1,10 @@
-import {
-  chmodSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, lstatSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Test, test } from 'tap'
+import { test } from 'tap'
 import { placeBinaries } from '../../src/embedded/place.ts'
+import { folder } from '../helpers/folder.ts'
 
 const OTHER = { uid: 65_534, gid: 65_534 }
-
-function folder(t: Test, mode: number): string {
-  const path = mkdtempSync(join(tmpdir(), 'clerk-session-sync-place-'))
-  chmodSync(path, mode)
-  t.teardown(() => rmSync(path, { recursive: true, force: true }))
-  return path
-}
 
 test('binaries that another user cannot reach are copied beside the data, and the copy is removed', (t) => {
   const bin = join(folder(t, 0o700), 'native/bin')

@@ -3,7 +3,6 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -15,19 +14,13 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import pg from 'pg'
-import { type Test, test } from 'tap'
+import { test } from 'tap'
 import { loadConfig } from '../../src/config.ts'
 import { embedMissing } from '../../src/embedded/index.ts'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
+import { folder } from '../helpers/folder.ts'
 import { ROOT, runNode } from '../helpers/process.ts'
 import { waitUntil } from '../helpers/wait-until.ts'
-
-function folder(t: Test, mode: number): string {
-  const path = mkdtempSync(join(tmpdir(), 'clerk-session-sync-embedded-'))
-  chmodSync(path, mode)
-  t.teardown(() => rmSync(path, { recursive: true, force: true }))
-  return path
-}
 
 async function serves(url: string): Promise<boolean> {
   const client = new pg.Client(url)

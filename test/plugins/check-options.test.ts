@@ -25,10 +25,6 @@ const AUTH = { issuer: 'http://127.0.0.1:9' }
 const KEY = { secretKey: 'sk_test_x' }
 const SECRET = 'whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY='
 
-/** What a caller without a compiler may pass. */
-// biome-ignore lint/suspicious/noExplicitAny: these are mistakes
-type Mistaken = any
-
 /** The plugins that others depend on. */
 async function startHost(t: Test): Promise<FastifyInstance> {
   const host = Fastify(keptLogger())
@@ -39,7 +35,8 @@ async function startHost(t: Test): Promise<FastifyInstance> {
   return host
 }
 
-const CASES: [string, Mistaken, Mistaken, RegExp][] = [
+// What a caller without a compiler may pass.
+const CASES: [string, unknown, unknown, RegExp][] = [
   ['clerkDatabase', clerkDatabase, {}, /clerkDatabase: connectionString: expected postgres:/],
   ['clerkDatabase', clerkDatabase, { connectionString: '' }, /clerkDatabase: connectionString: expected postgres:/],
   ['clerkDatabase', clerkDatabase, { ...DATABASE, onChange: 'x' }, /clerkDatabase: onChange: expected a function/],
@@ -117,7 +114,7 @@ test('a missing, wrong or unknown option is an error at the start, which names i
       await host.register(clerkDatabase, DATABASE)
       await host.register(clerkAuth, AUTH)
     }
-    await t.rejects(async () => void (await host.register(plugin, options)), { message })
+    await t.rejects(async () => void (await host.register(plugin as never, options as never)), { message })
     await host.close()
   }
 })

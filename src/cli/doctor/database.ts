@@ -1,7 +1,7 @@
 import type { Config } from '../../config.ts'
 import { type ChangesStatus, findChangesStatus } from '../../db/changes/status.ts'
 import { findDatabaseSize } from '../../db/database-size.ts'
-import type { LedgerSummary } from '../../db/ledger.ts'
+import type { LedgerSummary } from '../../db/ledger-summary.ts'
 import { findLedgerTypes } from '../../db/ledger-types.ts'
 import { findMigrationStatus } from '../../db/migration-status.ts'
 import { describeDelay, describeUnrecorded } from '../../domain/feed-delay.ts'

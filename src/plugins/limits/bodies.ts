@@ -52,8 +52,8 @@ export function readBody(request: FastifyRequest, payload: Readable, done: Done)
   }
   function onData(chunk: Buffer): void {
     const needed = length + chunk.length
-    // Most bodies arrive in one piece.
-    if (length === 0 && needed === expected && needed <= limit) whole = chunk
+    // Most bodies arrive in one piece, which needs neither a buffer nor room in the budget.
+    if (length === 0 && needed === expected) whole = chunk
     else if (needed > limit) end(new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE())
     else if (needed > (buffer?.length ?? 0) && !grow(needed)) end(new BodiesOverBudget())
     else length += chunk.copy(buffer as Buffer, length)
